@@ -1,0 +1,66 @@
+r"""Affine map (report, section 2.1):  y = x Wᵀ + b,  that is  y_ni = Σ_k x_nk W_ik + b_i.
+
+A bar marks the derivative of the loss, so ȳ_ni = ∂L/∂y_ni is given and the chain rule sums over all y that a term
+enters (section 2.2 does this for one row; n runs over the rows, whatever their leading dimensions):
+
+    ∂y_ni/∂x_mk = δ_nm W_ik        x̄_nk = Σ_i ȳ_ni W_ik       x̄ = ȳ W
+    ∂y_ni/∂W_jk = δ_ij x_nk        W̄_jk = Σ_n ȳ_nj x_nk       W̄ = ȳᵀ x
+    ∂y_ni/∂b_j  = δ_ij             b̄_j  = Σ_n ȳ_nj            b̄ = Σ_n ȳ_n
+
+Sums run in at least float32. Autodiff finds the same three expressions: this rule is here because the report derives
+it, not because it is better.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxnet._checks import require_floating
+from jaxnet._rule import rule
+
+
+@rule
+def linear(x: Array, weight: Array, bias: Array) -> Array:
+    """The affine map x Wᵀ + b of each row of x (the report's LinearMap).
+
+    x: [..., in], any number of leading dimensions; weight: [out, in]; bias: [out]; floating dtypes.
+    Returns [..., out] in the dtype that the three promote to, summed in at least float32.
+    Raises TypeError on integer arrays, ValueError on sizes that do not fit (nothing is broadcast).
+    Source: report, sections 2.1 (forward) and 2.2 (backward).
+    """
+    _require_fit(x, weight, bias)
+    dtype = jnp.result_type(x, weight, bias)
+    y = jnp.matmul(x, weight.T, preferred_element_type=_wide(dtype)) + bias
+    return y.astype(dtype)
+
+
+@linear.forward
+def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    return linear.body(x, weight, bias), (x, weight, bias)  # what the products need; bias is kept for its dtype only
+
+
+@linear.backward
+def linear_backward(residuals: tuple[Array, Array, Array], dy: Array) -> tuple[Array, Array, Array]:
+    x, weight, bias = residuals
+    rows = tuple(range(x.ndim - 1))
+    wide = _wide(dy.dtype)
+    dx = jnp.matmul(dy, weight, preferred_element_type=wide)
+    dweight = jnp.tensordot(dy, x, axes=(rows, rows), preferred_element_type=wide)
+    dbias = jnp.sum(dy, axis=rows, dtype=wide)
+    return dx.astype(x.dtype), dweight.astype(weight.dtype), dbias.astype(bias.dtype)
+
+
+def _wide(dtype: jnp.dtype) -> jnp.dtype:
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def _require_fit(x: Array, weight: Array, bias: Array) -> None:
+    require_floating("linear", x=x, weight=weight, bias=bias)
+    if weight.ndim != 2:
+        raise ValueError(f"linear: weight must be [out, in], got shape {weight.shape}")
+    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear: x must end in weight's in = {weight.shape[1]} columns, got x of shape {x.shape} and weight "
+            f"[out, in] of shape {weight.shape}; rows of x are examples, and weight is stored as in PyTorch"
+        )
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: bias must have shape {weight.shape[:1]} to fit weight's out, got {bias.shape}")
