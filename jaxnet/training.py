@@ -1,0 +1,410 @@
+"""Training: the update step, and whole runs compiled into one program.
+
+A run is one executable: a loop over epochs, in it a loop over batches, then the loss and the metrics of both sets.
+It is called for a segment of epochs at a time (the bounds are arguments, so that it compiles once), which leaves the
+host room to show progress, to stop on Ctrl-C and to notice a loss that is no longer finite.
+"""
+
+import contextlib
+import inspect
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from jaxnet.rules.losses import accuracy, softmax_cross_entropy
+
+Params = TypeVar("Params")
+Model: TypeAlias = Callable[[Any, Any], jax.Array]  # (params, x) -> outputs, one row per example
+Loss: TypeAlias = Callable[[jax.Array, Any], jax.Array]  # (outputs, y) -> one loss per example
+Metric: TypeAlias = Callable[[jax.Array, Any], jax.Array]  # (outputs, y) -> a number, or one per example (averaged)
+Data: TypeAlias = tuple[Any, Any]  # x [rows, ...], y [rows, ...]
+
+ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": accuracy})
+SEGMENT_SECONDS = 0.2  # a call costs about a millisecond: long enough to hide it, short enough to stop at once
+SEGMENT_EPOCHS = 1024  # rows of the buffer in which a segment returns its measurements
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What was measured after each epoch, on the whole of each set.
+
+    Every entry of `values` is also an attribute: train_loss, train_accuracy, and test_loss, test_accuracy where a
+    test set was given; numpy arrays [epochs], or [runs, epochs] for several runs. seconds: what the run took,
+    compilation included. interrupted: whether Ctrl-C ended it early.
+    """
+
+    values: Mapping[str, NDArray[np.floating[Any]]] = field(repr=False)
+    epochs: int
+    seconds: float
+    interrupted: bool = False
+
+    def __getattr__(self, name: str) -> NDArray[np.floating[Any]]:
+        if name.startswith("__") or name not in self.values:  # dunder: copy and others ask before values is there
+            raise AttributeError(f"History has no {name!r}; it has {', '.join(self.__dict__.get('values', ()))}")
+        return self.values[name]
+
+
+class NonFiniteLoss(FloatingPointError):
+    """The training loss became inf or NaN; `history` holds the run up to and including that epoch."""
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
+
+
+def update_step(
+    model: Model, optimizer: optax.GradientTransformation, loss: Loss = softmax_cross_entropy
+) -> Callable[[Params, Any, Any, Any], tuple[Params, Any, jax.Array]]:
+    """One compiled update, for a loop of your own: step(params, opt_state, x, y) -> params, opt_state, mean loss.
+
+    params and opt_state are donated: their buffers are used again for the new ones, so keep the returned values and
+    not the arguments (`jax.tree.map(jnp.copy, params)` first where the old ones are needed).
+    """
+    step = partial(_update, model, loss, optax.with_extra_args_support(optimizer))
+    return jax.jit(step, donate_argnums=(0, 1))
+
+
+def _update(model: Model, loss: Loss, optimizer: Any, params: Any, opt_state: Any, x: Any, y: Any) -> Any:
+    def mean_loss(params: Any) -> jax.Array:
+        return jnp.mean(loss(model(params, x), y))
+
+    value, grads = jax.value_and_grad(mean_loss)(params)
+    # What line searches and schedules on the loss ask for (optax.lbfgs, reduce_on_plateau); others ignore it.
+    updates, opt_state = optimizer.update(grads, opt_state, params, value=value, grad=grads, value_fn=mean_loss)
+    return optax.apply_updates(params, updates), opt_state, value
+
+
+def evaluate(
+    model: Model,
+    params: Any,
+    data: Data,
+    *,
+    loss: Loss = softmax_cross_entropy,
+    metrics: Mapping[str, Metric] = ACCURACY,
+) -> dict[str, float]:
+    """The mean loss and the metrics on data = (x, y), in one pass: {"loss": ..., "accuracy": ...}.
+
+    Raises ValueError as `fit` does on data that do not fit each other, the model or the loss.
+    """
+    _require_data("data", data, model, params, loss)
+    values = _evaluate(params, data, model=model, loss=loss, metrics=tuple(metrics.items()))
+    return {name: float(value) for name, value in zip(("loss", *metrics), values, strict=True)}
+
+
+@partial(jax.jit, static_argnames=("model", "loss", "metrics"))
+def _evaluate(params: Any, data: Data, *, model: Model, loss: Loss, metrics: Any) -> list[jax.Array]:
+    outputs = model(params, data[0])
+    return [jnp.mean(f(outputs, data[1])) for f in (loss, *(metric for _, metric in metrics))]
+
+
+@overload
+def fit(
+    model: Model,
+    params: Params,
+    *,
+    train: Data,
+    test: Data | None = None,
+    epochs: int,
+    batch_size: int,
+    optimizer: optax.GradientTransformation,
+    loss: Loss = softmax_cross_entropy,
+    metrics: Mapping[str, Metric] = ACCURACY,
+    key: jax.Array | None = None,
+    runs: int | None = None,
+    opt_state: Any = None,
+    return_opt_state: Literal[False] = False,
+    progress: bool = True,
+) -> tuple[Params, History]: ...
+@overload
+def fit(
+    model: Model,
+    params: Params,
+    *,
+    train: Data,
+    test: Data | None = None,
+    epochs: int,
+    batch_size: int,
+    optimizer: optax.GradientTransformation,
+    loss: Loss = softmax_cross_entropy,
+    metrics: Mapping[str, Metric] = ACCURACY,
+    key: jax.Array | None = None,
+    runs: int | None = None,
+    opt_state: Any = None,
+    return_opt_state: Literal[True],
+    progress: bool = True,
+) -> tuple[Params, History, Any]: ...
+def fit(
+    model: Model,
+    params: Params,
+    *,
+    train: Data,
+    test: Data | None = None,
+    epochs: int,
+    batch_size: int,
+    optimizer: optax.GradientTransformation,
+    loss: Loss = softmax_cross_entropy,
+    metrics: Mapping[str, Metric] = ACCURACY,
+    key: jax.Array | None = None,
+    runs: int | None = None,
+    opt_state: Any = None,
+    return_opt_state: bool = False,
+    progress: bool = True,
+) -> tuple[Params, History] | tuple[Params, History, Any]:
+    """Train params on train = (x, y) and measure both sets after every epoch, all in one compiled program.
+
+    model: (params, x) -> outputs. params: a pytree of arrays; the caller's arrays are copied and survive.
+    train, test: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays.
+    batch_size: rows per update; the last batch of an epoch is smaller where it does not divide the rows, as with
+    PyTorch's DataLoader. optimizer: any of optax. loss: (outputs, y) -> one value per example; updates follow its mean.
+    metrics: name -> (outputs, y) -> a number or one per example (averaged); pass {} where accuracy has no meaning.
+    key: None keeps the rows in the order given; with a JAX random key every epoch shuffles them anew.
+    runs: train this many networks as one program: every leaf of params (and key, and opt_state, where given) then has
+    a leading axis [runs], as `jax.vmap(lambda k: init_mlp(k, sizes))(jax.random.split(key, runs))` makes it.
+    opt_state: go on from this optimizer state; return_opt_state: return it as a third value. (Epochs are counted from
+    0 again: give another key to shuffle differently.)
+    progress: show it on stderr once a run has taken two seconds, a bar on a terminal, else a line now and then.
+
+    Returns (params, history) or (params, history, opt_state). Ctrl-C ends the run at the next segment, within about
+    0.2 seconds or one epoch, and returns what was trained, with history.interrupted set.
+    The program is compiled once for the same objects (model, loss, optimizer, metrics) and shapes, whatever the
+    number of epochs; create the optimizer once to profit.
+
+    Raises ValueError or TypeError, naming the argument, on data that do not fit each other, the model or the loss,
+    on labels out of range, NaN or inf in x, and on counts below 1; NonFiniteLoss, a FloatingPointError, when the
+    training loss becomes NaN or inf.
+    """
+    counts = {"epochs": epochs, "batch_size": batch_size} | ({} if runs is None else {"runs": runs})
+    for name, count in counts.items():
+        if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"fit: {name} must be a positive integer, got {count!r}")
+    one = params if runs is None else _first_of_runs("params", params, runs)
+    if runs is not None and key is not None:
+        _first_of_runs("key", key, runs)
+    _require_data("train", train, model, one, loss)
+    if test is not None:
+        _require_data("test", test, model, one, loss)
+    sets = {"train": train} | ({} if test is None else {"test": test})
+    names = [f"{which}_{name}" for which in sets for name in ("loss", *metrics)]
+
+    start = time.perf_counter()
+    state = _start(params, opt_state, optimizer=optimizer, runs=runs)
+    run = partial(
+        _segment,
+        model=model,
+        loss=loss,
+        optimizer=optimizer,
+        metrics=tuple(metrics.items()),
+        batch_size=min(int(batch_size), len(train[0])),
+        runs=runs,
+    )
+    data = jax.device_put([tuple(d) for d in sets.values()])
+    measured: list[NDArray[np.floating[Any]]] = []  # of each segment: [epochs, ..., names]
+    done, length = 0, 1
+    with _interruptible() as interrupted, _progress(epochs, progress) as show:
+        while done < epochs and not interrupted.is_set():
+            segment_start = time.perf_counter()
+            stop = min(done + length, epochs)
+            state, values = run(state, np.int32(done), np.int32(stop), key, data)
+            measured.append(np.asarray(values)[: stop - done])
+            # The first segment is one epoch and may hold the compilation; then the next is one more, and measured.
+            per_epoch = (time.perf_counter() - segment_start) / (stop - done)
+            length = min(max(1, int(SEGMENT_SECONDS / per_epoch)), SEGMENT_EPOCHS)
+            done = stop
+            show(done, float(np.mean(measured[-1][-1, ..., 0])))
+            if not np.isfinite(measured[-1][..., 0]).all():
+                break
+    history = _history(names, np.concatenate(measured), time.perf_counter() - start, done < epochs)
+    _require_finite(history)
+    if return_opt_state:
+        return state[0], history, state[1]
+    return state[0], history
+
+
+@partial(jax.jit, static_argnames=("optimizer", "runs"))
+def _start(params: Any, opt_state: Any, *, optimizer: Any, runs: int | None) -> tuple[Any, Any]:
+    """Copies (the run donates its state, and the caller keeps the originals) and a fresh state, in one program."""
+    init = optimizer.init if runs is None else jax.vmap(optimizer.init)
+    state = params, init(params) if opt_state is None else opt_state
+    return cast(tuple[Any, Any], jax.tree.map(jnp.copy, state))
+
+
+@partial(
+    jax.jit,
+    static_argnames=("model", "loss", "optimizer", "metrics", "batch_size", "runs"),
+    donate_argnames=("state",),
+)
+def _segment(
+    state: Any,
+    first: Any,
+    stop: Any,
+    key: jax.Array | None,
+    data: Sequence[Data],
+    *,
+    model: Model,
+    loss: Loss,
+    optimizer: Any,
+    metrics: Any,
+    batch_size: int,
+    runs: int | None,
+) -> tuple[Any, jax.Array]:
+    """Epochs first .. stop - 1: the new state, and in rows 0 .. of the buffer the measurements after each epoch."""
+    x, y = data[0]
+    rows = len(x)
+    update = partial(_update, model, loss, optax.with_extra_args_support(optimizer))
+
+    def epoch(state: Any, key: jax.Array | None, number: Any) -> tuple[Any, jax.Array]:
+        order = None if key is None else jax.random.permutation(jax.random.fold_in(key, number), rows)
+
+        def step(start: Any, size: int, state: Any) -> Any:
+            def batch(a: jax.Array) -> jax.Array:
+                if order is None:
+                    return jax.lax.dynamic_slice_in_dim(a, start, size)
+                return a[jax.lax.dynamic_slice_in_dim(order, start, size)]
+
+            params, opt_state = state
+            return update(params, opt_state, batch(x), batch(y))[:2]
+
+        full = rows // batch_size
+        state = jax.lax.fori_loop(0, full, lambda i, state: step(i * batch_size, batch_size, state), state)
+        if rows % batch_size:
+            state = step(full * batch_size, rows % batch_size, state)
+        values = [v for d in data for v in _evaluate(state[0], d, model=model, loss=loss, metrics=metrics)]
+        return state, jnp.stack([v.astype(float) for v in values])
+
+    if runs is not None:
+        epoch = jax.vmap(epoch, in_axes=(0, None if key is None else 0, None))
+
+    def body(number: Any, carry: Any) -> Any:
+        state, buffer = carry
+        state, values = epoch(state, key, number)
+        return state, buffer.at[number - first].set(values)
+
+    shape = (SEGMENT_EPOCHS, *(() if runs is None else (runs,)), len(data) * (1 + len(metrics)))
+    return cast(tuple[Any, jax.Array], jax.lax.fori_loop(first, stop, body, (state, jnp.zeros(shape, float))))
+
+
+def _history(names: Sequence[str], measured: NDArray[Any], seconds: float, interrupted: bool) -> History:
+    values = {name: np.ascontiguousarray(measured[..., i].T) for i, name in enumerate(names)}
+    return History(values, epochs=len(measured), seconds=seconds, interrupted=interrupted)
+
+
+def _require_finite(history: History) -> None:
+    bad = np.argwhere(~np.isfinite(history.train_loss))
+    if len(bad):
+        *run, epoch = bad[np.argmin(bad[:, -1])]
+        raise NonFiniteLoss(
+            f"fit: the training loss became {history.train_loss[(*run, epoch)]} in epoch {epoch + 1}"
+            f"{f' of run {run[0]}' if run else ''}; a smaller learning rate, standardised inputs or "
+            f"optax.clip_by_global_norm usually mend it",
+            history,
+        )
+
+
+def _first_of_runs(name: str, tree: Any, runs: int) -> Any:
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    if not all(shape[:1] == (runs,) for shape in shapes):
+        raise ValueError(
+            f"fit: with runs={runs} every leaf of {name} must have a leading axis [{runs}], got shapes {shapes}; "
+            f"make them with jax.vmap over {runs} keys"
+        )
+    return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), tree)
+
+
+def _require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) -> None:
+    """Check, where data enter, what compiled code cannot: nothing there can raise on a value."""
+    if not isinstance(data, tuple | list) or len(data) != 2 or not all(hasattr(a, "shape") for a in data):
+        raise TypeError(f"{name} must be a pair of arrays (x, y), got {type(data).__name__}")
+    x, y = data
+    if np.ndim(x) < 1 or np.ndim(y) < 1 or len(x) != len(y):
+        raise ValueError(f"{name}: x and y must have as many rows, got shapes {np.shape(x)} and {np.shape(y)}")
+    if len(x) == 0:
+        raise ValueError(f"{name}: no rows; x has shape {np.shape(x)}")
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        bad = np.argwhere(~np.isfinite(np.asarray(x)))
+        if len(bad):
+            raise ValueError(
+                f"{name}: x holds {len(bad)} values that are NaN or inf, the first at index {tuple(map(int, bad[0]))}; "
+                f"remove or fill those rows"
+            )
+    outputs, losses = cast(Any, _outputs_and_losses).eval_shape(params, x, y, model=model, loss=loss)
+    if losses.shape != (len(x),):
+        raise ValueError(
+            f"{name}: loss must return one value per example, shape {(len(x),)}, got shape {losses.shape} "
+            f"for outputs of shape {outputs.shape} and y of shape {np.shape(y)}"
+        )
+    by_class = inspect.unwrap(loss) is inspect.unwrap(softmax_cross_entropy) and jnp.issubdtype(y.dtype, jnp.integer)
+    if (by_class and not ((labels := np.asarray(y)) < outputs.shape[-1]).all()) or (by_class and (labels < 0).any()):
+        raise ValueError(
+            f"{name}: labels must be in 0 .. {outputs.shape[-1] - 1} (the model has {outputs.shape[-1]} outputs), "
+            f"got {labels.min()} .. {labels.max()}"
+        )
+
+
+@partial(jax.jit, static_argnames=("model", "loss"))  # never run: jit remembers the shapes, jax.eval_shape would not
+def _outputs_and_losses(params: Any, x: Any, y: Any, *, model: Model, loss: Loss) -> tuple[jax.Array, jax.Array]:
+    outputs = model(params, x)
+    return outputs, loss(outputs, y)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of raising amid a call that has donated its arguments; a second one raises."""
+    interrupted = threading.Event()
+    ours_to_handle = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if not ours_to_handle:
+        yield interrupted
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interrupted.set()
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def _progress(epochs: int, wanted: bool) -> Iterator[Callable[[int, float], None]]:
+    """show(epochs done, loss): silent for two seconds, then a bar on a terminal, or a line in a log every ten."""
+    start, terminal = time.perf_counter(), sys.stderr.isatty()
+    shown = start + (2.0 if terminal else 0.0)
+    line = ""
+
+    def show(done: int, loss: float) -> None:
+        nonlocal shown, line
+        now = time.perf_counter()
+        if not wanted or now - shown < (0.2 if terminal else 10.0):
+            return
+        shown, left = now, (now - start) / done * (epochs - done)
+        text = f"epoch {done}/{epochs}  train loss {loss:.4g}  {left:.0f} s left"
+        if terminal:
+            filled = 30 * done // epochs
+            line = f"\r[{'#' * filled}{'.' * (30 - filled)}] {text}".ljust(len(line))
+            sys.stderr.write(line)
+        else:
+            sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if line:
+            sys.stderr.write("\r" + " " * len(line) + "\r")
