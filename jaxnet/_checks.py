@@ -2,11 +2,21 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+
+
+def require_arrays(function: str, **arrays: Any) -> None:
+    """Raise TypeError, naming the argument, unless everything is an array or a number."""
+    for name, array in arrays.items():
+        if not isinstance(array, jax.Array | np.ndarray | np.generic | float | int):
+            raise TypeError(f"{function}: {name} must be an array, got {type(array).__name__}; use jnp.asarray({name})")
 
 
 def require_floating(function: str, **arrays: Any) -> None:
     """Raise TypeError, naming the argument, unless every array is of a real floating-point dtype."""
+    require_arrays(function, **arrays)
     for name, array in arrays.items():
         dtype = jnp.result_type(array)
         if not jnp.issubdtype(dtype, jnp.floating):

@@ -75,8 +75,10 @@ def mlp(params: Params, x: jax.Array, *, activation: Callable[[jax.Array], jax.A
 
     params: from `init_mlp`, or any sequence of (weight [out, in], bias [out]) pairs. x: [..., in].
     activation: applied after every map but the last. Returns the logits [..., out].
-    Raises as `linear` does. Source: report, sections 2.1 and 4.
+    Raises ValueError where there is no layer, and as `linear` does. Source: report, sections 2.1 and 4.
     """
+    if not len(params):
+        raise ValueError("mlp: params must hold at least one layer (weight, bias); init_mlp makes them")
     *hidden, last = params
     for layer in hidden:
         x = activation(linear(x, *layer))

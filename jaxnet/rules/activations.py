@@ -58,7 +58,7 @@ def relu_backward(r: Array, dy: Array, *, slope_at_zero: float) -> tuple[Array]:
 def _gate(r: Array, v: Array, slope_at_zero: float) -> Array:
     if slope_at_zero == 0:
         return jnp.where(r <= 0, 0, v)  # not r > 0: at NaN the gate is open, so that NaN passes
-    return jnp.where(r < 0, 0, jnp.where(r == 0, slope_at_zero * v, v))
+    return jnp.where(r < 0, 0, jnp.where(r == 0, jnp.multiply(slope_at_zero, v), v))
 
 
 @rule

@@ -25,7 +25,7 @@ safe.  With one class, or every class but the label masked (z_j = -inf), r = 0: 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxnet._checks import require_floating
+from jaxnet._checks import require_arrays, require_floating
 from jaxnet._rule import rule
 
 
@@ -103,6 +103,7 @@ def accuracy(logits: Array, labels: Array) -> Array:
 
 def _require_fit(function: str, logits: Array, labels: Array) -> None:
     require_floating(function, logits=logits)
+    require_arrays(function, labels=labels)
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(f"{function}: logits must be [..., classes] with at least one class, got shape {logits.shape}")
     if jnp.issubdtype(labels.dtype, jnp.integer):

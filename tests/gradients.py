@@ -1,0 +1,162 @@
+"""What the tests hold a rule to. Nothing here is tuned: tolerances come from eps and from autodiff's own error.
+
+r is the rule's result, a autodiff's of the same graph (`auto`), t autodiff's in float64. Cotangents are random.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnet import auto
+
+
+def is_floating(leaf):
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def cast(args, dtype):
+    """Floating arrays in the given dtype; the others as they are. Upcasting is exact."""
+    return tuple(jnp.asarray(a).astype(dtype) if is_floating(a) else jnp.asarray(a) for a in args)
+
+
+def random_like(y, seed):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=y.shape), y.dtype)
+
+
+def cotangent_of_value(f, args, seed=1):
+    return random_like(jax.eval_shape(f, *args), seed)
+
+
+def pullback(f):
+    """(cotangent of the value, *args) -> one cotangent for each floating argument."""
+
+    def pulled_back(c, *args):
+        at = [i for i, a in enumerate(args) if is_floating(a)]
+
+        def of_floating(*floating):
+            full = list(args)
+            for i, a in zip(at, floating, strict=True):
+                full[i] = a
+            return f(*full)
+
+        return jax.vjp(of_floating, *(args[i] for i in at))[1](c)
+
+    return pulled_back
+
+
+def leaves(tree):
+    return [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def assert_equal_but_for_rounding(f, g, args):
+    """f(*args) is g(*args) in float64, element by element.
+
+    The tolerance is what rounding may do: 64 eps of the largest element, or 64 times the spread of g itself when its
+    inputs move by one eps (its conditioning).
+    """
+    eps = np.finfo(np.float64).eps
+    rng = np.random.default_rng(0)
+
+    def jitter(a):
+        return a * (1 + eps * rng.choice([-1, 1], a.shape)) if is_floating(a) else a
+
+    t = leaves(g(*args))
+    moved = [leaves(g(*map(jitter, args))) for _ in range(4)]
+    for i, ((path, result), (_, truth)) in enumerate(zip(leaves(f(*args)), t, strict=True)):
+        assert result.shape == truth.shape, f"{path}: shape {result.shape}, autodiff {truth.shape}"
+        assert result.dtype == truth.dtype, f"{path}: dtype {result.dtype}, autodiff {truth.dtype}"
+        if truth.size:
+            spread = max(np.abs(m[i][1] - truth).max() for m in moved)
+            tolerance = 64 * max(spread, eps * np.abs(truth).max())
+            error = np.abs(result - truth)
+            worst = tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
+            assert error.max() <= tolerance, f"{path}{worst}: {result[worst]}, autodiff {truth[worst]}"
+
+
+def assert_linear_in_cotangent(pull, args, c, d):
+    """pull(c, *args) is linear in c: exactly so for powers of two and for zero."""
+    at = [pull(v, *args) for v in (c, d, 2 * c, c + d, 0 * c)]
+    for pc, pd, p2c, psum, p0 in zip(*([leaf for _, leaf in leaves(p)] for p in at), strict=True):
+        np.testing.assert_array_equal(p2c, 2 * pc, "twice the cotangent must give exactly twice the result")
+        np.testing.assert_array_equal(p0, 0 * p0, "a zero cotangent must give zero")
+        scale = max(np.abs(pc).max(initial=0), np.abs(pd).max(initial=0))
+        error = np.abs(psum - pc - pd).max(initial=0)
+        assert error <= 64 * np.finfo(pc.dtype).eps * scale, "not additive in the cotangent"
+
+
+def assert_as_precise_as_autodiff(hand, automatic, args, cotangents, dtype):
+    """In dtype, the rule's error against float64 is at most 4 times autodiff's, or 8 eps of the largest element.
+
+    Errors are the largest over the cotangents: one alone may happen to suit autodiff.
+    """
+    errors = {}
+    for c in cotangents:
+        narrow = cast((c, *args), dtype)
+        t = leaves(automatic(*cast(narrow, np.float64)))
+        for (path, r), (_, a), (_, truth) in zip(leaves(hand(*narrow)), leaves(automatic(*narrow)), t, strict=True):
+            assert r.dtype == a.dtype == jnp.dtype(dtype), f"{path}: {r.dtype} for arguments of {jnp.dtype(dtype)}"
+            sizes = [np.abs(v).max(initial=0) for v in (r - truth, a - truth, truth)]
+            errors[path] = np.maximum(errors.get(path, 0), sizes)
+    for path, (error, auto_error, scale) in errors.items():
+        allowed = max(4 * auto_error, 8 * float(jnp.finfo(dtype).eps) * scale)
+        assert error <= allowed, f"{path} in {jnp.dtype(dtype)}: error {error}, autodiff's {auto_error}"
+
+
+def verify(f, args):
+    """Everything that is demanded of a rule at one set of arguments, under jit. Call it in x64 mode."""
+    args = cast(args, np.float64)
+    hand, automatic = jax.jit(pullback(f)), jax.jit(pullback(auto(f)))
+    c, d = (cotangent_of_value(f, args, seed) for seed in (1, 2))
+
+    value, forward_value = jax.jit(lambda *args: (f(*args), jax.vjp(f, *args)[0]))(*args)
+    np.testing.assert_array_equal(forward_value, value, "the forward's value is not the body's")
+    assert_linear_in_cotangent(hand, args, c, d)
+    assert_equal_but_for_rounding(hand, automatic, (c, *args))
+
+    # Grad of grad: one random projection of the gradient is a function of the arguments, with a gradient of its own.
+    weights = [random_like(leaf, 5) for leaf in jax.tree.leaves(jax.eval_shape(hand, c, *args))]
+
+    def projected(pull):
+        return lambda *args: sum(jnp.sum(w * leaf) for w, leaf in zip(weights, pull(c, *args), strict=True))
+
+    second = [jax.jit(pullback(projected(pull))) for pull in (hand, automatic)]
+    assert_equal_but_for_rounding(*second, (jnp.float64(1), *args))
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
+        assert_as_precise_as_autodiff(hand, automatic, args, (c, d), dtype)
+
+
+def scanned(f):
+    def total(*args):
+        def turn(carry, scale):
+            scaled = [a * scale if is_floating(a) else a for a in args]
+            return jax.tree.map(jnp.add, carry, f(*scaled)), None
+
+        start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(f, *args))
+        return jax.lax.scan(turn, start, jnp.array([1.0, 0.5]))[0]
+
+    return total
+
+
+def batched(i):
+    """f over a batch of argument i alone."""
+
+    def of(f):
+        def several(*args):
+            scales = jnp.array([1.0, 0.5, 2.0])
+            batch = jnp.stack([args[i] * s if is_floating(args[i]) else args[i] for s in scales])
+            in_axes = tuple(0 if j == i else None for j in range(len(args)))
+            return jax.vmap(f, in_axes=in_axes)(*args[:i], batch, *args[i + 1 :])
+
+        return several
+
+    return of
+
+
+def assert_right_under_transforms(f, args):
+    """Eager, scan, remat and vmap over each argument; jit is `verify`."""
+    args = cast(args, np.float64)
+    c = cotangent_of_value(f, args)
+    assert_equal_but_for_rounding(pullback(f), jax.jit(pullback(auto(f))), (c, *args))
+    for transform in (scanned, jax.checkpoint, *(batched(i) for i in range(len(args)))):
+        hand, automatic = (jax.jit(pullback(transform(g))) for g in (f, auto(f)))
+        assert_equal_but_for_rounding(hand, automatic, (cotangent_of_value(transform(f), args), *args))

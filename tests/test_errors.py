@@ -1,0 +1,112 @@
+"""Bad input to rules and networks: each error names the argument, what came, what was expected, how to mend it."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxnet import accuracy, init_mlp, linear, mlp, relu, softmax, softmax_cross_entropy
+
+X, W, B = jnp.ones((4, 3)), jnp.ones((2, 3)), jnp.ones(2)
+Z, Y = jnp.ones((4, 3)), jnp.zeros(4, int)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda: linear(X.astype(int), W, B),
+            TypeError,
+            r"linear: x must be a floating-point array, got dtype int32; convert it first, e.g. x.astype\('float32'\)",
+        ),
+        (lambda: linear([[1.0, 2.0]], W, B), TypeError, "linear: x must be an array, got list"),
+        (lambda: linear(X, W[0], B), ValueError, r"linear: weight must be \[out, in\], got shape \(3,\)"),
+        (
+            lambda: linear(X, W.T, B),
+            ValueError,
+            r"x must end in weight's in = 2 columns, got x of shape \(4, 3\) and weight \[out, in\] of shape \(3, 2\)",
+        ),
+        (lambda: linear(jnp.float32(1), W, B), ValueError, "x must end in weight's in = 3 columns"),
+        (lambda: linear(X, W, jnp.ones(1)), ValueError, r"bias must have shape \(2,\) to fit weight's out, got \(1,\)"),
+        (lambda: linear(X, W, jnp.ones((4, 2))), ValueError, r"bias must have shape \(2,\)"),
+        (lambda: relu(jnp.arange(3)), TypeError, "relu: x must be a floating-point array, got dtype int32"),
+        (
+            lambda: relu(X, slope_at_zero=2.0),
+            ValueError,
+            r"slope_at_zero must be in \[0, 1\], a subgradient of relu at 0, got 2.0",
+        ),
+        (
+            lambda: relu(X, slope_at_zero=jnp.ones(())),
+            TypeError,
+            "option slope_at_zero must be a static, hashable Python value",
+        ),
+        (lambda: softmax(jnp.ones((2, 0))), ValueError, r"at least one class, got shape \(2, 0\)"),
+        (
+            lambda: softmax_cross_entropy(Z.astype(int), Y),
+            TypeError,
+            "logits must be a floating-point array, got dtype int32",
+        ),
+        (
+            lambda: softmax_cross_entropy(Z, Y[:3]),
+            ValueError,
+            r"for logits of shape \(4, 3\), integer labels must have shape \(4,\), got \(3,\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Z, Y[:, None]),
+            ValueError,
+            r"integer labels must have shape \(4,\), got \(4, 1\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Z, Y.astype(float)),
+            ValueError,
+            r"distributions \(floating\) must have shape \(4, 3\), got \(4,\); class numbers are integers",
+        ),
+        (lambda: softmax_cross_entropy(Z, Z.astype(int)), ValueError, "one-hot labels are floating"),
+        (
+            lambda: softmax_cross_entropy(Z, Z > 0),
+            TypeError,
+            "labels must be integers or floating distributions, got dtype bool",
+        ),
+        (lambda: softmax_cross_entropy(Z, [0, 1, 2, 0]), TypeError, "labels must be an array, got list"),
+        (
+            lambda: softmax_cross_entropy(jnp.float32(1), Y),
+            ValueError,
+            r"logits must be \[..., classes\] with at least one class, got shape \(\)",
+        ),
+        (
+            lambda: accuracy(Z, Y[:3]),
+            ValueError,
+            r"accuracy: for logits of shape \(4, 3\), integer labels must have shape \(4,\)",
+        ),
+        (
+            lambda: init_mlp(jax.random.key(0), (3,)),
+            ValueError,
+            r"sizes must be at least two positive integers \(in, hidden ..., out\), got \(3,\)",
+        ),
+        (lambda: init_mlp(jax.random.key(0), (3, 0, 2)), ValueError, "at least two positive integers"),
+        (lambda: init_mlp(jax.random.key(0), (3, 2.5)), ValueError, "at least two positive integers"),
+        (lambda: mlp(init_mlp(jax.random.key(0), (5, 2)), X), ValueError, "x must end in weight's in = 5 columns"),
+        (lambda: mlp((), X), ValueError, "mlp: params must hold at least one layer"),
+    ],
+)
+def test_error_text(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("f", "argument", "text"),
+    [
+        (lambda x: linear(x, W.T, B), X, "x must end in weight's in = 2 columns"),
+        (lambda x: relu(x, slope_at_zero=-1.0), X, "slope_at_zero must be in"),
+        (lambda z: softmax(z), jnp.ones((2, 0)), "at least one class"),
+        (lambda z: softmax_cross_entropy(z, Y[:3]), Z, "integer labels must have shape"),
+    ],
+)
+def test_errors_are_the_same_where_a_derivative_is_taken(f, argument, text):
+    with pytest.raises(ValueError, match=text):
+        jax.grad(lambda a: f(a).sum())(argument)
+
+
+def test_nothing_is_broadcast_in_silence():
+    with pytest.raises(ValueError, match="integer labels must have shape"):
+        softmax_cross_entropy(jnp.ones((4, 4)), jnp.zeros((1, 4), int))
