@@ -189,6 +189,11 @@ def fit(
     for name, count in counts.items():
         if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
             raise ValueError(f"fit: {name} must be a positive integer, got {count!r}")
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"fit: optimizer must be an optax.GradientTransformation such as optax.sgd(0.01), "
+            f"got {type(optimizer).__name__}"
+        )
     one = params if runs is None else _first_of_runs("params", params, runs)
     if runs is not None and key is not None:
         _first_of_runs("key", key, runs)

@@ -11,6 +11,7 @@ Sums run in at least float32. Autodiff finds the same three expressions: this ru
 it, not because it is better.
 """
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -43,8 +44,11 @@ def linear_backward(residuals: tuple[Array, Array, Array], dy: Array) -> tuple[A
     x, weight, bias = residuals
     rows = tuple(range(x.ndim - 1))
     wide = _wide(dy.dtype)
-    dx = jnp.matmul(dy, weight, preferred_element_type=wide)
-    dweight = jnp.tensordot(dy, x, axes=(rows, rows), preferred_element_type=wide)
+    # Over an explicit mesh JAX asks how a sum over a sharded axis should be placed: as its primal is.
+    dx = jnp.matmul(dy, weight, preferred_element_type=wide, out_sharding=jax.typeof(x).sharding)
+    dweight = jnp.tensordot(
+        dy, x, axes=(rows, rows), preferred_element_type=wide, out_sharding=jax.typeof(weight).sharding
+    )
     dbias = jnp.sum(dy, axis=rows, dtype=wide)
     return dx.astype(x.dtype), dweight.astype(weight.dtype), dbias.astype(bias.dtype)
 

@@ -1,0 +1,144 @@
+"""scripts/train.py as a user runs it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxnet
+
+ROOT = Path(__file__).parents[1]
+CANCER = ROOT / "data" / "breast_cancer.csv"
+
+
+def train(*args, cwd):
+    command = [sys.executable, ROOT / "scripts" / "train.py", *map(str, args)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def cancer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cancer")
+    done = train(CANCER, "--target", "diagnosis", "--hidden", 16, "--epochs", 40, "--optimizer", "adam", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_a_csv_is_trained_on_and_everything_is_written(cancer):
+    folder, printed = cancer
+    out = folder / "out" / "train"
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "history.csv", "history.png", "params.npz"}
+    assert "456 rows to train on, 113 to test on" in printed
+    assert "30 features, standardised; classes benign, malignant" in printed
+    metrics = json.loads((out / "metrics.json").read_text())
+    history = rows_of(out / "history.csv")
+    assert len(history) == metrics["run"]["epochs"] == 40
+    assert float(history[-1]["test_accuracy"]) == metrics["last"]["test_accuracy"] > 0.9
+    assert f"{metrics['last']['test_accuracy']:.2%}" in printed
+    assert metrics["options"]["standardize"] is metrics["options"]["shuffle"] is True
+    assert (out / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_predictions_are_the_networks(cancer):
+    folder, _ = cancer
+    params = folder / "out" / "train" / "params.npz"
+    done = train("--predict", CANCER, "--params", params, "--out", "new", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    predicted = rows_of(folder / "new" / "predictions.csv")
+    truth = [row["diagnosis"] for row in rows_of(CANCER)]
+    right = np.mean([row["class"] == name for row, name in zip(predicted, truth, strict=True)])
+    metrics = json.loads((folder / "out" / "train" / "metrics.json").read_text())["last"]
+    expected = (456 * metrics["train_accuracy"] + 113 * metrics["test_accuracy"]) / 569
+    assert right == pytest.approx(expected, abs=1e-6)  # scaled as in training, or this would not be so
+    for row in predicted:
+        p = [float(row[f"probability of {name}"]) for name in ("benign", "malignant")]
+        assert sum(p) == pytest.approx(1, abs=1e-6)
+        assert row["class"] == ("benign", "malignant")[p[1] > p[0]]
+
+
+def test_without_arguments_the_reports_job_runs(tmp_path):
+    done = train("--epochs", 5, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "500 rows to train on, 200 to test on" in done.stdout
+    options = json.loads((tmp_path / "out" / "train" / "metrics.json").read_text())["options"]
+    assert options["standardize"] is options["shuffle"] is False
+
+
+def test_hand_and_auto_train_the_same(tmp_path):
+    last = []
+    for gradients in ("hand", "auto"):
+        done = train("--epochs", 20, "--gradients", gradients, "--out", gradients, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        last.append(json.loads((tmp_path / gradients / "metrics.json").read_text())["last"])
+    assert last[0] == pytest.approx(last[1], abs=1e-5)
+
+
+def test_npz_with_a_schedule(tmp_path):
+    data = jaxnet.datasets.load(ROOT / "data" / "course_twin")
+    np.savez(tmp_path / "twin.npz", x=data.train[0], y=data.train[1])
+    done = train("twin.npz", "--schedule", "cosine", "--epochs", 3, "--hidden", 8, 8, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "network 10-8-8-2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["nope.csv"], "train.py: nope.csv: no such file or folder"),
+        ([CANCER], "expected the column with the labels, one of 'mean radius'"),
+        ([CANCER, "--target", "diagnosi"], "target is 'diagnosi'"),
+        (["--epochs", "0"], "epochs must be a positive integer, got 0"),
+        (["--batch-size", "0"], "batch_size must be a positive integer, got 0"),
+        (["--rate", "-1"], "--rate must be a positive number, got -1.0"),
+        (["--rate", "1e30"], "training loss became nan in epoch 1; a smaller learning rate"),
+        (["--hidden", "10", "0"], "--hidden takes positive sizes, got [10, 0]"),
+        (["--predict", "new.csv"], "--predict NEW.csv and --params NPZ go together"),
+        (["--predict", CANCER, "--params", "nope.npz"], "--params nope.npz: no such file; train.py writes one"),
+        (
+            ["--predict", CANCER, "--params", CANCER],
+            "not an .npz archive; expected the params.npz that train.py writes",
+        ),
+    ],
+)
+def test_bad_input_is_explained_and_nothing_is_written(args, text, tmp_path):
+    done = train(*args, cwd=tmp_path)
+    assert done.returncode != 0
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_column_missing_at_prediction_is_named(cancer, tmp_path):
+    folder, _ = cancer
+    (tmp_path / "new.csv").write_text("mean radius,other\n1.0,2.0\n")
+    done = train("--predict", "new.csv", "--params", folder / "out" / "train" / "params.npz", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "no column 'mean texture'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_saves_what_was_trained(tmp_path):
+    command = [sys.executable, ROOT / "scripts" / "train.py", "--epochs", "100000000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "epoch" not in (line := process.stderr.readline()):  # the first line of progress: the run is under way
+        assert process.poll() is None, line
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == os.EX_OK, errors
+    assert "interrupted: what was trained in" in printed
+    metrics = json.loads((tmp_path / "out" / "train" / "metrics.json").read_text())
+    assert metrics["run"]["interrupted"] is True
+    assert len(rows_of(tmp_path / "out" / "train" / "history.csv")) == metrics["run"]["epochs"]

@@ -1,0 +1,411 @@
+"""fit, evaluate and update_step: what is trained, what is measured, what is compiled, what is refused."""
+
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxnet
+import jaxnet.training
+from jaxnet import accuracy, evaluate, fit, init_mlp, mlp, softmax_cross_entropy, update_step
+
+SGD = optax.sgd(0.1)
+
+
+def blobs(rows, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, rows).astype(np.int32)
+    return rng.normal(size=(rows, 3)).astype(np.float32) + y[:, None], y
+
+
+TRAIN, TEST = blobs(50), blobs(20, seed=1)
+PARAMS = init_mlp(jax.random.key(0), (3, 8, 2))
+RUN = {"train": TRAIN, "test": TEST, "epochs": 4, "batch_size": 16, "optimizer": SGD}
+
+
+def run(**changes):
+    return fit(mlp, PARAMS, **(RUN | changes))
+
+
+def mean_loss(params, x, y):
+    return jnp.mean(softmax_cross_entropy(mlp(params, x), y))
+
+
+def by_loop(epochs, batch_size, optimizer, orders=None, train=TRAIN):
+    """The same training as a plain loop: the reference."""
+    params, state = PARAMS, optimizer.init(PARAMS)
+    x, y = train
+    measured = []
+    for epoch in range(epochs):
+        order = np.arange(len(x)) if orders is None else orders[epoch]
+        for start in range(0, len(x), batch_size):
+            rows = order[start : start + batch_size]
+            grads = jax.grad(mean_loss)(params, x[rows], y[rows])
+            updates, state = optimizer.update(grads, state, params)
+            params = optax.apply_updates(params, updates)
+        outputs, test_outputs = mlp(params, x), mlp(params, TEST[0])
+        measured.append(
+            [mean_loss(params, x, y), accuracy(outputs, y), mean_loss(params, *TEST), accuracy(test_outputs, TEST[1])]
+        )
+    return params, np.array(measured)
+
+
+def assert_close(tree, other, rtol=2e-5):
+    for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
+
+
+def assert_same(tree, other):
+    for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, 25, 50, 64])
+def test_fit_is_the_plain_loop_also_in_its_last_smaller_batch(batch_size):
+    params, measured = by_loop(3, batch_size, SGD)
+    trained, history = run(epochs=3, batch_size=batch_size)
+    assert_close(trained, params)
+    names = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    np.testing.assert_allclose(np.stack([history.values[n] for n in names], axis=1), measured, rtol=2e-5)
+    assert history.epochs == 3
+    assert all(history.values[n].shape == (3,) for n in names)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.adam(1e-2),
+        optax.adamw(optax.cosine_decay_schedule(1e-2, 12)),
+        optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1, momentum=0.9, nesterov=True)),
+        optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
+        optax.MultiSteps(optax.sgd(0.1), every_k_schedule=2).gradient_transformation(),
+    ],
+    ids=["adam", "adamw with a schedule", "clipped momentum", "injected", "accumulated"],
+)
+def test_fit_with_any_optimizer_of_optax(optimizer):
+    trained, _ = run(epochs=3, optimizer=optimizer)
+    assert_close(trained, by_loop(3, 16, optimizer)[0])
+
+
+@pytest.mark.parametrize("optimizer", [optax.lbfgs(), optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau())])
+def test_fit_with_optimizers_that_look_at_the_loss(optimizer):
+    _, history = run(optimizer=optimizer, batch_size=50)
+    assert history.train_loss[-1] < history.train_loss[0]
+
+
+def test_shuffled_epochs_are_permutations_that_differ(monkeypatch):
+    key = jax.random.key(7)
+    orders = [np.asarray(jax.random.permutation(jax.random.fold_in(key, e), 50)) for e in range(3)]
+    assert (orders[0] != orders[1]).any()
+    assert_close(run(epochs=3, key=key)[0], by_loop(3, 16, SGD, orders)[0])
+    assert_same(run(key=key)[0], run(key=key)[0])
+    with pytest.raises(AssertionError):
+        assert_same(run(key=key)[0], run(key=jax.random.key(8))[0])
+
+
+def test_the_callers_arrays_survive():
+    before = jax.tree.map(np.array, PARAMS)
+    state = SGD.init(PARAMS)
+    _, _, state_after = fit(mlp, PARAMS, **RUN, opt_state=state, return_opt_state=True)
+    assert_same(PARAMS, before)
+    assert jax.tree.structure(state_after) == jax.tree.structure(state)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, optax.adam(1e-2)], ids=["sgd", "adam"])
+def test_a_run_can_go_on(optimizer):
+    whole, history = run(epochs=6, optimizer=optimizer)
+    half, first, state = run(epochs=2, optimizer=optimizer, return_opt_state=True)
+    rest, second = fit(mlp, half, **(RUN | {"epochs": 4, "optimizer": optimizer}), opt_state=state)
+    assert_same(rest, whole)
+    np.testing.assert_array_equal(np.concatenate([first.test_loss, second.test_loss]), history.test_loss)
+
+
+@pytest.mark.parametrize("key", [None, jax.random.key(3)], ids=["file order", "shuffled"])
+def test_many_runs_are_one_program_and_each_is_itself(key):
+    params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2)))(jax.random.split(jax.random.key(1), 3))
+    keys = None if key is None else jax.random.split(key, 3)
+    trained, history = fit(mlp, params, **RUN, runs=3, key=keys)
+    assert history.train_loss.shape == (3, 4)
+    for i in range(3):
+        one = jax.tree.map(lambda leaf: leaf[i], params)  # noqa: B023 (called at once)
+        alone, alone_history = fit(mlp, one, **RUN, key=None if keys is None else keys[i])
+        assert_close(jax.tree.map(lambda leaf: leaf[i], trained), alone)  # noqa: B023
+        np.testing.assert_allclose(history.test_loss[i], alone_history.test_loss, rtol=2e-5)
+
+
+def test_any_model_any_loss_any_metric():
+    x = np.linspace(-1, 1, 40, dtype=np.float32)[:, None]
+    y = 3 * x[:, 0] - 1
+
+    def line(params, x):
+        return params["slope"] * x[:, 0] + params["offset"]
+
+    params = {"slope": np.float32(0), "offset": np.float32(0)}
+    trained, history = fit(
+        line,
+        params,
+        train=(x, y),
+        epochs=100,
+        batch_size=10,
+        optimizer=SGD,
+        loss=lambda outputs, y: (outputs - y) ** 2,
+        metrics={"worst": lambda outputs, y: jnp.max(jnp.abs(outputs - y)), "error": lambda o, y: jnp.abs(o - y)},
+    )
+    np.testing.assert_allclose([trained["slope"], trained["offset"]], [3, -1], atol=1e-3)
+    assert set(history.values) == {"train_loss", "train_worst", "train_error"}
+    assert history.train_error[0] < history.train_worst[0]
+
+
+def test_history_reads_as_attributes_and_says_what_it_has():
+    _, history = run(test=None)
+    assert history.train_accuracy is history.values["train_accuracy"]
+    with pytest.raises(AttributeError, match="History has no 'test_loss'; it has train_loss, train_accuracy"):
+        _ = history.test_loss
+    assert "epochs=4" in repr(history)
+
+
+def test_evaluate():
+    params, history = run()
+    measured = evaluate(mlp, params, TEST)
+    np.testing.assert_allclose(measured["loss"], history.test_loss[-1], rtol=1e-6)
+    np.testing.assert_allclose(measured["accuracy"], history.test_accuracy[-1], rtol=1e-6)
+    assert evaluate(mlp, params, TEST, metrics={}).keys() == {"loss"}
+
+
+def test_update_step_is_jitted_and_donated():
+    step = update_step(mlp, SGD)
+    params = jax.tree.map(jnp.copy, PARAMS)
+    grads = jax.grad(mean_loss)(PARAMS, *TRAIN)
+    new, _, loss = step(params, SGD.init(params), *TRAIN)
+    np.testing.assert_allclose(loss, mean_loss(PARAMS, *TRAIN), rtol=1e-6)
+    assert_close(new, jax.tree.map(lambda p, g: p - 0.1 * g, PARAMS, grads))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(params))
+
+
+@pytest.fixture
+def compilations():
+    """The names of the programs that XLA compiles during a test."""
+    names = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            if "Compiling" in record.getMessage():
+                names.append(record.getMessage())
+
+    logger, handler = logging.getLogger("jax"), Handler()
+    logger.addHandler(handler)
+    with jax.log_compiles():
+        yield names
+    logger.removeHandler(handler)
+
+
+def test_one_compilation_of_the_run_whatever_its_segments(compilations, monkeypatch):
+    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 0.0)  # one epoch a segment
+    optimizer = optax.sgd(0.05)
+    _, in_segments = run(epochs=7, optimizer=optimizer)
+    assert sum("_segment" in name for name in compilations) == 1
+    compilations.clear()
+    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 1e9)
+    _, at_once = run(epochs=9, optimizer=optimizer)
+    assert not compilations, "the same objects and shapes must not compile again, whatever the number of epochs"
+    np.testing.assert_array_equal(in_segments.train_loss, at_once.train_loss[:7])
+
+
+def test_runs_longer_than_the_buffer(monkeypatch):
+    _, whole = run(epochs=11)
+    monkeypatch.setattr(jaxnet.training, "SEGMENT_EPOCHS", 3)
+    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 1e9)
+    _, history = run(epochs=11, optimizer=optax.sgd(0.1))
+    np.testing.assert_array_equal(history.train_loss, whole.train_loss)
+
+
+@pytest.mark.parametrize("hand", [True, False], ids=["hand", "auto"])
+def test_update_and_run_lower_for_cpu_cuda_and_tpu(hand):
+    model, loss = (mlp, softmax_cross_entropy) if hand else (jaxnet.auto(mlp), jaxnet.auto(softmax_cross_entropy))
+    platforms = ("cpu", "cuda", "tpu")
+    state = SGD.init(PARAMS)
+    exported = jax.export.export(update_step(model, SGD, loss), platforms=platforms)(PARAMS, state, *TRAIN)
+    assert exported.platforms == platforms
+    static = {"model": model, "loss": loss, "optimizer": SGD, "batch_size": 16, "runs": None}
+    for key in (None, jax.random.key(0)):
+        exported = jax.export.export(
+            jax.jit(lambda *args: jaxnet.training._segment(*args, **static, metrics=(("accuracy", accuracy),))),
+            platforms=platforms,
+        )((PARAMS, state), np.int32(0), np.int32(1), key, [TRAIN, TEST])
+        assert exported.platforms == platforms
+
+
+def test_data_sharded_over_devices_trains_the_same(forced_devices):
+    forced_devices(
+        """
+        import jax, numpy as np, optax, jaxnet
+        from jax.sharding import AxisType, NamedSharding, PartitionSpec
+        assert len(jax.devices()) == 2
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(32, 3)).astype(np.float32), rng.integers(0, 2, 32)
+        mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+        rows, everywhere = (NamedSharding(mesh, PartitionSpec(*spec)) for spec in (("rows",), ()))
+        params, sgd = jaxnet.init_mlp(jax.random.key(0), (3, 8, 2)), optax.sgd(0.1)
+        run = dict(epochs=3, batch_size=8, optimizer=sgd)
+        _, alone = jaxnet.fit(jaxnet.mlp, params, train=(x, y), **run)
+        placed = jax.device_put(params, everywhere)
+        _, sharded = jaxnet.fit(jaxnet.mlp, placed, train=tuple(jax.device_put((x, y), rows)), **run)
+        np.testing.assert_allclose(sharded.train_loss, alone.train_loss, rtol=1e-5)
+        """
+    )
+
+
+def test_ctrl_c_returns_what_was_trained(monkeypatch):
+    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 0.0)
+    run()  # compiled: the interruption must fall into the loop
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    params, history = run(epochs=10**6)
+    assert history.interrupted
+    assert 0 < history.epochs == len(history.train_loss) < 10**6
+    assert_close(evaluate(mlp, params, TRAIN)["loss"], history.train_loss[-1])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not run()[1].interrupted
+
+
+def test_fit_works_outside_the_main_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run()))
+    thread.start()
+    thread.join()
+    assert results[0][1].epochs == 4
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    """Every look at it is a second later."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        self.now += 1.0
+        return self.now
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_long_runs_show_progress(monkeypatch, stream):
+    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 0.0)
+    monkeypatch.setattr(jaxnet.training, "time", Clock())
+    monkeypatch.setattr(sys, "stderr", stream())
+    run(epochs=30)
+    shown = sys.stderr.getvalue()
+    assert "/30  train loss 0." in shown
+    assert " s left" in shown
+    if stream is Terminal:
+        assert "\r[####" in shown
+        assert shown.endswith("\r"), "the bar must be gone at the end"
+    else:
+        assert "\r" not in shown
+        assert 1 < shown.count("\n") < 30
+
+
+def test_short_runs_and_quiet_ones_show_nothing(monkeypatch, capsys):
+    run()
+    monkeypatch.setattr(jaxnet.training, "time", Clock())
+    run(progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_non_finite_loss_says_when_and_keeps_the_history():
+    with pytest.raises(jaxnet.NonFiniteLoss, match=r"training loss became (nan|inf) in epoch \d+; a smaller") as error:
+        run(train=(1e3 * TRAIN[0], TRAIN[1]), optimizer=optax.sgd(1e30), epochs=50)
+    history = error.value.history
+    assert not np.isfinite(history.train_loss).all()
+    assert isinstance(error.value, FloatingPointError)
+
+
+def test_non_finite_loss_of_one_of_many_runs():
+    params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2)))(jax.random.split(jax.random.key(1), 3))
+    params = jax.tree.map(lambda leaf: leaf.at[1].multiply(jnp.inf), params)
+    with pytest.raises(jaxnet.NonFiniteLoss, match=r"became nan in epoch 1 of run 1;"):
+        fit(mlp, params, **RUN, runs=3)
+
+
+X, Y = TRAIN
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be a positive integer, got 0"),
+        ({"epochs": -3}, ValueError, "epochs must be a positive integer, got -3"),
+        ({"epochs": 2.5}, ValueError, "epochs must be a positive integer, got 2.5"),
+        ({"batch_size": 0}, ValueError, "batch_size must be a positive integer, got 0"),
+        ({"batch_size": True}, ValueError, "batch_size must be a positive integer, got True"),
+        ({"runs": 0}, ValueError, "runs must be a positive integer, got 0"),
+        ({"runs": 5}, ValueError, r"with runs=5 every leaf of params must have a leading axis \[5\]"),
+        ({"train": X}, TypeError, r"train must be a pair of arrays \(x, y\), got ndarray"),
+        ({"train": (X.tolist(), Y)}, TypeError, r"train must be a pair of arrays \(x, y\)"),
+        (
+            {"train": (X, Y[:-1])},
+            ValueError,
+            r"train: x and y must have as many rows, got shapes \(50, 3\) and \(49,\)",
+        ),
+        ({"train": (X[:0], Y[:0])}, ValueError, r"train: no rows; x has shape \(0, 3\)"),
+        ({"test": (X[:0], Y[:0])}, ValueError, r"test: no rows"),
+        (
+            {"train": (np.where(X > 2, np.nan, X), Y)},
+            ValueError,
+            r"train: x holds \d+ values that are NaN or inf, the first at index \(\d+, \d\)",
+        ),
+        (
+            {"test": (np.full((2, 3), np.inf, np.float32), Y[:2])},
+            ValueError,
+            "test: x holds 6 values that are NaN or inf",
+        ),
+        ({"train": (X, Y + 1)}, ValueError, r"train: labels must be in 0 .. 1 \(the model has 2 outputs\), got 1 .. 2"),
+        (
+            {"train": (X, Y - 1)},
+            ValueError,
+            r"train: labels must be in 0 .. 1 \(the model has 2 outputs\), got -1 .. 0",
+        ),
+        ({"train": (X[:, :2], Y)}, ValueError, "linear: x must end in weight's in = 3 columns"),
+        ({"train": (X.astype(int), Y)}, TypeError, "linear: x must be a floating-point array"),
+        ({"train": (X, Y.astype(np.float32))}, ValueError, "class numbers are integers"),
+        (
+            {"loss": lambda outputs, y: jnp.mean(softmax_cross_entropy(outputs, y))},
+            ValueError,
+            r"train: loss must return one value per example, shape \(50,\), got shape \(\)",
+        ),
+        ({"loss": jaxnet.auto(softmax_cross_entropy), "train": (X, Y + 1)}, ValueError, "labels must be in 0 .. 1"),
+        ({"optimizer": 0.1}, TypeError, r"optimizer must be an optax.GradientTransformation such as optax.sgd\(0.01\), got float"),
+    ],
+)
+def test_bad_input(changes, error, text):
+    with pytest.raises(error, match=text):
+        run(**changes)
+
+
+def test_evaluate_refuses_as_fit_does():
+    with pytest.raises(ValueError, match=r"data: labels must be in 0 \.\. 1"):
+        evaluate(mlp, PARAMS, (X, Y + 1))
+
+
+def test_in_float64_the_history_is_float64(x64):
+    params = init_mlp(jax.random.key(0), (3, 8, 2))
+    _, history = fit(mlp, params, **(RUN | {"train": (X.astype(float), Y), "test": None}))
+    assert history.train_loss.dtype == np.float64
+
+
+def test_fit_waits_for_what_it_measured():
+    start = time.perf_counter()
+    _, history = run()
+    assert 0 < history.seconds <= time.perf_counter() - start
