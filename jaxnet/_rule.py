@@ -8,10 +8,11 @@ import functools
 import inspect
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 from jax.extend.core.primitives import closed_call_p, custom_jvp_call_p, custom_vjp_call_p
@@ -72,24 +73,32 @@ class rule(Generic[P, R]):
         return f
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as e:
+            raise TypeError(f"{self.__name__}: {e}") from None
         bound.apply_defaults()  # a default must reach forward and backward too, and custom_vjp drops keyword-only names
+        for name, option in bound.kwargs.items():
+            try:
+                hash(option)
+            except TypeError:
+                raise TypeError(
+                    f"{self.__name__}: option {name} must be a static, hashable Python value, "
+                    f"got {type(option).__name__}; pass a number or a string, not an array"
+                ) from None
+        # jax arrays always, so that a NumPy argument is not computed in NumPy's dtypes with the rule off
+        arrays = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jnp.asarray(x), bound.args)
         if _rules_off.value:
-            return self.body(*bound.args, **bound.kwargs)
+            return self.body(*arrays, **bound.kwargs)
+        arrays = _varying_alike(arrays)
         forward, backward = self._forward, self._backward
         if forward is None or backward is None:
             half = "forward" if forward is None else "backward"
             raise TypeError(f"rule {self.__name__} has no {half}: decorate one with @{self.__name__}.{half}")
-        for name, option in bound.kwargs.items():
-            if not isinstance(option, Hashable):
-                raise TypeError(
-                    f"{self.__name__}: option {name} must be a static, hashable Python value, "
-                    f"got {type(option).__name__}; pass a number or a string, not an array"
-                )
         with_rule = jax.custom_vjp(functools.partial(self.body, **bound.kwargs))
         with_rule.defvjp(functools.partial(forward, **bound.kwargs), functools.partial(backward, **bound.kwargs))
         try:
-            return with_rule(*bound.args)
+            return with_rule(*arrays)
         except TypeError as e:
             if "forward-mode" in str(e):
                 e.add_note(f"{self.__name__} is a reverse-mode rule: under jax.jvp and jax.jacfwd use jaxnet.auto(f)")
@@ -102,6 +111,24 @@ class rule(Generic[P, R]):
         return self.__qualname__
 
 
+def _varying_alike(arrays: Any) -> Any:
+    """Inside shard_map: every array varying over the mesh axes that any of them varies over.
+
+    Weights that are the same on every device have a cotangent that is summed over the devices. Autodiff inserts that
+    sum where the weights first meet rows that differ; for a rule it is the transpose of this cast.
+    """
+    varying = [getattr(jax.typeof(x), "manual_axis_type", None) for x in jax.tree.leaves(arrays)]
+    axes = frozenset[Any]().union(*(v.varying for v in varying if v is not None))
+    if not axes:
+        return arrays
+
+    def cast_to_all(x: Any) -> Any:
+        missing = tuple(axes - jax.typeof(x).manual_axis_type.varying)
+        return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+    return jax.tree.map(cast_to_all, arrays)
+
+
 def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     """fn with every custom backward rule in its graph taken off, so that JAX differentiates what the bodies compute.
 
@@ -112,9 +139,10 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     fn is any pure, traceable function of pytrees: arrays are traced, every other leaf (numbers, strings, functions)
     stays what it is, in arguments and in results. fn is traced at each call, so jit the result where speed matters.
 
-    Limits. Rules of other libraries stay on under a derivative taken inside fn, inside the rule of a custom_vmap and
-    inside an exported function: a UserWarning says so where fn has one. Rules called by the rule of a custom_jvp stay
-    on unless jvp=True. State that fn changes on the side (batch statistics of an object, say) is not carried out.
+    Limits. Rules of other libraries stay on under a derivative taken inside fn. Any rule stays on inside the rule of a
+    custom_vmap or (unless jvp=True) of a custom_jvp, and inside a linear_call, an exported function or a primitive that
+    is a Python object (custom_root in newer jax, say). A UserWarning says so where fn has one of these.
+    State that fn changes on the side (batch statistics of an object, say) is not carried out.
 
     Raises RuntimeError where this JAX keeps its rules in a form that could not be taken off: a reference that is
     silently the rule itself would make every comparison agree.
@@ -125,19 +153,19 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     def without_rules(*args: P.args, **kwargs: P.kwargs) -> R:
         _require_known_rules(jvp)
         leaves, tree = jax.tree.flatten((args, kwargs))
-        arrays, rebuild = _split(leaves)
+        arrays, rebuild = _split(leaves, (jax.Array, np.ndarray, np.generic))
         rebuild_out = out_tree = cast(Any, None)
 
         def of_arrays(*arrays: Any) -> list[Any]:
             nonlocal rebuild_out, out_tree
             a, k = jax.tree.unflatten(tree, rebuild(arrays))
             out_leaves, out_tree = jax.tree.flatten(cast(Callable[..., Any], fn)(*a, **k))
-            out_arrays, rebuild_out = _split(out_leaves)
+            out_arrays, rebuild_out = _split(out_leaves, jax.Array)  # NumPy's depend on no argument: they stay as is
             return out_arrays
 
         with _rules_off(True):
             traced = jax.make_jaxpr(of_arrays)(*arrays)
-        for limit in sorted(set(_limits(traced))):
+        for limit in sorted(_limits(traced, rules)):
             warnings.warn(f"auto({getattr(fn, '__name__', fn)}): {limit}", stacklevel=2)
         out_arrays = core.jaxpr_as_fun(_strip(traced, rules))(*arrays)
         return cast(R, jax.tree.unflatten(out_tree, rebuild_out(out_arrays)))
@@ -145,21 +173,20 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     return without_rules
 
 
-def _split(leaves: list[Any]) -> tuple[list[Any], Callable[[Any], list[Any]]]:
-    """The arrays among the leaves, and the function that puts others in their places."""
-    at = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+def _split(leaves: list[Any], types: Any) -> tuple[list[Any], Callable[[Any], list[Any]]]:
+    """The arrays (of these types) among the leaves, and the function that puts others in their places."""
+    at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, types) and core.valid_jaxtype(leaf)]
+    static = list(leaves)
+    for i in at:
+        static[i] = None  # no tracer is held after the trace
 
     def rebuild(arrays: Any) -> list[Any]:
-        new = list(leaves)
+        new = list(static)
         for i, array in zip(at, arrays, strict=True):
             new[i] = array
         return new
 
     return [leaves[i] for i in at], rebuild
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) or (isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind not in "OSUMm")
 
 
 def _require_known_rules(jvp: bool) -> None:
@@ -217,15 +244,64 @@ def _strip_equation(e: Any, rules: tuple[Any, ...]) -> Any:
     return e if all(params[k] is v for k, v in e.params.items()) else e.replace(params=params)
 
 
-def _limits(jaxpr: Any) -> Iterator[str]:
-    """What `auto` cannot see through in this jaxpr, in words."""
+_known_limits: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], set[str]]] = weakref.WeakKeyDictionary()
+
+
+def _limits(jaxpr: Any, rules: tuple[Any, ...]) -> set[str]:
+    """What `auto` cannot see through in this jaxpr, in words; remembered as `_stripped` is."""
+    known = _known_limits.setdefault(jaxpr, {})
+    if rules not in known:
+        known[rules] = set(_find_limits(jaxpr, rules))
+    return known[rules]
+
+
+def _find_limits(jaxpr: Any, rules: tuple[Any, ...]) -> Iterator[str]:
     for e in jaxpr.eqns:
-        if "jvp(" in str(e.source_info.name_stack):
+        name, hi = e.primitive.name, type(e.params.get("_prim"))  # hijax: a Python object in place of a jaxpr
+        if hi.__name__ == "CustomVJPTraced":
+            raise RuntimeError(
+                f"auto cannot take off a rule that jax {jax.__version__} records as {hi.__name__} (defined with "
+                f"generic_batching or under jax_custom_vjp3): differentiate the function that it is attached to"
+            )
+        if _depth(e):
             yield (
                 "the function differentiates inside itself; rules of jaxnet are off there too, but rules of other "
                 "libraries under that derivative stay on: apply auto to what is differentiated"
             )
-        if e.primitive.name in ("custom_vmap_call", "call_exported"):
-            yield f"rules inside {e.primitive.name} cannot be taken off: apply auto to the function it is made from"
+        if name in ("custom_vmap_call", "call_exported", "linear_call"):
+            yield f"rules inside {name} cannot be taken off: apply auto to the function it is made from"
+        if name.startswith("call_hi_primitive") and ".numpy." not in f"{hi.__module__}.":
+            yield f"rules inside {hi.__name__} cannot be taken off: apply auto to the function it is made from"
+        if e.primitive is custom_jvp_call_p and e.primitive not in rules and _calls_rules(e):
+            yield (
+                "the rule of a custom_jvp in it calls other rules or differentiates; rules there stay on: "
+                "use jvp=True, or apply auto inside that rule"
+            )
         for inner in core.jaxprs_in_params(e.params):
-            yield from _limits(inner)
+            yield from _limits(inner, rules)
+
+
+def _calls_rules(e: Any) -> bool:
+    """Whether the rule of this custom_jvp equation itself calls a custom_vjp or takes a derivative."""
+    inputs = list(dict.fromkeys(v for v in e.invars if not isinstance(v, core.Literal)))
+    outputs = [v for v in e.outvars if not isinstance(v, core.DropVar)]
+    debug = core.DebugInfo("auto", "custom_jvp", None, None)
+    alone = core.jaxpr_as_fun(core.ClosedJaxpr(core.Jaxpr([], inputs, outputs, [e], debug_info=debug), []))
+    try:
+        linearized = jax.make_jaxpr(lambda *x: jax.vjp(alone, *x)[0])(*[v.aval for v in inputs])
+    except Exception:  # what cannot be differentiated does not differentiate by a rule
+        return False
+    depth = _depth(e) + 1
+    return any(e.primitive is custom_vjp_call_p or _depth(e) > depth for e in _all_equations(linearized))
+
+
+def _depth(e: Any) -> int:
+    """How many derivatives this equation is under: JAX writes them into its name stack."""
+    return str(e.source_info.name_stack).count("jvp(")
+
+
+def _all_equations(jaxpr: Any) -> Iterator[Any]:
+    for e in jaxpr.eqns:
+        yield e
+        for inner in core.jaxprs_in_params(e.params):
+            yield from _all_equations(inner)

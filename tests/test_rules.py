@@ -51,3 +51,29 @@ def test_every_rule_has_a_row():
         members = vars(importlib.import_module(module.name)).values()
         found |= {member for member in members if isinstance(member, jaxnet.rule)}
     assert found == {case.rule for case in CASES}
+
+
+def test_rules_inside_shard_map_and_over_explicit_meshes(forced_devices):
+    """Data parallelism: replicated weights get the sum over the devices, as they do from autodiff."""
+    forced_devices(
+        """
+        import jax, jax.numpy as jnp, numpy as np
+        from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+        from jaxnet import auto, init_mlp, mlp, softmax_cross_entropy
+
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(8, 3)).astype(np.float32), rng.integers(0, 4, 8)
+        params = init_mlp(jax.random.key(0), (3, 6, 4))
+        loss = lambda params, x, y: softmax_cross_entropy(mlp(params, x), y).sum()
+        expected = jax.grad(auto(loss))(params, x, y)
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        for kind in (AxisType.Auto, AxisType.Explicit):
+            mesh = jax.make_mesh((2,), ("rows",), axis_types=(kind,))
+            rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
+            arguments = jax.device_put(params, everywhere), *jax.device_put((x, y), rows)
+            of_device = lambda params, x, y: jax.lax.psum(loss(params, x, y), "rows")
+            mapped = jax.shard_map(of_device, mesh=mesh, in_specs=(P(), P("rows"), P("rows")), out_specs=P())
+            for f in (loss, mapped, auto(mapped)):
+                jax.tree.map(close, jax.jit(jax.grad(f))(*arguments), expected)
+        """
+    )
