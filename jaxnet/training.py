@@ -42,7 +42,7 @@ class History:
 
     Every entry of `values` is also an attribute: train_loss, train_accuracy, and test_loss, test_accuracy where a
     test set was given; numpy arrays [epochs], or [runs, epochs] for several runs. seconds: what the run took,
-    compilation included. interrupted: whether Ctrl-C ended it early.
+    compilation included. interrupted: whether Ctrl-C came while it ran; it may have had all its epochs by then.
     """
 
     values: Mapping[str, NDArray[np.floating[Any]]] = field(repr=False)
@@ -230,7 +230,7 @@ def fit(
             show(done, float(np.mean(measured[-1][-1, ..., 0])))
             if not np.isfinite(measured[-1][..., 0]).all():
                 break
-    history = _history(names, np.concatenate(measured), time.perf_counter() - start, done < epochs)
+    history = _history(names, np.concatenate(measured), time.perf_counter() - start, interrupted.is_set())
     _require_finite(history)
     if return_opt_state:
         return state[0], history, state[1]

@@ -9,11 +9,11 @@ import hashlib
 import io
 import json
 import math
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from whole_files import write, write_npz
 
 from jaxnet.datasets import Dataset, load
 
@@ -203,15 +203,6 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: readers find the old one until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(unfinished, path)
-    print(f"{sha256(path)}  {path}")
-
-
 README = """\
 # Data
 
@@ -309,10 +300,10 @@ def main(arguments: list[str] | None = None) -> None:
         write(options.out / "course_twin" / name, text)
     write(options.out / "breast_cancer.csv", breast_cancer())
     if options.torch:
-        content = io.BytesIO()
-        np.savez(content, **torch_histories(options.out / "course_twin"))
-        write(options.out / "torch_histories.npz", content.getvalue())
+        write_npz(options.out / "torch_histories.npz", torch_histories(options.out / "course_twin"))
     write(options.out / "README.md", readme(options.out))
+    for path in sorted(options.out.rglob("*.*")):
+        print(f"{sha256(path)}  {path}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,99 @@
+"""The benchmark, run as a user would, on a small job; no time is asserted."""
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import benchmark
+import pytest
+
+import jaxnet
+
+CONTESTANTS = {
+    "jaxnet, by hand": "jaxnet",
+    "jaxnet, autodiff": "jaxnet",
+    "PyTorch, DataLoaders": "torch",
+    "PyTorch, sets whole": "torch",
+    "scikit-learn": "sklearn",
+}
+HERE = {name: bool(importlib.util.find_spec(module)) for name, module in CONTESTANTS.items()}
+SMALL = ("--epochs", "3", "--cold-runs", "1", "--hidden", "20")
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, benchmark.__file__, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(Path(jaxnet.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+    )
+
+
+def refuse_constant(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_times_everyone_who_is_installed_and_names_the_others(tmp_path):
+    file = tmp_path / "times.json"
+    process = run(*SMALL, "--repeats", 2, "--json", file)
+    assert process.returncode == 0, process.stderr
+    assert max(map(len, process.stdout.splitlines())) <= 100
+    rows = [name for name in CONTESTANTS for line in process.stdout.splitlines() if line.startswith(f"{name}  ")]
+    assert rows == [name for name, here in HERE.items() if here]
+
+    assert list(tmp_path.iterdir()) == [file]
+    content = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+    assert content["environment"]["jax"]
+    assert content["settings"]["epochs"] == 3
+    assert content["not_installed"] == [name for name, here in HERE.items() if not here]
+    for name in content["not_installed"]:
+        assert name in process.stdout
+    (network,) = content["networks"]
+    assert network["hidden"] == [20]
+    assert list(network["contestants"]) == rows
+    hand = network["contestants"]["jaxnet, by hand"]
+    for name, times in network["contestants"].items():
+        assert len(times["warm"]) == 2
+        assert len(times["cold"]) == 1
+        assert all(seconds > 0 for seconds in (times["first"], *times["warm"], *times["cold"]))
+        assert 0 <= times["test_accuracy"] <= 1
+        # One logistic output instead of two in scikit-learn; in a cold run another start as well.
+        assert times["test_loss"] == pytest.approx(hand["test_loss"], rel=0.25 if name == "scikit-learn" else 1e-3)
+        assert times["cold_test_loss"] == pytest.approx(hand["test_loss"], rel=0.25)
+    assert hand["cold_test_loss"] == pytest.approx(hand["test_loss"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--repeats", "0"), "argument --repeats: '0' is not a whole number of at least 1"),
+        (("--json", "no/such/folder/times.json"), "argument --json: 'no/such/folder/times.json'"),
+        (("--data", "no/such/folder"), "argument --data: no/such/folder"),
+    ],
+)
+def test_bad_argument_is_named(arguments, message):
+    process = run(*SMALL, *arguments)
+    assert process.returncode != 0
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not process.stdout
+
+
+@pytest.mark.parametrize("loss", [0.1202, 0.1198, math.nan])
+def test_another_job_is_an_error(loss):
+    benchmark.require_same_job("someone", 0.12, reference=0.12, band=1e-3)
+    with pytest.raises(SystemExit, match="someone did not do the same job"):
+        benchmark.require_same_job("someone", loss, reference=0.12, band=1e-3)
+
+
+def test_table_does_without_pytorch_and_scikit_learn():
+    data = benchmark.read(benchmark.DATA)
+    times = benchmark.Times(2.0, [0.04, 0.05, 0.09], [3.0, 2.0], 0.12, 0.95, 0.12)
+    text = benchmark.table((100,), data, {benchmark.HAND: times, benchmark.AUTO: times}, epochs=200)
+    assert "10 → 100 → 2: 200 epochs, 1600 updates" in text
+    assert "0.0500 (0.0400–0.0900)  1.00 (1.00–1.00)  2.50 (2.00–3.00)          –  0.1200" in text
+    assert "31.2 µs per update; compiled in 1.95 s" in text
