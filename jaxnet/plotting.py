@@ -1,0 +1,94 @@
+"""Figures of a History. matplotlib is imported only when something is drawn, and no display is needed.
+
+Everywhere: training solid and blue, test dashed and vermillion (colours of Okabe and Ito, which the colour-blind can
+tell apart); of several runs each is a thin line and the first a bold one, never the best.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxnet.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OKABE_ITO = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "purple": "#CC79A7",
+}
+SETS = {"train": ("training", OKABE_ITO["blue"], "-"), "test": ("test", OKABE_ITO["vermillion"], (0, (4, 1.6)))}
+
+
+def plot_history(history: History, *, title: str | None = None) -> "Figure":
+    """Loss and metrics over the epochs, a panel each, training and test set in the same panel.
+
+    history: from `fit`, of one run or of several (a thin line per run and run 0 bold).
+    Returns a matplotlib Figure: figure.savefig(path) writes it, `png(figure)` gives the bytes, notebooks show it.
+    """
+    metrics = dict.fromkeys(name.partition("_")[2] for name in history.values)
+    figure = new_figure(4.5 * len(metrics), 3.4)
+    if title:
+        figure.suptitle(title)
+    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        draw_metric(axes, history.values, metric)
+        axes.legend(frameon=False)
+    return figure
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of width x height inches, outside pyplot: nothing to close, no window."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -> None:
+    """Draw train_<metric> and test_<metric>, where values has them, each [epochs] or [runs, epochs].
+
+    An accuracy is shown in percent. Adds no legend; the lines are labelled for one.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    for name, (label, color, style) in SETS.items():
+        if f"{name}_{metric}" in values:
+            draw_runs(axes, values[f"{name}_{metric}"], color=color, linestyle=style, label=label)
+    if metric == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.set_ylabel(metric.replace("_", " "))
+    tidy(axes)
+
+
+def draw_runs(axes: "Axes", values: NDArray[Any], *, label: str, linewidth: float = 1.8, **style: Any) -> None:
+    """Draw values [epochs] or [runs, epochs], the first epoch being 1: thin lines, and run 0 bold with the label."""
+    runs = np.atleast_2d(values)
+    epochs = np.arange(1, runs.shape[1] + 1)
+    for run in runs[1:]:
+        axes.plot(epochs, run, linewidth=0.6, alpha=0.45, **style)
+    axes.plot(epochs, runs[0], linewidth=linewidth, label=label, **style)
+
+
+def tidy(axes: "Axes") -> None:
+    """Name the epochs, leave out the frame, rule lightly."""
+    axes.set_xlabel("epoch")
+    axes.margins(x=0.01)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def png(figure: "Figure", dpi: int = 120) -> bytes:
+    """The figure as the bytes of a PNG file, the same bytes for the same figure."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
+    return content.getvalue()
