@@ -76,9 +76,11 @@ def update_step(
     return jax.jit(step, donate_argnums=(0, 1))
 
 
-def _update(model: Model, loss: Loss, optimizer: Any, params: Any, opt_state: Any, x: Any, y: Any) -> Any:
-    def mean_loss(params: Any) -> jax.Array:
-        return jnp.mean(loss(model(params, x), y))
+def _update(
+    model: Model, loss: Loss, optimizer: Any, params: Any, opt_state: Any, x: Any, y: Any, counts: Any = None
+) -> Any:
+    def mean_loss(params: Any) -> jax.Array:  # over the rows that count, all of them by default
+        return jnp.mean(loss(model(params, x), y), where=counts)
 
     value, grads = jax.value_and_grad(mean_loss)(params)
     # What line searches and schedules on the loss ask for (optax.lbfgs, reduce_on_plateau); others ignore it.
@@ -167,7 +169,8 @@ def fit(
     model: (params, x) -> outputs. params: a pytree of arrays; the caller's arrays are copied and survive.
     train, test: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays.
     batch_size: rows per update; the last batch of an epoch is smaller where it does not divide the rows, as with
-    PyTorch's DataLoader. optimizer: any of optax. loss: (outputs, y) -> one value per example; updates follow its mean.
+    PyTorch's DataLoader (a model that mixes rows, as batch norm does, sees some of the batch before in it as well).
+    optimizer: any of optax. loss: (outputs, y) -> one value per example; updates follow its mean.
     metrics: name -> (outputs, y) -> a number or one per example (averaged); pass {} where accuracy has no meaning.
     key: None keeps the rows in the order given; with a JAX random key every epoch shuffles them anew.
     runs: train this many networks as one program: every leaf of params (and key, and opt_state, where given) then has
@@ -222,7 +225,7 @@ def fit(
             segment_start = time.perf_counter()
             stop = min(done + length, epochs)
             state, values = run(state, np.int32(done), np.int32(stop), key, data)
-            measured.append(np.asarray(values)[: stop - done])
+            measured.append(np.asarray(values)[: stop - done].copy())
             # The first segment is one epoch and may hold the compilation; then the next is one more, and measured.
             per_epoch = (time.perf_counter() - segment_start) / (stop - done)
             length = min(max(1, int(SEGMENT_SECONDS / per_epoch)), SEGMENT_EPOCHS)
@@ -272,19 +275,21 @@ def _segment(
     def epoch(state: Any, key: jax.Array | None, number: Any) -> tuple[Any, jax.Array]:
         order = None if key is None else jax.random.permutation(jax.random.fold_in(key, number), rows)
 
-        def step(start: Any, size: int, state: Any) -> Any:
+        def step(i: Any, state: Any) -> Any:
+            # The last batch, where it is smaller, is filled up with rows of the one before, which do not count in it:
+            # a step of its own size would be compiled beside this one, for a fifth of a second.
+            start = jnp.minimum(i * batch_size, rows - batch_size)
+            counts = None if rows % batch_size == 0 else start + jnp.arange(batch_size) >= i * batch_size
+
             def batch(a: jax.Array) -> jax.Array:
                 if order is None:
-                    return jax.lax.dynamic_slice_in_dim(a, start, size)
-                return a[jax.lax.dynamic_slice_in_dim(order, start, size)]
+                    return jax.lax.dynamic_slice_in_dim(a, start, batch_size)
+                return a[jax.lax.dynamic_slice_in_dim(order, start, batch_size)]
 
             params, opt_state = state
-            return update(params, opt_state, batch(x), batch(y))[:2]
+            return update(params, opt_state, batch(x), batch(y), counts)[:2]
 
-        full = rows // batch_size
-        state = jax.lax.fori_loop(0, full, lambda i, state: step(i * batch_size, batch_size, state), state)
-        if rows % batch_size:
-            state = step(full * batch_size, rows % batch_size, state)
+        state = jax.lax.fori_loop(0, -(-rows // batch_size), step, state)
         values = [v for d in data for v in _evaluate(state[0], d, model=model, loss=loss, metrics=metrics)]
         return state, jnp.stack([v.astype(float) for v in values])
 

@@ -230,6 +230,7 @@ def time_network(hidden: Sequence[int], options: argparse.Namespace) -> dict[str
     first = {name: warm_run(name) for name in INSTALLED}  # by hand before the others, which are held against it
     warm: dict[str, list[float]] = {name: [] for name in INSTALLED}
     for name in rounds(options.repeats):
+        CONTESTANTS[name].train(data, sizes, min(20, options.epochs), start)  # clears away what the one before left
         warm[name].append(warm_run(name))
 
     cold: dict[str, list[float]] = {name: [] for name in INSTALLED}
@@ -307,7 +308,7 @@ def table(hidden: Sequence[int], data: Data, times: Mapping[str, Times], epochs:
 
 LEGEND = """\
 Median (least–most). warm: one training with all its measurements, in a process that has done it before, every
-contestant once a round in rotated order, all from the same weights; × by hand: the ratio within a round. cold: a
+contestant once a round in rotated order, after a short run of its own, all from the same weights; × by hand: the ratio within a round. cold: a
 process from its start to the printed result, so with imports, reading, compilation and the library's own
 initialisation; × PyTorch: the ratio to that with DataLoaders. µs per update: a warm run over its updates, so with its
 share of the measurements. loss: on the test set at the end of a warm run. scikit-learn's network for two classes has

@@ -45,6 +45,7 @@ from report_runs import (
     train_by_auto,
     train_by_hand,
 )
+from whole_files import write
 
 import jaxnet
 from jaxnet.plotting import png
@@ -99,16 +100,6 @@ def interrupt(*_: object) -> None:
     """On Ctrl-C: end here and now, when nothing is written yet. An exception could pass through a compiler at work."""
     print("\nreport.py: interrupted; nothing was written", file=sys.stderr, flush=True)
     os._exit(130)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def measure(

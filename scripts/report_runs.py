@@ -1,7 +1,9 @@
 """The runs behind the report: what is trained, from where, and how far its gradients are from exact."""
 
 import json
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +14,7 @@ import make_data
 import numpy as np
 import optax
 from report_claims import LIMITS
-from report_faults import FAULTS
+from report_faults import FAULTS, Fault
 
 import jaxnet
 from jaxnet.datasets import Dataset
@@ -194,13 +196,16 @@ def plant_faults(data: Dataset, hand: Trained) -> list[dict[str, Any]]:
         worst = max(errors, key=errors.__getitem__)
         return {"words": words, "right": right, "wrong": wrong, "error": errors[worst], "worst": worst}
 
-    rows = [row("the right rules", "", "", *HAND) | {"curves": hand.curves["PyTorch"], "diverged": False}]
-    for fault in FAULTS:
+    def planted(fault: Fault) -> dict[str, Any]:
         try:
             curves, diverged = train(data, (fault.model, fault.loss), params, EPOCHS)[1], False
         except jaxnet.NonFiniteLoss as e:
             curves, diverged = e.history.values, True
-        rows.append(row(*fault) | {"curves": curves, "diverged": diverged})
+        return row(*fault) | {"curves": curves, "diverged": diverged}
+
+    rows = [row("the right rules", "", "", *HAND) | {"curves": hand.curves["PyTorch"], "diverged": False}]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the time is compilation, which takes one core each
+        rows += pool.map(planted, FAULTS)
     for r in rows:
         r["accuracy"] = float(np.round(100 * np.median(r["curves"]["test_accuracy"][:, -1]), 3))
         r["looks_right"] = not r["diverged"] and r["accuracy"] >= rows[0]["accuracy"] - LOOKS_RIGHT

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -26,3 +27,11 @@ def forced_devices():
         assert done.returncode == 0, done.stderr
 
     return run
+
+
+@pytest.fixture
+def ctrl_c_works():
+    """A process started in the background of a script ignores SIGINT, and so do its children; not in this test."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -129,8 +129,8 @@ def test_a_column_missing_at_prediction_is_named(cancer, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_saves_what_was_trained(tmp_path):
-    command = [sys.executable, ROOT / "scripts" / "train.py", "--epochs", "100000000"]
+def test_ctrl_c_saves_what_was_trained(tmp_path, ctrl_c_works):
+    command = [sys.executable, ROOT / "scripts" / "train.py", "--epochs", "300000"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while "epoch" not in (line := process.stderr.readline()):  # the first line of progress: the run is under way
         assert process.poll() is None, line
