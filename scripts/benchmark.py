@@ -308,11 +308,11 @@ def table(hidden: Sequence[int], data: Data, times: Mapping[str, Times], epochs:
 
 LEGEND = """\
 Median (least–most). warm: one training with all its measurements, in a process that has done it before, every
-contestant once a round in rotated order, after a short run of its own, all from the same weights; × by hand: the ratio within a round. cold: a
-process from its start to the printed result, so with imports, reading, compilation and the library's own
-initialisation; × PyTorch: the ratio to that with DataLoaders. µs per update: a warm run over its updates, so with its
-share of the measurements. loss: on the test set at the end of a warm run. scikit-learn's network for two classes has
-one output where the others have two, and so learns a little differently."""
+contestant once a round in rotated order, each after a short run of its own, all from the same weights; × by hand: the
+ratio within a round. cold: a process from its start to the printed result, so with imports, reading, compilation and
+the library's own initialisation; × PyTorch: the ratio to that with DataLoaders. µs per update: a warm run over its
+updates, so with its share of the measurements. loss: on the test set at the end of a warm run. scikit-learn's network
+for two classes has one output where the others have two, and so learns a little differently."""
 
 
 def environment() -> dict[str, Any]:
