@@ -14,8 +14,10 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
+from jax.extend import core as jax_core
 from jax.extend.core.primitives import closed_call_p, custom_jvp_call_p, custom_vjp_call_p
+
+core = cast(Any, jax_core)  # its stubs and its contents differ between the versions of jax
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -141,7 +143,8 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
 
     Limits. Rules of other libraries stay on under a derivative taken inside fn. Any rule stays on inside the rule of a
     custom_vmap or (unless jvp=True) of a custom_jvp, and inside a linear_call, an exported function or a primitive that
-    is a Python object (custom_root in newer jax, say). A UserWarning says so where fn has one of these.
+    is a Python object (custom_root in newer jax, say). A UserWarning says so where fn has one of these; only a
+    derivative that is a constant leaves no trace to warn of.
     State that fn changes on the side (batch statistics of an object, say) is not carried out.
 
     Raises RuntimeError where this JAX keeps its rules in a form that could not be taken off: a reference that is

@@ -121,7 +121,7 @@ def standardize(data: Dataset) -> Dataset:
     x = data.train[0].astype(np.float64)  # in which sums of a float32 constant are exact, so that its spread is 0
     spread = x.std(axis=0).astype(np.float32)
     mean, scale = x.mean(axis=0).astype(np.float32), np.where(spread == 0, np.float32(1), spread)
-    train, test = (((x - mean) / scale, y) for x, y in (data.train, data.test))
+    train, test = ((((x - mean) / scale).astype(np.float32, copy=False), y) for x, y in (data.train, data.test))
     return replace(data, train=train, test=test, scaling=Scaling(mean, scale))
 
 
