@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
@@ -22,23 +22,38 @@ class Layer(NamedTuple):
 Params: TypeAlias = tuple[Layer, ...]  # one Layer per affine map, from the input on
 # (key, (in, out), dtype) -> weights [in, out], as the functions of jax.nn.initializers, or a whole Layer
 Initializer: TypeAlias = Callable[[jax.Array, tuple[int, int], Any], jax.Array | Layer]
+_Range: TypeAlias = Callable[[int], tuple[float, float]]  # in -> least and largest value of a layer
 
 
 def pytorch_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
     """Weights and biases uniform in ±1/sqrt(in): what PyTorch's nn.Linear starts with by default."""
-    bound = shape[0] ** -0.5
-    return _uniform(key, shape, dtype, -bound, bound)
+    return _uniform(key, shape, dtype, _pytorch_range)[0]
+
+
+def _pytorch_range(fan_in: int) -> tuple[float, float]:
+    return -(fan_in**-0.5), fan_in**-0.5
 
 
 def course_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
     """Weights and biases uniform in [0, 0.01), all of one sign: what the course's starter code gives."""
-    return _uniform(key, shape, dtype, 0.0, 0.01)
+    return _uniform(key, shape, dtype, _course_range)[0]
 
 
-def _uniform(key: jax.Array, shape: tuple[int, int], dtype: Any, low: float, high: float) -> Layer:
-    fan_in, fan_out = shape
-    flat = jax.random.uniform(key, (fan_out * (fan_in + 1),), dtype, low, high)  # XLA compiles a flat draw 4x faster
-    return Layer(flat[fan_out:].reshape(fan_out, fan_in), flat[:fan_out])
+def _course_range(fan_in: int) -> tuple[float, float]:
+    return 0.0, 0.01
+
+
+def _uniform(key: jax.Array, sizes: Sequence[int], dtype: Any, range_of: _Range) -> Params:
+    """Every layer from one flat draw: XLA takes a tenth of a second to compile each draw, more where it is not flat."""
+    counts = [fan_out * (fan_in + 1) for fan_in, fan_out in pairwise(sizes)]
+    ends = list(accumulate(counts))
+    unit = jax.random.uniform(key, (ends[-1],), dtype)
+    layers = []
+    for (fan_in, fan_out), count, end in zip(pairwise(sizes), counts, ends, strict=True):
+        low, high = range_of(fan_in)
+        flat = low + (high - low) * unit[end - count : end]
+        layers.append(Layer(flat[fan_out:].reshape(fan_out, fan_in), flat[:fan_out]))
+    return tuple(layers)
 
 
 def init_mlp(
@@ -62,6 +77,9 @@ def init_mlp(
 
 @partial(jax.jit, static_argnums=(1, 2, 3))  # one small program instead of a dozen, each compiled by itself
 def _draw(key: jax.Array, sizes: tuple[int, ...], initializer: Initializer, dtype: Any) -> Params:
+    ranges: dict[Initializer, Any] = {pytorch_init: _pytorch_range, course_init: _course_range}
+    if initializer in ranges:
+        return _uniform(key, sizes, dtype, ranges[initializer])
     keys = jax.random.split(key, len(sizes) - 1)
     layers = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):

@@ -194,10 +194,11 @@ def sizes_of(data: Data, hidden: Sequence[int]) -> tuple[int, ...]:
 
 
 def rounds(count: int) -> Iterator[str]:
-    """Every contestant once a round, each round beginning with the next one."""
+    """Every contestant once a round, each round beginning with the next one, every other round backwards."""
     for i in range(count):
         first = i % len(INSTALLED)
-        yield from INSTALLED[first:] + INSTALLED[:first]
+        order = INSTALLED[first:] + INSTALLED[:first]
+        yield from order if i % 2 == 0 else reversed(order)
 
 
 def require_same_job(name: str, loss: float, reference: float, band: float) -> None:
