@@ -7,6 +7,11 @@ jax.grad(jaxnet.auto(loss))   # automatic: the same graph without them
 from jaxnet import datasets as datasets
 from jaxnet._rule import auto as auto
 from jaxnet._rule import rule as rule
+from jaxnet.checking import Audit as Audit
+from jaxnet.checking import Finding as Finding
+from jaxnet.checking import Report as Report
+from jaxnet.checking import audit as audit
+from jaxnet.checking import check as check
 from jaxnet.models import Layer as Layer
 from jaxnet.models import course_init as course_init
 from jaxnet.models import init_mlp as init_mlp

@@ -213,6 +213,11 @@ def _require_known_rules(jvp: bool) -> None:
 _stripped: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], Any]] = weakref.WeakKeyDictionary()
 
 
+def without_rules(jaxpr: Any, *, jvp: bool) -> Any:
+    """A jaxpr that computes the same, without the rules that `auto` takes off."""
+    return _strip(jaxpr, (custom_vjp_call_p, custom_jvp_call_p) if jvp else (custom_vjp_call_p,))
+
+
 def _strip(value: Any, rules: tuple[Any, ...]) -> Any:
     """value (a jaxpr, or an equation's parameter, however nested), each rule's equation made a call of its body.
 
@@ -245,6 +250,11 @@ def _strip_equation(e: Any, rules: tuple[Any, ...]) -> Any:
         return e.replace(primitive=closed_call_p, params={"call_jaxpr": _strip(e.params["call_jaxpr"], rules)})
     params = {k: _strip(v, rules) for k, v in e.params.items()}
     return e if all(params[k] is v for k, v in e.params.items()) else e.replace(params=params)
+
+
+def limits(jaxpr: Any, *, jvp: bool) -> set[str]:
+    """What `auto` cannot see through in this jaxpr, in words."""
+    return _limits(jaxpr, (custom_vjp_call_p, custom_jvp_call_p) if jvp else (custom_vjp_call_p,))
 
 
 _known_limits: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], set[str]]] = weakref.WeakKeyDictionary()

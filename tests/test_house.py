@@ -23,7 +23,21 @@ FLOORS = {
     "jaxnet.models": 2,
     "jaxnet.training": 3,
     "jaxnet.plotting": 4,
-    "jaxnet": 5,
+    # aside: nothing but the package itself imports the checker
+    "jaxnet.checking.problem": 0,
+    "jaxnet.checking.findings": 0,
+    "jaxnet.checking.graph": 1,
+    "jaxnet.checking.differences": 1,
+    "jaxnet.checking.transforms": 1,
+    "jaxnet.checking.branches": 2,
+    "jaxnet.checking.judge": 2,
+    "jaxnet.checking.programs": 3,
+    "jaxnet.checking.examination": 4,
+    "jaxnet.checking.checker": 5,
+    "jaxnet.checking.sites": 6,
+    "jaxnet.checking": 7,
+    "jaxnet": 8,
+    "jaxnet.__main__": 8,
 }
 
 
@@ -46,10 +60,8 @@ def imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.module == "jaxnet":
-                yield from (f"jaxnet.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            for name in (f"{node.module}.{alias.name}" for alias in node.names):
+                yield name if node.module == "jaxnet" or name in FLOORS else node.module
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
@@ -58,6 +70,11 @@ def test_a_file_imports_only_from_floors_below(path):
     for imported in imports(path):
         if imported.startswith("jaxnet"):
             assert floor(imported) < floor(module), f"{module} imports {imported}"
+
+
+def test_no_other_file_of_the_library_imports_the_checker():
+    outside = [path for path in SOURCES if "checking" not in path.parts and path.stem not in ("__init__", "__main__")]
+    assert not [path.name for path in outside if any(name.startswith("jaxnet.checking") for name in imports(path))]
 
 
 @pytest.mark.parametrize("path", SOURCES + sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name)

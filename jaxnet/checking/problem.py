@@ -1,0 +1,182 @@
+"""What is checked: a function with a rule beside its reference, both as functions of the floating leaves alone.
+
+Inside, everything is real: a complex leaf is a real one with an axis more, [..., 2]. So a derivative is a number, and a
+difference along one coordinate means something.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Leaves: TypeAlias = tuple[Any, ...]
+# (floating leaves, other arrays) -> (floating outputs, other outputs)
+Function: TypeAlias = Callable[[Leaves, Leaves], tuple[Leaves, Leaves]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """rule and ref agree in value; ref carries no rule. Both trace at any floating dtype of the leaves."""
+
+    rule: Function
+    ref: Function
+    names: tuple[str, ...]  # of the leaves
+    leaves: Leaves  # NumPy, in the dtypes given
+    others: Leaves  # arrays that are not differentiated: integers, booleans, keys
+    argument: tuple[int, ...]  # of which argument each leaf is
+    other_argument: tuple[int, ...]
+    arguments: tuple[str, ...]  # their names
+    outputs: tuple[str, ...]  # names of the floating outputs
+    other_outputs: tuple[str, ...]
+
+
+def pull(function: Function) -> Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves, Leaves]]:
+    """(leaves, others, cotangents) -> (floating outputs, other outputs, one cotangent for each leaf)"""
+
+    def pulled(leaves: Leaves, others: Leaves, cotangents: Leaves) -> tuple[Leaves, Leaves, Leaves]:
+        outputs, vjp, rest = jax.vjp(lambda *leaves: function(leaves, others), *leaves, has_aux=True)
+        return outputs, rest, vjp(cotangents)
+
+    return pulled
+
+
+def is_floating(x: Any) -> bool:
+    return _is_array(x) and jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, jax.Array | np.ndarray | np.generic)
+
+
+def as_dtypes(leaves: Leaves, dtypes: Sequence[Any]) -> Leaves:
+    return tuple(np.asarray(x).astype(d) for x, d in zip(leaves, dtypes, strict=True))
+
+
+def eps_of(dtype: Any) -> float:
+    return float(cast(Any, jnp).finfo(dtype).eps)
+
+
+def shape_text(x: Any) -> str:
+    """f32[4,7]"""
+    if not hasattr(x, "dtype"):
+        return type(x).__name__
+    name = str(x.dtype)
+    for long, short in (("bfloat", "bf"), ("float", "f"), ("complex", "c"), ("uint", "u"), ("int", "i")):
+        if name.startswith(long):
+            name = short + name.removeprefix(long)
+            break
+    return f"{name}[{','.join(map(str, x.shape))}]"
+
+
+class Arguments:
+    """args and kwargs taken apart: floating leaves, other arrays, and what stays as it is."""
+
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], floats_are_leaves: bool):
+        arguments = (*args, *kwargs.values())
+        self.arguments = _names_of_arguments(f, len(args)) + tuple(kwargs)
+        self.positional, self.keywords = len(args), tuple(kwargs)
+        leaves, self.tree = jax.tree.flatten_with_path(arguments)
+        self.flat = [x for _, x in leaves]
+        self.floating, self.other = [], []
+        self.names, self.argument, self.other_argument = [], [], []
+        for i, (path, x) in enumerate(leaves):
+            number = path[0].idx
+            if is_floating(x) or (floats_are_leaves and isinstance(x, float | complex) and number < len(args)):
+                self.floating.append(i)
+                self.names.append(self.arguments[number] + jax.tree_util.keystr(path[1:]))
+                self.argument.append(number)
+            elif _is_array(x):
+                self.other.append(i)
+                self.other_argument.append(number)
+        self.is_complex = tuple(np.iscomplexobj(self.flat[i]) for i in self.floating)
+
+    def rename(self, arguments: Sequence[str]) -> None:
+        """For arguments that are single arrays."""
+        self.arguments = tuple(arguments)
+        self.names = [self.arguments[i] for i in self.argument]
+
+    def leaves(self) -> Leaves:
+        arrays = [np.asarray(self._as_array(self.flat[i])) for i in self.floating]
+        return tuple(to_real(a) if c else a for a, c in zip(arrays, self.is_complex, strict=True))
+
+    def others(self) -> Leaves:
+        return tuple(self.flat[i] for i in self.other)
+
+    @staticmethod
+    def _as_array(x: Any) -> Any:
+        return x if _is_array(x) else jnp.asarray(x)  # a Python float has the dtype that JAX gives it
+
+    def call(self, f: Callable[..., Any], leaves: Leaves, others: Leaves) -> Any:
+        flat = list(self.flat)
+        for i, leaf, is_complex in zip(self.floating, leaves, self.is_complex, strict=True):
+            flat[i] = to_complex(leaf) if is_complex else leaf
+        for i, other in zip(self.other, others, strict=True):
+            flat[i] = other
+        arguments = jax.tree.unflatten(self.tree, flat)
+        return f(*arguments[: self.positional], **dict(zip(self.keywords, arguments[self.positional :], strict=True)))
+
+    def problem(
+        self, f: Callable[..., Any], ref: Callable[..., Any], outputs: tuple[str, ...], other_outputs: tuple[str, ...]
+    ) -> Problem:
+        return Problem(
+            rule=self.function(f),
+            ref=self.function(ref),
+            names=tuple(self.names),
+            leaves=self.leaves(),
+            others=self.others(),
+            argument=tuple(self.argument),
+            other_argument=tuple(self.other_argument),
+            arguments=tuple(self.arguments),
+            outputs=outputs,
+            other_outputs=other_outputs,
+        )
+
+    def function(self, f: Callable[..., Any]) -> Function:
+        def of_leaves(leaves: Leaves, others: Leaves) -> tuple[Leaves, Leaves]:
+            outputs = [x for x in jax.tree.leaves(self.call(f, leaves, others)) if _is_array(x) or _is_number(x)]
+            floating = (jnp.asarray(x) for x in outputs if jnp.issubdtype(jnp.result_type(x), jnp.inexact))
+            rest = (x for x in outputs if not jnp.issubdtype(jnp.result_type(x), jnp.inexact))
+            return tuple(to_real(x) if jnp.iscomplexobj(x) else x for x in floating), tuple(rest)
+
+        return of_leaves
+
+
+def to_real(x: Any) -> Any:
+    return jnp.stack([x.real, x.imag], axis=-1) if isinstance(x, jax.Array) else np.stack([x.real, x.imag], axis=-1)
+
+
+def to_complex(x: Any) -> Any:
+    return jax.lax.complex(x[..., 0], x[..., 1])
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, bool | int | float | complex)
+
+
+def output_names(shapes: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the floating and of the other outputs, from what jax.eval_shape of the function gave."""
+    floating: list[str] = []
+    rest: list[str] = []
+    for path, x in jax.tree_util.tree_leaves_with_path(shapes):
+        kind = floating if jnp.issubdtype(x.dtype, jnp.inexact) else rest
+        kind.append("output" + jax.tree_util.keystr(path))
+    return tuple(floating), tuple(rest)
+
+
+def _names_of_arguments(f: Callable[..., Any], count: int) -> tuple[str, ...]:
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    for i in range(count):
+        named = i < len(parameters) and parameters[i].kind in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        )
+        names.append(parameters[i].name if named else f"args[{i}]")
+    return tuple(names)

@@ -1,0 +1,715 @@
+"""Right rules, each with something that misleads a check. A check must pass every one.
+
+The functions up to the first `right(...)` are the right halves that wrong_rules.py spoils.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from examples import Example, by_hand, given, normal, pointwise, recomputed, uniform, vjp
+from jax.experimental import pallas
+
+import jaxnet
+
+RIGHT: dict[str, Example] = {}
+
+
+def right(name, f, args, **more):
+    assert name not in RIGHT
+    RIGHT[name] = Example(f, args, **more)
+
+
+def jvp(body, tangent):
+    """body with the forward-mode rule tangent(primals, tangents), as jax.custom_jvp attaches it."""
+    f = jax.custom_jvp(body)
+    f.defjvp(lambda primals, tangents: (f(*primals), tangent(primals, tangents)))
+    return f
+
+
+MATRIX = normal((4, 3))
+
+
+def affine(x, weight, bias):
+    return x @ weight.T + bias
+
+
+def softmax(z):
+    e = jnp.exp(z - jnp.max(z, -1, keepdims=True))
+    return e / jnp.sum(e, -1, keepdims=True)
+
+
+def softmax_forward(z):
+    p = softmax(z)
+    return p, p
+
+
+def softmax_backward(p, dp):
+    return (p * (dp - jnp.sum(p * dp, -1, keepdims=True)),)
+
+
+def smoothed_cross_entropy(logits, labels):
+    targets = 0.9 * jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype) + 0.1 / logits.shape[-1]
+    return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
+
+
+def logits_and_labels(rows, classes):
+    return lambda rng: (*normal((rows, classes))(rng), jnp.asarray(rng.integers(0, classes, rows), "int32"))
+
+
+def layer_norm(x, scale, bias):
+    return layer_norm_forward(x, scale, bias)[0]
+
+
+def layer_norm_forward(x, scale, bias):
+    centred = x - jnp.mean(x, -1, keepdims=True)
+    rstd = jax.lax.rsqrt(jnp.mean(centred**2, -1, keepdims=True) + 1e-5)
+    xhat = centred * rstd
+    return xhat * scale + bias, (xhat, rstd, scale)
+
+
+def layer_norm_backward(residuals, dy):
+    xhat, rstd, scale = residuals
+    g = dy * scale
+    dx = rstd * (g - jnp.mean(g, -1, keepdims=True) - xhat * jnp.mean(g * xhat, -1, keepdims=True))
+    return dx, jnp.sum(dy * xhat, 0), jnp.sum(dy, 0)
+
+
+def rms_norm(x, weight):
+    return rms_norm_forward(x, weight)[0]
+
+
+def rms_norm_forward(x, weight):
+    r = jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
+    return x * r * weight, (x * r, r, weight)
+
+
+def rms_norm_backward(residuals, dy):
+    xhat, r, weight = residuals
+    g = dy * weight
+    return r * (g - xhat * jnp.mean(g * xhat, -1, keepdims=True)), jnp.sum(dy * xhat, axis=0)
+
+
+def attention(q, k, v):
+    return attention_forward(q, k, v)[0]
+
+
+def attention_forward(q, k, v):
+    causal = jnp.tril(jnp.ones((q.shape[0], k.shape[0]), bool))
+    p = jax.nn.softmax(jnp.where(causal, q @ k.T / math.sqrt(q.shape[1]), -jnp.inf))
+    return p @ v, (q, k, v, p)
+
+
+def attention_backward(residuals, do):
+    q, k, v, p = residuals
+    dp = do @ v.T
+    ds = p * (dp - jnp.sum(p * dp, -1, keepdims=True)) / math.sqrt(q.shape[1])
+    return ds @ k, ds.T @ q, p.T @ do
+
+
+def rotary(x, sign=1):
+    """Pairs (first half, second half) of each row, turned by the row's number."""
+    a, b = jnp.split(x, 2, axis=-1)
+    angle = jnp.arange(x.shape[0], dtype=x.dtype)[:, None]
+    cos, sin = jnp.cos(angle), sign * jnp.sin(angle)
+    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+
+
+def embedding(table, ids):
+    return table[ids]
+
+
+def TABLE(rng):  # ids repeat, and leave a row out
+    return *normal((7, 3))(rng), jnp.asarray(rng.permutation([0, 2, 2, 5, 2, 0]), "int32")
+
+
+def dropout(x, key):
+    return jnp.where(jax.random.bernoulli(key, 0.7, x.shape), x / 0.7, 0)
+
+
+def with_key(*shapes, key=jax.random.key):
+    return lambda rng: (*normal(*shapes)(rng), key(int(rng.integers(2**31))))
+
+
+def linear_cross_entropy(x, weight, labels):
+    logits = x @ weight.T
+    return jax.nn.logsumexp(logits, axis=-1) - jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+
+
+def head(rows, fan_in, classes):
+    return lambda rng: (
+        *normal((rows, fan_in), (classes, fan_in))(rng),
+        jnp.asarray(rng.integers(0, classes, rows), "int32"),
+    )
+
+
+def fixed_point(x, w):
+    """z = x + tanh(w z) / 2, reached by iteration."""
+    return jax.lax.fori_loop(0, 80, lambda _, z: x + jnp.tanh(w * z) / 2, x)
+
+
+def fixed_point_forward(x, w):
+    z = by_implicit_function(x, w)  # itself, so that a derivative of the backward does not go through the iteration
+    return z, (w, z)
+
+
+def fixed_point_backward(residuals, dz):
+    w, z = residuals
+    slope = (1 - jnp.tanh(w * z) ** 2) / 2
+    dx = dz / (1 - w * slope)
+    return dx, dx * slope * z
+
+
+by_implicit_function = vjp(fixed_point, fixed_point_forward, fixed_point_backward)
+CONTRACTION = uniform(0.2, 0.9, (5,), (5,))
+
+
+def matrix_and_vector(n):
+    return lambda rng: (jnp.asarray(2 * np.eye(n) + 0.3 * rng.normal(size=(n, n)), "float32"), *normal((n,))(rng))
+
+
+def complex_normal(*shapes):
+    return lambda rng: tuple(jnp.asarray(rng.normal(size=s) + 1j * rng.normal(size=s), "complex64") for s in shapes)
+
+
+# ---- what wrong_rules.py spoils, unspoilt
+
+right("softmax", vjp(softmax, softmax_forward, softmax_backward), MATRIX)
+right("layer norm", vjp(layer_norm, layer_norm_forward, layer_norm_backward), normal((4, 6), (6,), (6,), shift=0.5))
+right("rms norm", vjp(rms_norm, rms_norm_forward, rms_norm_backward), normal((4, 6), (6,)))
+right("causal attention", vjp(attention, attention_forward, attention_backward), normal((5, 4), (5, 4), (5, 4)))
+right(
+    "an orthogonal map's backward is its inverse",
+    by_hand(lambda x: rotary(x), lambda _, dy: (rotary(dy, -1),)),
+    normal((5, 4)),
+)
+right(
+    "repeated and absent indices",
+    by_hand(embedding, lambda table, ids, dy: (jnp.zeros_like(table).at[ids].add(dy), None)),
+    TABLE,
+)
+right("an implicit function", by_implicit_function, CONTRACTION)
+right(
+    "a bias that was broadcast over two leading axes",
+    by_hand(lambda x, bias: x + bias, lambda x, bias, dy: (dy, jnp.sum(dy, (0, 1)))),
+    normal((2, 3, 4), (4,)),
+)
+
+# ---- the rules of this library
+
+right("jaxnet.linear", jaxnet.linear, normal((4, 3), (2, 3), (2,)))
+right("jaxnet.relu away from zero", jaxnet.relu, MATRIX)
+for slope in (0.0, 0.5, 1.0):
+    right(
+        f"jaxnet.relu at zero with slope {slope:.1f}",
+        jaxnet.relu,
+        given([-1.5, 0.0, 2.0, -0.0, 0.0]),
+        kwargs={"slope_at_zero": slope},
+    )
+right(
+    "jaxnet.softmax of masked scores",
+    jaxnet.softmax,
+    lambda rng: (normal((3, 4))(rng)[0].at[0, 1].set(-jnp.inf).at[1, :3].set(-jnp.inf),),
+)
+right("jaxnet.softmax_cross_entropy of integers", jaxnet.softmax_cross_entropy, logits_and_labels(5, 4))
+right(
+    "jaxnet.softmax_cross_entropy of distributions",
+    jaxnet.softmax_cross_entropy,
+    lambda rng: (*normal((5, 4))(rng), jnp.asarray(rng.dirichlet(np.ones(4), 5), "float32")),
+)
+
+# ---- the rules of jax.nn and the losses of optax (custom_jvp, or none), where autodiff is wrong or undefined
+
+
+def zeros_among(*shape):
+    return lambda rng: (normal(shape)(rng)[0].at[..., :2].set(0),)
+
+
+def equal_in_part(rng):
+    a, b = normal((6,), (6,))(rng)
+    return a, b.at[:3].set(a[:3])
+
+
+right("jax.nn.relu at zero", jax.nn.relu, zeros_among(2, 4))
+right("jax.nn.silu", jax.nn.silu, MATRIX)
+right("jax.nn.softplus at zero", jax.nn.softplus, zeros_among(5))
+right("jax.nn.log_sigmoid at zero and in its tails", jax.nn.log_sigmoid, given([0.0, 30.0, -30.0, 1.0]))
+right("jnp.logaddexp at ties", lambda a, b: jnp.logaddexp(a, b), equal_in_part)
+right(
+    "jax.nn.logsumexp with a masked entry",
+    lambda z: jax.nn.logsumexp(z, axis=-1),
+    lambda rng: (normal((3, 4))(rng)[0].at[:, 1].set(-jnp.inf),),
+)
+right(
+    "optax.softmax_cross_entropy_with_integer_labels",
+    optax.softmax_cross_entropy_with_integer_labels,
+    logits_and_labels(5, 4),
+)
+right(
+    "optax.sigmoid_binary_cross_entropy at zero",
+    optax.sigmoid_binary_cross_entropy,
+    lambda rng: (*zeros_among(6)(rng), jnp.asarray(rng.uniform(size=6), "float32")),
+)
+right(
+    "optax.huber_loss at its two ends",
+    lambda e: optax.huber_loss(e),
+    given([0.0, 1.0, -1.0, 3.0, 0.3]),
+)
+right(
+    "optax.hinge_loss at its kink",
+    optax.hinge_loss,
+    given([1.0, -1.0, 0.3, 2.0], [1.0, -1.0, 1.0, 1.0]),
+)
+
+# ---- kinks and ties: any slope between the one-sided ones is right
+
+right("the slope of the absolute value at zero is 0", pointwise(jnp.abs, jnp.sign), zeros_among(2, 3))
+right(
+    "the slope of the absolute value at zero is 1",
+    pointwise(jnp.abs, lambda x: jnp.where(x >= 0, 1, -1).astype(x.dtype)),
+    zeros_among(6),
+)
+
+
+def larger(a, b):
+    return jnp.maximum(a, b)
+
+
+def tie(share):
+    """A maximum that gives this share to its first argument where both are equal."""
+
+    def backward(a, b, dy):
+        da = jnp.where(a == b, jnp.asarray(share, dy.dtype) * dy, jnp.where(a > b, dy, 0))
+        return da, dy - da
+
+    return by_hand(larger, backward)
+
+
+right("a tie is shared", tie(0.5), equal_in_part)
+right("a tie goes to the first", tie(1), equal_in_part)
+
+
+def largest(x):
+    return jnp.max(x, axis=-1)
+
+
+right(
+    "the first of the largest takes all, autodiff shares",
+    by_hand(
+        largest,
+        lambda x, dy: (dy[:, None] * (jnp.argmax(x, -1)[:, None] == jnp.arange(x.shape[-1])).astype(dy.dtype),),
+    ),
+    given([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.5, -1.0, 0.0]]),
+)
+
+
+def safe_norm(x):
+    return jnp.sqrt(jnp.sum(x * x, axis=-1))
+
+
+def safe_norm_backward(x, dy):  # 0 at 0, where autodiff has 0 / 0
+    squares = jnp.sum(x * x, axis=-1)
+    norm = jnp.sqrt(jnp.where(squares == 0, 1, squares))
+    return ((dy / norm)[:, None] * x,)
+
+
+right(
+    "a norm with gradient 0 at 0, where autodiff is NaN",
+    by_hand(safe_norm, safe_norm_backward),
+    lambda rng: (normal((4, 3))(rng)[0].at[1].set(0),),
+)
+
+
+def guarded(x):
+    return jnp.where(x > 0, jnp.where(x > 0, x, 1) ** 1.5, 0)
+
+
+right(
+    "a branch guarded twice against NaN",
+    by_hand(
+        guarded,
+        lambda x, dy: (jnp.where(x > 0, 1.5 * jnp.sqrt(jnp.where(x > 0, x, 1)) * dy, 0),),
+    ),
+    zeros_among(7),
+)
+
+# ---- the rule is better than autodiff
+
+right(
+    "the tails of tanh, where autodiff cancels",
+    pointwise(jnp.tanh, lambda x: 1 / jnp.cosh(x) ** 2),
+    uniform(15, 22, (6,)),
+)
+right(
+    "both tails of softplus",
+    pointwise(lambda x: jnp.log(1 + jnp.exp(-jnp.abs(x))) + jnp.maximum(x, 0), jax.nn.sigmoid),
+    given([-60.0, -30.0, -3.0, 2.0, 30.0, 60.0]),
+)
+
+
+def textbook_cross_entropy(logits, labels):
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=-1)[:, 0]
+
+
+def without_cancellation_backward(logits, labels, dy):
+    y = labels[:, None] == jnp.arange(logits.shape[-1])
+    p = jax.nn.softmax(logits)
+    others = jnp.sum(jnp.where(y, 0, p), -1, keepdims=True)
+    return dy[:, None] * jnp.where(y, -others, p), None
+
+
+right(
+    "cross-entropy without cancellation against a textbook body, at a margin of 40",
+    by_hand(textbook_cross_entropy, without_cancellation_backward),
+    lambda rng: (jnp.asarray(rng.normal(size=(3, 3)) + 40 * np.eye(3), "float32"), jnp.arange(3, dtype="int32")),
+)
+
+# ---- ill-conditioned
+
+right(
+    "the logarithm of a difference of close numbers",
+    by_hand(lambda a, b: jnp.log(a - b), lambda a, b, dy: (dy / (a - b), -dy / (a - b))),
+    lambda rng: (jnp.asarray(1 + rng.uniform(1e-5, 1e-4, 4), "float32"), jnp.ones(4, "float32")),
+    dtypes=("float32",),
+)
+
+
+def nearly_singular(rng):
+    q, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    return jnp.asarray(q * np.array([1, 0.1, 1e-3, 1e-5]) @ q.T, "float32"), *normal((4,))(rng)
+
+
+def solve(a, b):
+    return jnp.linalg.solve(a, b)
+
+
+def solve_backward(residuals, dx):
+    a, x = residuals
+    db = jnp.linalg.solve(a.T, dx)
+    return -jnp.outer(db, x), db
+
+
+right(
+    "a nearly singular solve",
+    vjp(solve, lambda a, b: (solve(a, b), (a, solve(a, b))), solve_backward),
+    nearly_singular,
+    dtypes=("float32",),  # no solver has less
+)
+right(
+    "layer norm of two columns, whose gradient cancels",
+    vjp(layer_norm, layer_norm_forward, layer_norm_backward),
+    normal((5, 2), (2,), (2,), scale=3),
+    dtypes=("float32",),  # in bfloat16 all of it cancels
+)
+right(
+    "a very large scale",
+    by_hand(lambda x, y: x * y, lambda x, y, dz: (dz * y, dz * x)),
+    lambda rng: (normal((5,), scale=1e20)(rng)[0], normal((5,), scale=1e-12)(rng)[0]),
+    dtypes=("float32",),
+)
+right(
+    "a very small scale",
+    pointwise(jnp.sin, jnp.cos),
+    normal((5,), scale=1e-20),
+    dtypes=("float32",),
+)
+
+# ---- gradients that are zero
+
+right(
+    "a composite whose gradient is zero: the sum of a softmax",
+    by_hand(lambda z: jnp.sum(softmax(z), -1), lambda z, dy: (jnp.zeros_like(z),)),
+    MATRIX,
+)
+right(
+    "an argument that is not used",
+    by_hand(lambda x, unused: x**2, lambda x, unused, dy: (2 * x * dy, jnp.zeros_like(unused))),
+    normal((4,), (3,)),
+)
+cube = pointwise(lambda x: x**3, lambda x: 3 * x**2)
+right("a rule on a constant", lambda x: x * cube(jnp.array([1.0, 2.0, 3.0], x.dtype)), normal((3,)))
+
+# ---- random draws: in another dtype the draw is another
+
+right(
+    "dropout",
+    by_hand(dropout, lambda x, key, dy: (dropout(dy, key), None)),
+    with_key((20,)),
+)
+
+
+def reparameterised(mean, log_std, key):
+    return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
+
+
+def reparameterised_forward(mean, log_std, key):
+    y = reparameterised(mean, log_std, key)
+    return y, y - mean
+
+
+right(
+    "a normal draw, from a raw key",
+    vjp(reparameterised, reparameterised_forward, lambda noise, dy: (dy, dy * noise, None)),
+    with_key((6,), (6,), key=jax.random.PRNGKey),
+)
+
+# ---- precision and dtypes
+
+
+def wide(x):
+    return x.astype(jnp.float32)
+
+
+right(
+    "float32 is written into the function",
+    by_hand(
+        lambda x: jnp.exp(wide(x)).astype(x.dtype),
+        lambda x, dy: ((jnp.exp(wide(x)) * wide(dy)).astype(x.dtype),),
+    ),
+    MATRIX,
+)
+
+
+def widened(halves):
+    """The halves of a rule computed in at least float32."""
+
+    def in_wide(*arrays):
+        narrow = arrays[0].dtype
+        up = [a.astype(jnp.promote_types(narrow, jnp.float32)) for a in arrays]
+        return jax.tree.map(lambda a: a.astype(narrow), halves(*up))
+
+    return in_wide
+
+
+def wide_rms_norm(x, weight):
+    return widened(rms_norm)(x, weight)
+
+
+for dtype in ("bfloat16", "float16"):
+    right(
+        f"{dtype}, accumulated in float32",
+        by_hand(
+            wide_rms_norm,
+            widened(lambda x, weight, dy: rms_norm_backward(rms_norm_forward(x, weight)[1], dy)),
+        ),
+        normal((16, 8), (8,), dtype=dtype),
+        dtypes=(dtype,),
+    )
+right(
+    "bfloat16 beside float32",
+    by_hand(
+        lambda x, weight: x @ weight,
+        lambda x, weight, dy: ((dy @ weight.T).astype(x.dtype), x.astype(dy.dtype).T @ dy),
+    ),
+    lambda rng: (*normal((4, 3), dtype="bfloat16")(rng), *normal((3, 2))(rng)),
+    dtypes=("float32", "bfloat16"),
+)
+right(
+    "the sum in another order, and so another rounding of the value",
+    vjp(
+        lambda x: jnp.sum(x),
+        lambda x: (jnp.sum(jnp.sum(x[::-1].reshape(50, -1), axis=0)), x),
+        lambda x, dy: (jnp.full_like(x, dy),),
+    ),
+    normal((1000,)),
+)
+right(
+    "complex numbers",
+    by_hand(lambda z, w: z * jnp.exp(w), lambda z, w, dy: (dy * jnp.exp(w), dy * z * jnp.exp(w))),
+    complex_normal((5,), (5,)),
+    dtypes=("complex64",),
+)
+right(
+    "a real value of a complex argument",
+    by_hand(lambda z: z.real**2 + z.imag**2, lambda z, dy: (2 * jnp.conj(z) * dy,)),
+    complex_normal((5,)),
+    dtypes=("complex64",),
+)
+
+# ---- shapes
+
+
+def growth(a, b):
+    return a * jnp.exp(b)
+
+
+of_growth = by_hand(growth, lambda a, b, dy: (dy * jnp.exp(b), dy * growth(a, b)))
+right("scalars", of_growth, normal((), ()))
+right("a Python number beside an array", of_growth, lambda rng: (*normal(())(rng), float(rng.normal())))
+right("an empty array", of_growth, normal((0, 3), (0, 3)))
+right("odd shapes", of_growth, normal((1, 3, 1, 5, 1), (1, 3, 1, 5, 1)))
+right("ten thousand elements", pointwise(jnp.sin, jnp.cos), normal((10_000,)))
+
+# ---- trees, integers, None
+
+
+def gated(state):
+    return state["w"] * jnp.tanh(state["step"] * state["w"])
+
+
+def gated_backward(state, dy):
+    t = jnp.tanh(state["step"] * state["w"])
+    return ({"w": dy * (t + state["w"] * state["step"] * (1 - t * t)), "step": None, "extra": None},)
+
+
+right(
+    "a tree that holds an integer and None",
+    by_hand(gated, gated_backward),
+    lambda rng: ({"w": normal((4,))(rng)[0], "step": jnp.int32(2), "extra": None},),
+)
+
+
+def top(x):
+    return jnp.max(x), jnp.argmax(x)
+
+
+right(
+    "two outputs, one of them an integer",
+    by_hand(top, lambda x, dy: (jnp.zeros_like(x).at[jnp.argmax(x)].set(dy[0]),)),
+    normal((7,)),
+)
+right(
+    "None for integers",
+    by_hand(lambda x, n: x**n, lambda x, n, dy: (dy * n * x ** (n - 1), None)),
+    lambda rng: (*uniform(0.5, 2, (3, 2))(rng), jnp.array([3, 4], "int32")),
+)
+
+
+def scaled_power(x, n):
+    return x**n / n
+
+
+right(
+    "nondiff_argnums, given by name",
+    vjp(
+        scaled_power, lambda x, n: (scaled_power(x, n), x), lambda n, x, dy: (dy * x ** (n - 1),), nondiff_argnums=(1,)
+    ),
+    MATRIX,
+    kwargs={"n": 3},
+)
+
+
+def twice(function, x):
+    return function(function(x))
+
+
+right(
+    "a function among the arguments",
+    vjp(
+        twice,
+        lambda function, x: (twice(function, x), x),
+        lambda function, x, dy: jax.vjp(lambda x: twice(function, x), x)[1](dy),
+        nondiff_argnums=(0,),
+    ),
+    lambda rng: (jnp.sin, *MATRIX(rng)),
+)
+
+# ---- inside and around other transformations
+
+right("a rule under a jit", jax.jit(lambda x, y: jnp.sum(cube(x) * y)), normal((5,), (5,)))
+
+
+def cell(h, x, w):
+    return jnp.tanh(w * h + x)
+
+
+def cell_backward(residuals, dy):
+    h, w, y = residuals
+    ds = dy * (1 - y * y)
+    return ds * w, ds, ds * h
+
+
+of_cell = vjp(cell, lambda h, x, w: (cell(h, x, w), (h, w, cell(h, x, w))), cell_backward)
+right(
+    "a rule inside a scan",
+    lambda xs, w: jax.lax.scan(lambda h, x: (of_cell(h, x, w),) * 2, jnp.zeros_like(w), xs)[1],
+    normal((6, 3), (3,)),
+)
+right("a backward that computes the value again", recomputed(cell), normal((4,), (4,), (4,)))
+
+
+def chunked_forward(x, weight, labels):
+    """The loss from chunks of the vocabulary, the last one partial: no array of all logits."""
+    m, total = jnp.full(x.shape[0], -jnp.inf, x.dtype), jnp.zeros(x.shape[0], x.dtype)
+    for lo in range(0, weight.shape[0], 4):
+        z = x @ weight[lo : lo + 4].T
+        new = jnp.maximum(m, jnp.max(z, axis=-1))
+        total = total * jnp.exp(m - new) + jnp.sum(jnp.exp(z - new[:, None]), axis=-1)
+        m = new
+    lse = m + jnp.log(total)
+    return lse - jnp.sum(x * weight[labels], axis=-1), (x, weight, labels, lse)
+
+
+def chunked_backward(residuals, dloss):
+    x, weight, labels, lse = residuals
+    dx, dw = jnp.zeros_like(x), []
+    for lo in range(0, weight.shape[0], 4):
+        w = weight[lo : lo + 4]
+        y = labels[:, None] == lo + jnp.arange(w.shape[0])
+        dz = dloss[:, None] * (jnp.exp(x @ w.T - lse[:, None]) - y)
+        dx, dw = dx + dz @ w, [*dw, dz.T @ x]
+    return dx, jnp.concatenate(dw), None
+
+
+right(
+    "a fused linear cross-entropy in chunks of its vocabulary",
+    vjp(linear_cross_entropy, chunked_forward, chunked_backward),
+    head(6, 5, 11),
+)
+
+
+def symbolic_forward(x, w):
+    return x.value * w.value, (x.value if w.perturbed else None, w.value if x.perturbed else None)
+
+
+def symbolic_backward(residuals, dy):
+    x, w = residuals
+    if isinstance(dy, jax.custom_derivatives.SymbolicZero):
+        return None, None
+    return None if w is None else dy * w, None if x is None else dy * x
+
+
+product = jax.custom_vjp(lambda x, w: x * w)
+product.defvjp(symbolic_forward, symbolic_backward, symbolic_zeros=True)
+right("symbolic zeros: only what is asked for is kept", product, normal((4,), (4,)))
+
+remat_cube = jax.custom_vjp(lambda x: x**3)
+remat_cube.defvjp(lambda x: (x**3, x), lambda x, dy: (3 * x**2 * dy,), optimize_remat=True)
+right("optimize_remat", remat_cube, MATRIX)
+right(
+    "a custom_jvp",
+    jvp(lambda x, y: jnp.sin(x) * y, lambda p, t: jnp.cos(p[0]) * p[1] * t[0] + jnp.sin(p[0]) * t[1]),
+    normal((4,), (4,)),
+)
+
+# ---- with a reference: the primal cannot be differentiated, or the rule is meant to differ from its derivative
+
+
+def cube_kernel(x_ref, y_ref):
+    y_ref[...] = x_ref[...] ** 3
+
+
+def in_kernel(x):
+    return pallas.pallas_call(cube_kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True)(x)
+
+
+right(
+    "a Pallas kernel",
+    by_hand(in_kernel, lambda x, dy: (3 * x**2 * dy,)),
+    normal((4, 8)),
+    ref=lambda x: x**3,
+)
+right(
+    "a straight-through estimator",
+    pointwise(jnp.round, jnp.ones_like),
+    normal((6,), scale=3),
+    ref=lambda x: x + jax.lax.stop_gradient(jnp.round(x) - x),
+)
+right(
+    "a reversed gradient",
+    pointwise(jnp.tanh, lambda x: -(1 - jnp.tanh(x) ** 2)),
+    MATRIX,
+    ref=lambda x: 2 * jax.lax.stop_gradient(jnp.tanh(x)) - jnp.tanh(x),
+)

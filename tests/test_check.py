@@ -1,0 +1,460 @@
+"""What `check` says: verdicts at special points, reports, and errors; test_check_corpus.py has the rules themselves."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from examples import by_hand, pointwise, vjp
+
+import jaxnet
+from jaxnet import check
+from jaxnet.checking import programs
+from jaxnet.checking.findings import WIDTH
+
+X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+
+
+def scaled_linear(factor):
+    """The affine map with a weight gradient that is off by a factor."""
+    wrong = jaxnet.rule(jaxnet.linear.body)
+    wrong.forward(jaxnet.linear._forward)
+
+    @wrong.backward
+    def backward(residuals, dy):
+        dx, dweight, dbias = jaxnet.linear._backward(residuals, dy)
+        return dx, factor * dweight, dbias
+
+    return wrong
+
+
+def affine_arguments(rows=3, fan_in=4, fan_out=4):
+    rng = np.random.default_rng(1)
+    return tuple(rng.normal(size=s).astype(np.float32) for s in ((rows, fan_in), (fan_out, fan_in), (fan_out,)))
+
+
+def finding(report, what, leaf):
+    (found,) = (f for f in report.findings if f.what == what and f.leaf == leaf)
+    return found
+
+
+def relu_with_slope(slope):
+    return pointwise(lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, jnp.where(x == 0, slope, 0.0)))
+
+
+# ---- verdicts
+
+
+def test_a_wrong_leaf_is_named_with_its_values_and_others_stay_ok():
+    report = check(scaled_linear(1.01), *affine_arguments())
+    assert not report.ok
+    wrong = finding(report, "algebra", "weight")
+    assert wrong.verdict == "wrong"
+    np.testing.assert_allclose(wrong.rule, 1.01 * wrong.true, rtol=1e-6)
+    assert wrong.auto == wrong.true
+    assert {finding(report, "algebra", leaf).verdict for leaf in ("x", "bias")} == {"ok"}
+    assert report.sentence().startswith("WRONG in `weight` at (")
+    assert f"rule {wrong.rule:.3g}, autodiff {wrong.auto:.3g}, truth {wrong.true:.3g}" in report.sentence()
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
+def test_between_the_one_sided_slopes_is_a_kink_and_ok(slope):
+    report = check(relu_with_slope(slope), np.array([-1.0, 0.0, 2.0], np.float32))
+    assert report.ok, report
+    assert finding(report, "algebra", "x").verdict == ("ok" if slope == 0.5 else "kink")
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1.1, math.nan])
+def test_outside_the_one_sided_slopes_is_wrong(slope):
+    wrong = finding(check(relu_with_slope(slope), np.array([-1.0, 0.0, 2.0], np.float32)), "algebra", "x")
+    assert (wrong.verdict, wrong.index) == ("wrong", (1,))
+
+
+def test_a_kink_does_not_hide_a_wrong_element_beside_it():
+    f = pointwise(lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.1, 0.0))
+    wrong = finding(check(f, np.array([0.0, 0.0, 0.0, 2.0], np.float32)), "algebra", "x")
+    assert (wrong.verdict, wrong.index) == ("wrong", (3,))
+
+
+def test_autodiff_may_be_the_wrong_one():
+    f = pointwise(jnp.tanh, lambda x: 1 / jnp.cosh(x) ** 2)
+    report = check(f, np.linspace(15, 18, 5, dtype=np.float32))
+    assert report.ok, report
+    norm = by_hand(lambda x: jnp.sqrt(jnp.sum(x**2)), lambda x, dy: (dy * x / jnp.maximum(jnp.linalg.norm(x), 1e-30),))
+    report = check(norm, np.zeros(3, np.float32))
+    assert report.ok, report
+    assert finding(report, "algebra", "x").verdict in ("kink", "disputed")
+
+
+def test_a_gradient_that_is_0_here_is_vacuous():
+    square = pointwise(lambda x: x**2, lambda x: 3 * x)
+    report = check(square, np.zeros(3, np.float32))
+    assert finding(report, "algebra", "x").verdict == "vacuous"
+    assert not report.ok
+
+
+def test_a_gradient_that_is_0_everywhere_is_not():
+    total = by_hand(lambda x: jnp.sum(jax.nn.softmax(x)), lambda x, dy: (jnp.zeros_like(x),))
+    assert check(total, X[0]).ok
+
+
+def test_a_sum_of_softmax_shows_nothing_of_the_softmax_in_it():
+    zero = by_hand(lambda x: jax.nn.softmax(x), lambda x, dy: (jnp.zeros_like(x),))
+    assert not check(lambda x: zero(x).sum(), X[0]).ok
+
+
+def test_imprecise_where_the_algebra_is_right():
+    f = pointwise(jnp.sin, lambda x: jnp.cos(x) if x.dtype == jnp.float64 else jnp.cos(x).astype(jnp.bfloat16))
+    worst = finding(check(pointwise(jnp.sin, jnp.cos), X), "precision float32", "x")
+    assert worst.verdict == "ok"
+    worst = finding(check(f, X), "precision float32", "x")
+    assert worst.verdict == "imprecise"
+    assert worst.error > 100 * worst.auto_error
+
+
+def test_precision_is_judged_in_the_dtypes_asked_for():
+    report = check(jaxnet.softmax, X, dtypes=("float32", "bfloat16", "float16"))
+    assert [f.what for f in report.findings if f.what.startswith("precision")] == [
+        "precision float32",
+        "precision bfloat16",
+        "precision float16",
+    ]
+    assert report.ok
+
+
+def test_unsupported_is_not_a_fault():
+    def forward(x):
+        return jnp.sin(x), x
+
+    def backward(x, dy):
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return (jax.pure_callback(lambda x, dy: np.cos(x) * dy, shape, x, dy, vmap_method="expand_dims"),)
+
+    report = check(vjp(lambda x: jnp.sin(x), forward, backward), X)
+    assert report.ok, report
+    assert finding(report, "grad of grad", "").verdict == "unsupported"
+
+
+def test_a_reference_may_be_given():
+    straight_through = pointwise(jnp.round, jnp.ones_like)
+    assert not check(straight_through, X).ok
+    assert check(straight_through, X, ref=lambda x: x).ok
+
+
+def test_without_a_reference_that_can_be_differentiated_one_is_asked_for():
+    def outside(x):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="expand_dims")
+
+    f = pointwise(outside, jnp.cos)
+    report = check(f, X)
+    assert report.sentence().startswith("ERROR (reference)")
+    assert "give ref=" in report.sentence()
+    assert check(f, X, ref=jnp.sin).ok
+
+
+# ---- points, power, hints
+
+
+def test_a_branch_that_nothing_entered_is_entered_by_an_added_point():
+    def huber(x):
+        return jnp.where(jnp.abs(x) <= 1, 0.5 * x**2, jnp.abs(x) - 0.5)
+
+    inside = np.array([-0.5, 0.2, 0.7], np.float32)
+    right = pointwise(huber, lambda x: jnp.clip(x, -1, 1))
+    wrong = pointwise(huber, lambda x: jnp.where(jnp.abs(x) <= 1, x, 2 * jnp.sign(x)))
+    report = check(right, inside)
+    assert report.ok
+    assert not report.never_entered
+    report = check(wrong, inside)
+    assert not report.ok
+    assert "with the arguments times 8" in finding(report, "algebra", "x").note
+
+
+def test_a_branch_that_cannot_be_entered_is_named_with_its_line():
+    def f(x):
+        return jnp.where(jnp.isnan(x), 0.0, x)  # this very line
+
+    report = check(pointwise(f, jnp.ones_like), X)
+    assert len(report.never_entered) == 1
+    assert "condition true" in report.never_entered[0]
+    assert "this very line" in report.never_entered[0]
+    assert "test_check.py:" in report.sentence()
+
+
+@pytest.mark.parametrize("leaf", ["x", "weight", "bias"])
+def test_power_is_what_would_have_been_noticed(leaf):
+    """An error twice as large as the power is caught, one half as large is not: nothing is promised."""
+    arguments = affine_arguments()
+    scale = check(jaxnet.linear, *arguments).power[leaf].scale
+    assert 0 < scale < 1e-6
+    at = ("x", "weight", "bias").index(leaf)
+
+    def off_by(error):
+        wrong = jaxnet.rule(jaxnet.linear.body)
+        wrong.forward(jaxnet.linear._forward)
+
+        @wrong.backward
+        def backward(residuals, dy):
+            grads = jaxnet.linear._backward(residuals, dy)
+            return tuple(g * (1 + error * (i == at)) for i, g in enumerate(grads))
+
+        return finding(check(wrong, *arguments), "algebra", leaf).verdict
+
+    assert off_by(2 * scale) == "wrong"
+    assert off_by(scale / 2) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda dw, dy: -dw, "its sign is wrong everywhere"),
+        (lambda dw, dy: dw.T, "it is transposed"),
+        (lambda dw, dy: 3.5 * dw, "it is 3.5 times the truth everywhere"),
+        (lambda dw, dy: dw / dy.shape[0], "a mean over 3 in place of a sum?"),
+        (lambda dw, dy: dw * dy.shape[0], "a sum over 3 in place of a mean?"),
+        (lambda dw, dy: 0 * dw, "returns 0"),
+    ],
+)
+def test_hints(change, said):
+    wrong = jaxnet.rule(jaxnet.linear.body)
+    wrong.forward(jaxnet.linear._forward)
+
+    @wrong.backward
+    def backward(residuals, dy):
+        dx, dweight, dbias = jaxnet.linear._backward(residuals, dy)
+        return dx, change(dweight, dy), dbias
+
+    assert said in finding(check(wrong, *affine_arguments()), "algebra", "weight").note
+
+
+def test_a_hint_is_given_only_where_all_elements_say_the_same():
+    wrong = pointwise(jnp.sin, lambda x: jnp.cos(x) + 0.1 * x)
+    assert finding(check(wrong, X), "algebra", "x").note == ""
+
+
+# ---- arguments
+
+
+def test_arguments_are_pytrees_with_anything_in_them():
+    def body(params, key, labels, nothing=None, *, name="sin"):
+        noise = jax.random.normal(key, params["w"].shape, params["w"].dtype)
+        return getattr(jnp, name)(params["w"] + noise) * params["more"][0] + labels.astype(params["w"].dtype)
+
+    f = by_hand(
+        lambda params, key, labels, nothing: body(params, key, labels, nothing),
+        lambda params, key, labels, nothing, dy: (
+            jax.vjp(lambda p: body(p, key, labels, nothing), params)[1](dy)[0],
+            None,
+            None,
+            None,
+        ),
+    )
+    params = {"w": X, "more": (np.float32(2.0), "text")}
+
+    def call(params, key, labels, nothing):
+        return f({"w": params["w"], "more": (params["more"][0],)}, key, labels, nothing)
+
+    report = check(call, params, jax.random.key(0), np.arange(4), None)
+    assert report.ok, report
+    assert set(report.power) == {"params['w']", "params['more'][0]"}
+
+
+def test_a_python_float_is_differentiated_where_it_can_be():
+    product = by_hand(lambda x, y: x * y, lambda x, y, dy: (dy * y, jnp.sum(2 * dy * x)))
+    assert finding(check(product, X, 2.0), "algebra", "y").verdict == "wrong"
+    power = vjp(
+        lambda x, n: x**n, lambda x, n: (x**n, x), lambda n, x, dy: (n * x ** (n - 1) * dy,), nondiff_argnums=(1,)
+    )
+    assert check(power, np.abs(X), 3.0).ok
+
+
+def test_keyword_arguments_reach_the_function():
+    assert check(jaxnet.relu, X, kwargs={"slope_at_zero": 1.0}).ok
+    with pytest.raises(ValueError, match="slope_at_zero"):
+        check(jaxnet.relu, X, kwargs={"slope_at_zero": 2.0})
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (1, 1, 1)])
+def test_odd_shapes(shape):
+    assert check(pointwise(jnp.sin, jnp.cos), np.ones(shape, np.float32)).ok
+
+
+def test_x64_mode_is_left_as_it_was(x64):
+    assert check(jaxnet.softmax, X.astype(np.float64)).ok
+    assert jnp.zeros(()).dtype == jnp.float64
+
+
+def test_outside_x64_mode_it_is_left_off():
+    check(jaxnet.softmax, X)
+    assert jnp.zeros(()).dtype == jnp.float32
+
+
+def test_inside_shard_map(forced_devices):
+    forced_devices(
+        """
+        import jax, jax.numpy as jnp, numpy as np
+        from jax.sharding import AxisType, PartitionSpec as P
+        from jaxnet import check, linear, rule
+        from jaxnet.rules.affine import linear_backward, linear_forward
+
+        mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+        wrong = rule(linear.body)
+        wrong.forward(linear_forward)
+        wrong.backward(lambda residuals, dy: (lambda dx, dw, db: (dx, 2 * dw, db))(*linear_backward(residuals, dy)))
+        rng = np.random.default_rng(0)
+        arguments = [rng.normal(size=s).astype(np.float32) for s in ((4, 3), (2, 3), (2,))]
+        for layer, right in ((linear, True), (wrong, False)):
+            f = jax.shard_map(layer, mesh=mesh, in_specs=(P("rows"), P(), P()), out_specs=P("rows"))
+            report = check(lambda x, weight, bias: f(x, weight, bias), *arguments)
+            assert report.ok == right, report
+            assert right or "`weight`" in report.sentence(), report
+        """
+    )
+
+
+# ---- the report
+
+
+def test_the_report_is_json_and_fits_the_page():
+    for report in (
+        check(scaled_linear(2.0), *affine_arguments()),
+        check(jaxnet.softmax_cross_entropy, X, np.arange(3)),
+    ):
+        content = json.loads(report.json())
+        assert content["ok"] == report.ok
+        assert content["sentence"] == report.sentence() == str(report).splitlines()[0]
+        assert [f["verdict"] for f in content["findings"]] == [f.verdict for f in report.findings]
+        assert max(map(len, str(report).splitlines()[1:])) <= WIDTH
+
+
+def test_require_raises_with_the_report():
+    report = check(scaled_linear(2.0), *affine_arguments())
+    with pytest.raises(AssertionError) as caught:
+        report.require()
+    assert str(caught.value) == str(report)
+    assert check(jaxnet.linear, *affine_arguments()).require() is None
+
+
+def test_cost_is_that_of_the_rule():
+    cost = check(jaxnet.relu, X).cost
+    assert cost.residual_bytes["rule"] == X.nbytes
+    assert cost.residual_bytes["autodiff"] > cost.residual_bytes["rule"]
+    assert set(cost.flops) == {"rule", "autodiff", "checkpoint"}
+
+
+# ---- programs
+
+
+def test_a_second_check_compiles_nothing(monkeypatch):
+    f = pointwise(jnp.sin, jnp.cos)
+    check(f, X)
+    compiled = []
+    monkeypatch.setattr(programs, "_compiled", lambda f, *args: compiled.append(f))
+    assert check(f, 2 * X, seed=1).ok
+    assert not compiled
+
+
+def test_a_rule_that_was_mended_is_checked_anew():
+    f = jaxnet.rule(lambda x: jnp.sin(x))
+    f.forward(lambda x: (jnp.sin(x), x))
+    f.backward(lambda x, dy: (jnp.sin(x) * dy,))
+    assert not check(f, X).ok
+    f.backward(lambda x, dy: (jnp.cos(x) * dy,))
+    assert check(f, X).ok
+    f.backward(lambda x, dy: (-jnp.cos(x) * dy,))
+    assert not check(f, X).ok
+
+
+def test_a_constant_that_changed_is_seen():
+    factor = np.ones(4, np.float32)
+    f = by_hand(lambda x: jnp.asarray(factor.copy()) * x, lambda x, dy: (dy,))
+    assert check(f, X).ok
+    factor *= 2
+    assert not check(f, X).ok
+
+
+# ---- bad use
+
+
+def test_not_a_function():
+    with pytest.raises(TypeError, match=r"check: f must be a function, got ArrayImpl; call check\(f, \*args\)"):
+        check(jnp.ones(3), jnp.ones(3))
+    with pytest.raises(TypeError, match="check: ref must be a function, got str"):
+        check(jnp.sin, X, ref="sin")
+
+
+def test_nothing_to_differentiate():
+    with pytest.raises(ValueError, match=r"check: sum has no floating array among its arguments.*int32\[3\]|i32\[3\]"):
+        check(jnp.sum, np.arange(3, dtype=np.int32))
+    with pytest.raises(ValueError, match="returns no floating array"):
+        check(lambda x: jnp.argmax(x), X)
+
+
+def test_a_reference_of_another_kind():
+    with pytest.raises(TypeError, match=r"check: ref cannot be called as f is: .*missing"):
+        check(jaxnet.softmax, X, ref=lambda x, y: x)
+    with pytest.raises(
+        ValueError, match=r"ref must return what f returns, arrays of shapes \[\(3, 4\)\]; it returns \[\(\)\]"
+    ):
+        check(jaxnet.softmax, X, ref=jnp.sum)
+
+
+def test_unknown_dtypes_and_transforms():
+    for wrong in (("int32",), ("float33",)):
+        with pytest.raises(TypeError, match="check: dtypes must be floating dtypes such as"):
+            check(jaxnet.softmax, X, dtypes=wrong)
+    with pytest.raises(TypeError, match=r"write \('float32',\)"):
+        check(jaxnet.softmax, X, dtypes="float32")
+    with pytest.raises(TypeError, match="check: transforms must be some of"):
+        check(jaxnet.softmax, X, transforms=("pmap",))
+
+
+def test_what_the_function_raises_comes_through():
+    with pytest.raises(ValueError, match="linear: x must end in"):
+        check(jaxnet.linear, X, X.T, X[0])
+
+
+def test_what_the_rule_raises_is_a_finding():
+    def backward(residuals, dy):
+        raise RuntimeError("no backward today")
+
+    report = check(vjp(lambda x: jnp.sin(x), lambda x: (jnp.sin(x), x), backward), X)
+    assert not report.ok
+    assert "no backward today" in report.sentence()
+
+
+def test_what_the_function_prints_is_printed_once(capsys):
+    def body(x):
+        print("traced")
+        return jnp.sin(x)
+
+    check(pointwise(body, jnp.cos), X)
+    assert capsys.readouterr().out == "traced\n"
+
+
+@pytest.mark.parametrize("when", ["traced", "run"])
+@pytest.mark.parametrize("what", ["value", "gradient"])
+def test_a_function_that_is_not_deterministic(what, when):
+    rng = np.random.default_rng(0)
+
+    def noise(x):
+        if when == "traced":
+            return rng.normal(size=x.shape).astype(x.dtype)
+        return jax.pure_callback(lambda x: rng.normal(size=x.shape).astype(x.dtype), jax.typeof(x), x)
+
+    if what == "value":
+        f = by_hand(lambda x: jnp.sin(x) + noise(x), lambda x, dy: (jnp.cos(x) * dy,))
+    else:
+        f = by_hand(lambda x: jnp.sin(x), lambda x, dy: (jnp.cos(x) * dy + noise(x),))
+    report = check(f, X, ref=jnp.sin, transforms=())
+    assert not report.ok
+    if (what, when) != ("gradient", "traced"):  # that is one wrong backward, traced once
+        assert "two runs with the same arguments differ" in str(report)
+
+
+def test_a_function_without_a_rule_is_told_so():
+    report = check(jnp.sin, X)
+    assert report.ok
+    assert "no custom rule was found" in str(report)

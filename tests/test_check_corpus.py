@@ -1,0 +1,40 @@
+"""The checker against rules that are known to be wrong, and against rules that are right and look wrong."""
+
+import numpy as np
+import pytest
+from right_rules import RIGHT
+from wrong_rules import WRONG
+
+from jaxnet import check
+from jaxnet.checking.findings import BAD
+
+SEEDS = range(10)
+
+
+def examine(example, seed):
+    args = example.args(np.random.default_rng(seed))
+    return check(example.f, *args, kwargs=example.kwargs, ref=example.ref, dtypes=example.dtypes, seed=seed)
+
+
+def is_caught(example, report):
+    bad = [f for f in report.findings if f.verdict in BAD and f.what.startswith(example.what)]
+    return any(f.leaf == example.leaf for f in bad) if example.leaf else bool(bad)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_rule_is_caught_in_the_right_leaf(name):
+    for seed in SEEDS:
+        report = examine(WRONG[name], seed)
+        assert is_caught(WRONG[name], report), f"seed {seed}\n{report}"
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_rule_raises_no_alarm(name):
+    for seed in SEEDS:
+        report = examine(RIGHT[name], seed)
+        assert report.ok, f"seed {seed}\n{report}"
+
+
+def test_there_are_enough():
+    assert len(WRONG) >= 40
+    assert len(RIGHT) >= 30
