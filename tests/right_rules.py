@@ -713,3 +713,4 @@ right(
     MATRIX,
     ref=lambda x: 2 * jax.lax.stop_gradient(jnp.tanh(x)) - jnp.tanh(x),
 )
+right("NaN in, NaN out", pointwise(lambda x: jnp.sin(x), jnp.cos), given([jnp.nan, 0.5]))

@@ -864,3 +864,39 @@ wrong(
     by_hand(logsumexp, unshifted_backward),
     normal((3, 4), shift=100),
 )
+
+# ---- not to be seen at all
+
+
+def through_its_sum(x):
+    return jnp.sum(zero_softmax(x), axis=-1)
+
+
+zero_softmax = by_hand(lambda x: jax.nn.softmax(x), lambda x, dy: (jnp.zeros_like(x),))
+wrong("a softmax with gradient 0, seen through its sum alone", "x", through_its_sum, MATRIX)
+
+# ---- where there is no derivative, but not every number will do
+
+wrong(
+    "the slope of relu at zero is 2",
+    "x",
+    pointwise(lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, jnp.where(x == 0, 2.0, 0.0))),
+    lambda rng: (jnp.asarray([-1.0, 0.0, 2.0], "float32"),),
+)
+
+
+def largest(x):
+    return jnp.max(x), jnp.argmax(x)
+
+
+wrong(
+    "the forward returns another index than the function",
+    "output[1]",
+    vjp(
+        largest,
+        lambda x: ((jnp.max(x), jnp.argmin(x)), x),
+        lambda x, dy: (dy[0] * (jnp.arange(x.size) == jnp.argmax(x)),),
+    ),
+    normal((5,)),
+    what="value",
+)

@@ -1,0 +1,139 @@
+"""Which faults do jaxnet.check, jax.test_util.check_grads and a plain allclose of gradients catch?
+
+All three meet the rules of tests/wrong_rules.py, each with one fault, and of tests/right_rules.py, which look wrong and
+are not. check_grads runs to second order in reverse mode (in its default modes it raises on every custom_vjp), with its
+own tolerances. The plain comparison is np.allclose, rtol 1e-4 and atol 1e-5, of the gradients of the sum of the outputs
+with and without the rule. Takes some minutes.
+"""
+
+import argparse
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+from whole_files import write_json
+
+import jaxnet
+from jaxnet.checking.findings import BAD
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from right_rules import RIGHT
+from wrong_rules import WRONG
+
+KINDS = {
+    "": "another gradient",
+    "algebra": "another gradient",
+    "value": "another value in the forward",
+    "structure": "another dtype or structure",
+    "law": "not linear in the cotangent",
+    "precision": "digits lost in the working dtype",
+    "vmap": "under a transformation only",
+    "scan": "under a transformation only",
+    "grad of grad": "in the second derivative only",
+}
+
+
+class Verdict(NamedTuple):
+    objects: bool  # whether the checker objects to the rule
+    names: bool = False  # and to the right argument
+
+
+def by_check(example: Any, args: Sequence[Any]) -> Verdict:
+    report = jaxnet.check(example.f, *args, kwargs=example.kwargs, ref=example.ref, dtypes=example.dtypes)
+    return Verdict(not report.ok, any(f.leaf == example.leaf for f in report.findings if f.verdict in BAD))
+
+
+def by_check_grads(example: Any, args: Sequence[Any]) -> Verdict:
+    f, floating = of_floating(example.f, example, args)
+    jax.test_util.check_grads(f, floating, order=2, modes=("rev",))
+    return Verdict(False)
+
+
+def by_allclose(example: Any, args: Sequence[Any]) -> Verdict:
+    def gradients(f: Callable[..., Any]) -> Any:
+        g, floating = of_floating(f, example, args)
+
+        def total(*xs: Any) -> Any:
+            return sum(jnp.sum(y.real) for y in jax.tree.leaves(g(*xs)) if jnp.issubdtype(y.dtype, jnp.inexact))
+
+        return jax.tree.leaves(jax.grad(total, argnums=tuple(range(len(floating))))(*floating))
+
+    by_jvp = not isinstance(example.f, jax.custom_vjp | jaxnet.rule)
+    reference = gradients(example.ref or jaxnet.auto(example.f, jvp=by_jvp))
+    return Verdict(not all(map(close, gradients(example.f), reference)))
+
+
+def close(a: Any, b: Any) -> bool:
+    a, b = (np.asarray(x, complex) for x in (a, b))
+    return np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def of_floating(f: Callable[..., Any], example: Any, args: Sequence[Any]) -> tuple[Callable[..., Any], list[Any]]:
+    """f as a function of its floating leaves."""
+    leaves, tree = jax.tree.flatten(args)
+    at = [i for i, x in enumerate(leaves) if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.inexact)]
+
+    def of_leaves(*floating: Any) -> Any:
+        full = list(leaves)
+        for i, x in zip(at, floating, strict=True):
+            full[i] = x
+        return f(*jax.tree.unflatten(tree, full), **(example.kwargs or {}))
+
+    return of_leaves, [leaves[i] for i in at]
+
+
+CHECKERS = {"jaxnet.check": by_check, "check_grads": by_check_grads, "allclose": by_allclose}
+
+
+def verdict_of(checker: Callable[..., Verdict], example: Any) -> Verdict:
+    args = example.args(np.random.default_rng(0))
+    if checker is by_check:
+        return checker(example, args)
+    try:
+        return checker(example, args)
+    except Exception:  # that is how check_grads says no; and a rule that raises is not passed by anyone
+        return Verdict(True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", action="store_true", help="show every rule, not only how many")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict there")
+    parser.add_argument("--most", type=int, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+
+    rows = []
+    for examples, kind_of in ((WRONG, lambda e: KINDS[e.what]), (RIGHT, lambda e: "none: right rules")):
+        for name, example in list(examples.items())[: options.most]:
+            verdicts = {checker: verdict_of(f, example) for checker, f in CHECKERS.items()}
+            rows.append({"kind": kind_of(example), "rule": name, **{c: v.objects for c, v in verdicts.items()}})
+            rows[-1]["named"] = verdicts["jaxnet.check"].names
+            if options.every:
+                print(
+                    f"{name:72}" + "".join(f"{'caught' if v.objects else '-':>14}" for v in verdicts.values()),
+                    flush=True,
+                )
+
+    counts = Counter(row["kind"] for row in rows)
+    line = "{:36}{:>7}" + "{:>14}" * len(CHECKERS)
+    print(line.format("fault", "rules", *CHECKERS))
+    for kind, count in counts.items():
+        caught = [sum(row[checker] for row in rows if row["kind"] == kind) for checker in CHECKERS]
+        print(line.format(kind, count, *caught))
+    wrong = [row for row in rows if row["kind"] != "none: right rules" and row["jaxnet.check"]]
+    print(f"jaxnet.check named the argument at fault in {sum(row['named'] for row in wrong)} of {len(wrong)}.")
+    print(f"Python {sys.version.split()[0]}, jax {jax.__version__}")
+    if options.json:
+        write_json(options.json, {"jax": jax.__version__, "rules": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Who checks the checker: each of its comparisons is broken once, and some example must be judged wrongly then."""
+
+import pytest
+from mutations import MUTATIONS
+from right_rules import RIGHT
+from test_check_corpus import examine, is_caught
+from wrong_rules import WRONG
+
+# Those that are quick to compile, among them one for each thing that is looked at.
+WITNESSES = [
+    "the sign",
+    "a saturated value still passes its gradient",
+    "gradient clipping at a large value",
+    "the value of the forward differs from the function's",
+    "a float32 cotangent for a bfloat16 argument",
+    "stop_gradient inside the backward: wrong at second order",
+    "sums over the batch, but only under vmap",
+    "squares overflow float16 in the backward, the value computes in float32",
+    "a residual in a Python global: raises under scan",
+    "a custom_jvp that is not linear in its tangent: no reverse mode",
+    "relu is a tenth too large on the positive side, with zeros in the input",
+    "a softmax with gradient 0, seen through its sum alone",
+    "jaxnet.relu at zero with slope 0.5",
+    "a tie goes to the first",
+    "a norm with gradient 0 at 0, where autodiff is NaN",
+    "the tails of tanh, where autodiff cancels",
+    "a composite whose gradient is zero: the sum of a softmax",
+    "layer norm of two columns, whose gradient cancels",
+    "the logarithm of a difference of close numbers",
+    "cross-entropy without cancellation against a textbook body, at a margin of 40",
+    "jaxnet.softmax of masked scores",
+    "the slope of relu at zero is 2",
+    "the forward returns another index than the function",
+    "NaN in, NaN out",
+]
+
+
+def is_judged_rightly(name):
+    if name in WRONG:
+        return all(is_caught(WRONG[name], examine(WRONG[name], seed)) for seed in (0, 6))
+    return all(examine(RIGHT[name], seed).ok for seed in (0, 6))
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_checker_is_noticed(name, monkeypatch):
+    MUTATIONS[name](monkeypatch)
+    assert not all(map(is_judged_rightly, WITNESSES))
+
+
+@pytest.mark.parametrize("name", WITNESSES)
+def test_the_checker_as_it_is_judges_rightly(name):
+    assert is_judged_rightly(name)

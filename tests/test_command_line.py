@@ -1,0 +1,100 @@
+"""python -m jaxnet check|audit."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnet.__main__ import array, coloured, main
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "dtype", "shape"),
+    [
+        ("f32[4,7]", "float32", (4, 7)),
+        ("bf16[]", "bfloat16", ()),
+        ("f16[0, 3]", "float16", (0, 3)),
+        ("i32[4]<7", "int32", (4,)),
+        ("u8[2]", "uint8", (2,)),
+        ("b[5]", "bool", (5,)),
+        ("c64[2]*3", "complex64", (2,)),
+    ],
+)
+def test_arrays(spec, dtype, shape):
+    made = array(spec, np.random.default_rng(0))
+    assert (made.dtype, made.shape) == (jnp.dtype(dtype), shape)
+
+
+def test_bound_and_scale():
+    assert set(np.asarray(array("i32[1000]<7", np.random.default_rng(0)))) == set(range(7))
+    assert 90 < np.std(array("f32[10000]*100", np.random.default_rng(0))) < 110
+
+
+@pytest.mark.parametrize("spec", ["f32[4", "f33[2]", "4,7", "f32[4]<", "f32[4]*x", ""])
+def test_what_is_no_array(spec, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["check", "jaxnet:softmax", spec])
+    assert stopped.value.code == 2
+    assert f"{spec!r} is no array: give a dtype and a shape, as 'f32[4,7]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("softmax", "'softmax' is no function: write it as package.module:function"),
+        ("jaxnet:nothing", "'jaxnet:nothing' cannot be had: module 'jaxnet' has no attribute 'nothing'"),
+        ("no.such.module:f", "'no.such.module:f' cannot be had: No module named 'no'"),
+    ],
+)
+def test_what_is_no_function(function, said, capsys):
+    with pytest.raises(SystemExit):
+        main(["audit", function, "f32[3]"])
+    assert said in capsys.readouterr().err
+
+
+def test_what_the_function_does_not_take(capsys):
+    with pytest.raises(SystemExit):
+        main(["check", "jaxnet:relu", "i32[3]"])
+    assert "relu: x must be a floating-point array" in capsys.readouterr().err
+
+
+WRONG = """
+import jax, jax.numpy as jnp
+sin = jax.custom_vjp(lambda x: jnp.sin(x))
+sin.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (-jnp.cos(x) * dy,))
+loss = lambda x: sin(x).sum()
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+def test_in_a_process_with_a_module_of_the_current_folder(command, tmp_path):
+    (tmp_path / "mine.py").write_text(WRONG)
+    run = [sys.executable, "-m", "jaxnet", command, "mine:loss", "f32[3]", "--json", "out.json"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "its sign is wrong everywhere" in done.stdout
+    assert "\033" not in done.stdout
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert not content["ok"]
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.json"]
+
+
+def test_exit_status_of_what_is_right(capsys):
+    assert main(["check", "jaxnet:softmax", "f32[3,4]", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.startswith("ok: would have noticed")
+
+
+def test_colour_on_a_terminal_only(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    assert coloured("a\nb", True) == "a\nb"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert coloured("a\nb", True) == "\033[32ma\033[0m\nb"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured("a\nb", True) == "a\nb"
