@@ -16,6 +16,8 @@ from jaxnet.checking.findings import Report
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
 from jaxnet.checking.transforms import TRANSFORMS
 
+NO_RULE = "no custom rule was found in this function: autodiff was compared with itself"
+
 
 def check(
     f: Callable[..., Any],
@@ -54,7 +56,7 @@ def check(
     if isinstance(dtypes, str):
         raise TypeError(f"check: dtypes must be a sequence of dtypes, got {dtypes!r}; write ({dtypes!r},)")
     working = None if dtypes is None else tuple(_floating_dtype(d) for d in dtypes)
-    problem, reference, notes = problem_of(f, args, kwargs or {}, ref)
+    problem, reference, notes = problem_of("check", f, args, kwargs or {}, ref)
     report = Report(name_of(f), signature_of(problem), reference, (), notes=tuple(notes))
     with quietly():
         return examine(problem, report, working, tuple(transforms), seed)
@@ -86,24 +88,26 @@ def quietly() -> Iterator[None]:
 
 
 def problem_of(
-    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], ref: Callable[..., Any] | None
+    caller: str, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], ref: Callable[..., Any] | None
 ) -> tuple[Problem, str, list[str]]:
     """f beside its reference, what the reference is in words, and what is to be said of it."""
     taken, jaxpr, shapes = _trace_with_floats(f, args, kwargs)
     name = name_of(f)
     if not taken.floating:
         got = ", ".join(shape_text(x) for x in taken.flat) or "none"
-        raise ValueError(f"check: {name} has no floating array among its arguments, so no gradient to check; got {got}")
+        raise ValueError(
+            f"{caller}: {name} has no floating array among its arguments, so no gradient to check; got {got}"
+        )
     names, other_names = output_names(shapes)
     if not names:
-        raise ValueError(f"check: {name} returns no floating array, so it has no gradient to check")
+        raise ValueError(f"{caller}: {name} returns no floating array, so it has no gradient to check")
     notes = []
     if ref is None:
         kinds = {e.primitive.name for e, _ in graph.equations(jaxpr)}
         by_jvp = "custom_vjp_call" not in kinds
         ref, said = auto(f, jvp=by_jvp), f"auto({name}{', jvp=True' * by_jvp})"
         if by_jvp and "custom_jvp_call" not in kinds:
-            notes.append("no custom rule was found in this function: autodiff was compared with itself")
+            notes.append(NO_RULE)
     else:
         said = f"ref {name_of(ref)}"
         _require_same_outputs(taken, ref, shapes)

@@ -30,7 +30,12 @@ VACUOUS = "its gradient is 0 at these arguments whatever the rule does: choose o
 
 
 def examine(
-    problem: Problem, report: Report, dtypes: Sequence[Any] | None, transforms: Sequence[str], seed: int
+    problem: Problem,
+    report: Report,
+    dtypes: Sequence[Any] | None,
+    transforms: Sequence[str],
+    seed: int,
+    measure_power: bool = True,
 ) -> Report:
     """The report, filled in."""
     own = tuple(x.dtype for x in problem.leaves)
@@ -42,7 +47,7 @@ def examine(
         programs = programs_for(problem, working, transforms)
     except Failed as failed:
         return replace(report, findings=(failed.finding,))
-    return _Examination(problem, programs, working, seed).report(report)
+    return _Examination(problem, programs, working, seed, measure_power).report(report)
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,11 @@ class Look:
 
 
 class _Examination:
-    def __init__(self, problem: Problem, programs: Programs, working: Sequence[Working], seed: int) -> None:
+    def __init__(
+        self, problem: Problem, programs: Programs, working: Sequence[Working], seed: int, measure_power: bool
+    ) -> None:
         self.problem, self.programs, self.working, self.seed = problem, programs, working, seed
+        self.measure_power = measure_power
         self.rng = np.random.default_rng([STREAM, seed])
         self.eps = programs.eps
         self.plain = programs.cells[0]
@@ -80,7 +88,8 @@ class _Examination:
     def report(self, report: Report) -> Report:
         own = self.working[0]
         drawn = self._cotangents(own, COTANGENTS)
-        look = self._look(self._wide(as_dtypes(self.problem.leaves, own.dtypes)), [self._wide(c) for c in drawn])
+        x = self._wide(as_dtypes(self.problem.leaves, own.dtypes))
+        look = self._look(x, [as_dtypes(c, self.programs.cotangents) for c in drawn])
         again = self._run(look.x, look.cs[0], look.cs[1])
         self._values(look, again)
         self.findings += self.programs.structure
@@ -90,14 +99,15 @@ class _Examination:
         for more in self.working[1:]:
             drawn = self._cotangents(more, COTANGENTS)
             there = self._wide(as_dtypes(self.problem.leaves, more.dtypes))
-            self._precision(self._look(there, [self._wide(c) for c in drawn], moves=0), more, drawn)
+            cs = [as_dtypes(c, self.programs.cotangents) for c in drawn]
+            self._precision(self._look(there, cs, moves=0), more, drawn)
         self._transforms(look)
         reached, never = self._reach(look)
         self._vacuous(look, reached)
         return replace(
             report,
             findings=tuple(self.findings),
-            power=self._power(look),
+            power=self._power(look) if self.measure_power else {},
             never_entered=never,
             cost=self.programs.cost,
             notes=report.notes + self.programs.notes,
@@ -240,17 +250,17 @@ class _Examination:
                 self.findings.append(Finding("law: the same twice", leaf, "error", note=NOT_DETERMINISTIC))
                 continue
             broken = (
-                self._law(name, leaf, got[k], ref[k], expected[k])
+                self._law(name, leaf, got[k], ref[k], expected[k], self._natural(k, look))
                 for name, (got, ref), expected in runs
                 if np.isfinite(r[k]).any()
             )
             self.findings.append(next(filter(None, broken), Finding(ALL_LAWS, leaf, "ok")))
 
-    def _law(self, name: str, leaf: str, got: Any, ref: Any, expected: Any) -> Finding | None:
+    def _law(self, name: str, leaf: str, got: Any, ref: Any, expected: Any, natural: float) -> Finding | None:
         # A power of two scales exactly; a sum is rounded, and where terms cancel by much more than its eps.
-        relative = np.sqrt(self.eps) if name == "additive" else 64 * self.eps
+        relative, floor = (np.sqrt(self.eps), 64 * self.eps * natural) if name == "additive" else (64 * self.eps, 0.0)
         with np.errstate(all="ignore"):
-            allowed = relative * np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
+            allowed = relative * np.max(np.abs(expected), initial=0, where=np.isfinite(expected)) + floor
             error = np.where(np.isfinite(got), np.abs(got - expected), np.inf)
             # Where the reference is not finite either, the point is at fault.
             bad = ~(error <= allowed) & np.isfinite(expected) & (np.isfinite(got) | np.isfinite(ref))
@@ -375,16 +385,16 @@ class _Examination:
             seen = [there.ref(self.plain, k) for there in (look, *reached)]
             largest = max(float(np.max(np.abs(t), initial=0, where=np.isfinite(t))) for t in seen)
             noise = max(float(np.nanmax(there.noise(self.plain, k))) for there in (look, *reached))
-            # A slope of natural size is of the order of value over argument, which noise is far below.
-            values = zip(look.cs[0], look.rows[0]["value"][0], strict=True)
-            with np.errstate(all="ignore"):
-                natural = max((float(np.max(np.abs(c * v), initial=0)) for c, v in values), default=0.0)
-            natural /= _typical(_on_host(look.x[k]))
-            is_noise = (
-                largest <= 64 * noise and not largest > np.sqrt(self.eps) * natural and not self._definite(k, look)
-            )
-            if (largest == 0 or is_noise) and self._depends(k, look):
+            small = largest <= 64 * noise and not largest > np.sqrt(self.eps) * self._natural(k, look)
+            if (largest == 0 or (small and not self._definite(k, look))) and self._depends(k, look):
                 self._replace(PLAIN, Finding(PLAIN, leaf, "vacuous", note=VACUOUS))
+
+    def _natural(self, k: int, look: Look) -> float:
+        """The natural size of a slope, value over argument: noise is far below it."""
+        values = zip(look.cs[0], look.rows[0]["value"][0], strict=True)
+        with np.errstate(all="ignore"):
+            sizes = [float(np.max(np.abs(c * v), initial=0, where=np.isfinite(v))) for c, v in values]
+        return max(sizes) / _typical(_on_host(look.x[k]))
 
     def _definite(self, k: int, look: Look) -> bool:
         """Whether the rule returns the same in both dtypes: a true slope in a tail, which noise would not be."""

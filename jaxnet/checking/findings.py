@@ -100,6 +100,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        return self.nothing_bad and any(f.what == "algebra" for f in self.findings)  # something was compared
+
+    @property
+    def nothing_bad(self) -> bool:
         return not any(f.verdict in BAD for f in self.findings)
 
     def require(self) -> None:
@@ -118,6 +122,8 @@ class Report:
             for f in self.findings:
                 if f.verdict == verdict:
                     return f.sentence()
+        if not self.ok:
+            return self.findings[0].sentence() if self.findings else "nothing was compared"
         said = []
         if self.power:
             leaf, weakest = max(self.power.items(), key=lambda item: item[1].scale)

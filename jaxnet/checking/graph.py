@@ -138,7 +138,7 @@ def tap(jaxpr: Any, wanted: Wanted, chain: Chain = ()) -> Any:
         effects = set(e.effects).union(*(_told(j) for v in params.values() for j in jaxprs_in(v)))
         telling = e.replace(params=params, effects=frozenset(effects))
         ask = wanted(e, chain)
-        eqns.append(telling if ask is None else _telling(telling, *ask))
+        eqns += [telling] if ask is None else [_told_of(telling, *ask), _body(telling)]
     effects = set(jaxpr.effects).union(*(_debug_effects(e.effects) for e in eqns))
     return jaxpr.replace(eqns=eqns, effects=frozenset(effects))
 
@@ -152,19 +152,25 @@ def _tap_inside(value: Any, wanted: Wanted, chain: Chain) -> Any:
     return value
 
 
-def _telling(e: Any, compute: Callable[..., Any], tell: Callable[..., None]) -> Any:
+def _body(e: Any) -> Any:
     # The equation of a custom rule cannot be bound anew; what it computes, not differentiated, is its body.
-    body = core.jaxpr_as_fun(e.params["call_jaxpr"] if e.primitive.name.startswith("custom_") else alone(e))
+    if not e.primitive.name.startswith("custom_") or "call_jaxpr" not in e.params:
+        return e
+    return e.replace(primitive=closed_call_p, params={"call_jaxpr": e.params["call_jaxpr"]})
+
+
+def _told_of(e: Any, compute: Callable[..., Any], tell: Callable[..., None]) -> Any:
+    """An equation that tells the host of e's inputs."""
     inputs = inputs_of(e)
 
-    def told(*values: Any) -> Any:
+    def told(*values: Any) -> None:
         known = dict(zip(inputs, values, strict=True))
         every = [v.val if isinstance(v, core.Literal) else known[v] for v in e.invars]
         jax.debug.callback(tell, *compute(*every))
-        return body(*(every if e.primitive.name.startswith("custom_") else values))
 
-    jaxpr = jax.make_jaxpr(told)(*[v.aval for v in inputs])
-    return e.replace(primitive=closed_call_p, invars=inputs, params={"call_jaxpr": jaxpr}, effects=jaxpr.effects)
+    jaxpr = jax.make_jaxpr(told)(*[cast(Any, jax).ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in inputs])
+    call = {"primitive": closed_call_p, "params": {"call_jaxpr": jaxpr}, "effects": jaxpr.effects}
+    return e.replace(invars=inputs, outvars=[], **call)
 
 
 def _told(jaxpr: Any) -> set[Any]:

@@ -196,9 +196,12 @@ def power(t: Array, nu: Array, eps: float, arbiter: Arbiter, seed: int) -> Power
         return None
     allowed = tolerance(t, nu, eps).ravel()
     at_random = np.random.default_rng(seed).choice(t.size, min(SAMPLED, t.size), replace=False)
-    scales, bars = [], []
+    scales, bars, started = [], [], 0.0
     for i in dict.fromkeys([*np.argsort(-size)[: SAMPLED // 2].tolist(), *at_random.tolist()]):
+        if started and time.perf_counter() - started > SECONDS:
+            break
         slopes = arbiter(0, i)
+        started = started or time.perf_counter()
         if slopes.resolved and not slopes.kink and size[i] > 0:
             bars.append(slopes.bar + abs(float(t.flat[i]) - slopes.central))
             scales.append(max(float(allowed[i]), bars[-1]) / float(size[i]))

@@ -60,6 +60,7 @@ class Programs:
     is_one_rule: bool  # whether the function is nothing but one rule
     main: Callable[..., Any]  # (leaves, others, c, d, weights) -> values, and by cell what rule and reference return
     working: dict[str, Callable[..., Any]]  # by dtype: (leaves, others, c) -> values and cotangents
+    cotangents: tuple[Any, ...]  # their dtypes in main: float64, but for outputs that are narrower all the same
     cells: list[Cell]  # whose values are compared; the first is the plain one
     not_compared: list[Finding]  # transforms that only could be traced, or that failed
     structure: list[Finding]
@@ -163,6 +164,9 @@ def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> _AtDtypes:
         cotangents = zero_cotangents(problem.rule, leaves, problem.others)
         rule = _trace(pull(problem.rule), leaves, problem.others, cotangents)
     except Exception as e:
+        if _raises(problem.ref, leaves, problem.others):
+            note = f"neither the rule nor the reference has a reverse mode: {first_line(e)}"
+            raise Failed(Finding("gradient", "", "unsupported", note=note)) from e
         raise Failed(_why_the_rule_raised(problem, leaves, e)) from e
     if graph.fingerprint(plain.jaxpr, addresses=False) != graph.fingerprint(again.jaxpr, addresses=False):
         raise Failed(Finding("law: the same twice", "", "error", note=NOT_DETERMINISTIC))
@@ -174,6 +178,14 @@ def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> _AtDtypes:
         note = f"the function without its rule cannot be differentiated ({first_line(e)}): give ref="
         raise Failed(Finding("reference", "", "error", note=note)) from e
     return _AtDtypes(plain, rule, ref, ref_plain)
+
+
+def _raises(f: Function, leaves: Leaves, others: Leaves) -> bool:
+    try:
+        _trace(pull(f), leaves, others, zero_cotangents(f, leaves, others))
+    except Exception:
+        return True
+    return False
 
 
 def _why_the_rule_raised(problem: Problem, leaves: Leaves, e: Exception) -> Finding:
@@ -250,8 +262,8 @@ def _compile(
                 trouble = Finding(cell.name, "", "ok", note=f"traced only: in float64 it raised {first_line(e)}")
         not_compared.append(trouble)
     with precision_of(dtype):
-        c = zero_cotangents(problem.rule, leaves, others)
-        main = _compiled(_main(at_wide.plain, made, pulls), leaves, others, c, c, leaves)
+        wide_c = zero_cotangents(problem.rule, leaves, others)
+        main = _compiled(_main(at_wide.plain, made, pulls), leaves, others, wide_c, wide_c, leaves)
     programs = {}
     for w in working:
         if any(np.dtype(d) != dtype for d in w.dtypes):
@@ -265,6 +277,7 @@ def _compile(
         draws=graph.draws_random_numbers(at_wide.ref.jaxpr),
         is_one_rule=is_one_rule(at_wide.plain.jaxpr),
         main=main,
+        cotangents=tuple(x.dtype for x in wide_c),
         working=programs,
         cells=made,
         not_compared=not_compared,
