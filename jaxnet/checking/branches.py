@@ -24,6 +24,8 @@ SIDES = {
     "min": ("first smaller", "second smaller"),
     "clamp": ("below", "inside", "above"),
 }
+# The first of the moves are always made: of some backwards JAX keeps no lines, so that their branches are not seen.
+ALWAYS = 2
 # What is tried on the floating arguments: x -> factor x + shift (in units of each argument's typical size).
 MOVES = [
     (-1, 0),
@@ -50,7 +52,7 @@ class Branches:
         self._program: Any = None
         self._jaxprs = [without_rules(jaxpr, jvp=True) for jaxpr in (rule, ref)]
 
-    def _tapped(self) -> list[Any]:
+    def _compile(self) -> Any:
         def wanted(e: Any, chain: graph.Chain) -> Any:
             place = place_of_branch(e, chain)
             if place is None:
@@ -66,24 +68,21 @@ class Branches:
 
             return (lambda *inputs: which_sides(e, inputs)), tell
 
-        return [graph.tap(jaxpr, wanted) for jaxpr in self._jaxprs]
+        rule, ref = (graph.core.jaxpr_as_fun(graph.tap(jaxpr, wanted)) for jaxpr in self._jaxprs)
+
+        def both(leaves: Leaves, others: Leaves, c: Leaves) -> Any:
+            return rule(*jax.tree.leaves((leaves, others, c))), ref(*jax.tree.leaves((leaves, others)))
+
+        return jax.jit(both)
 
     def points(self, problem: Problem, x: Leaves, c: Leaves) -> tuple[list[tuple[str, Leaves]], tuple[str, ...]]:
         """Points that enter what the arguments do not, each with how it was made; and what none of them enters."""
         if self._program is None:
-            rule, ref = self._tapped()
-            if not self.entered:
-                return [], ()
-            run_rule, run_ref = graph.core.jaxpr_as_fun(rule), graph.core.jaxpr_as_fun(ref)
-
-            def both(leaves: Leaves, others: Leaves, c: Leaves) -> Any:
-                return run_rule(*jax.tree.leaves((leaves, others, c))), run_ref(*jax.tree.leaves((leaves, others)))
-
-            self._program = jax.jit(both)
-        if not self.entered:
-            return [], ()
+            self._program = self._compile()
 
         def enter(leaves: Leaves) -> set[tuple[str, str]]:
+            if not self.entered:
+                return set()
             for key in self.entered:
                 self.entered[key] = False
             cast(Any, jax).block_until_ready(self._program(leaves, problem.others, c))
@@ -91,11 +90,11 @@ class Branches:
             return {key for key, entered in self.entered.items() if entered}
 
         done, points = enter(x), []
-        for how, point in moves(problem, x):
-            if len(done) == len(self.entered):
+        for n, (how, point) in enumerate(moves(problem, x)):
+            if n >= ALWAYS and len(done) == len(self.entered):
                 break
             now = enter(point)
-            if now - done:
+            if n < ALWAYS or now - done:
                 points.append((how, point))
                 done |= now
         return points, tuple(f"{side} in {where}" for where, side in self.entered if (where, side) not in done)
@@ -136,16 +135,10 @@ def place_of_branch(e: Any, chain: graph.Chain) -> str | None:
         return None
     # A call of a function of JAX (jnp.where is one) stands where it is called, not where it was first traced.
     anchor, called = e, ""
-    for outer in chain:
-        inner = next(iter(graph.jaxprs_in(tuple(outer.params.values()))), None)
-        file = graph.file_of_function(inner) if inner is not None else ""
-        if (
-            file
-            and not graph.is_users(file)
-            and outer.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call")
-        ):
-            anchor, called = outer, graph.name_of_function(inner)
-            break
+    librarys = next(filter(graph.is_librarys, chain), None)
+    if librarys is not None:
+        anchor = librarys
+        called = graph.name_of_function(next(graph.jaxprs_in(tuple(librarys.params.values()))))
     frames = graph.frames(anchor)
     mine = next((i for i, f in enumerate(frames) if graph.is_users(f.file)), None)
     if mine is None:

@@ -184,6 +184,7 @@ class _Examination:
                 self._arbiter(cell, look, k),
                 look.is_finite(),
                 only_wrong,
+                self._by_design(k, look) if cell is self.plain else np.inf,
             )
             for k, leaf in enumerate(cell.names)
         ]
@@ -380,7 +381,7 @@ class _Examination:
     def _vacuous(self, look: Look, reached: Sequence[Look]) -> None:
         """Leaves whose gradient is 0, or noise, wherever it was looked at, though the value depends on them."""
         for k, leaf in enumerate(self.problem.names):
-            if not look.x[k].size or self._verdict_is(PLAIN, leaf, "wrong", "kink"):
+            if self.programs.zero[k] or not look.x[k].size or self._verdict_is(PLAIN, leaf, "wrong", "kink"):
                 continue
             seen = [there.ref(self.plain, k) for there in (look, *reached)]
             largest = max(float(np.max(np.abs(t), initial=0, where=np.isfinite(t))) for t in seen)
@@ -395,6 +396,10 @@ class _Examination:
         with np.errstate(all="ignore"):
             sizes = [float(np.max(np.abs(c * v), initial=0, where=np.isfinite(v))) for c, v in values]
         return max(sizes) / _typical(_on_host(look.x[k]))
+
+    def _by_design(self, k: int, look: Look) -> float:
+        """How far a reference that stops gradients must be from the slope for that to be its design."""
+        return np.sqrt(self.eps) * self._natural(k, look) if self.programs.stopped else np.inf
 
     def _definite(self, k: int, look: Look) -> bool:
         """Whether the rule returns the same in both dtypes: a true slope in a tail, which noise would not be."""
@@ -426,7 +431,8 @@ class _Examination:
         for k, leaf in enumerate(self.problem.names):
             if self._verdict_is(PLAIN, leaf, "ok", "kink", "disputed") and look.x[k].size:
                 t, noise = look.rows[0][PLAIN][1][k], look.noise(self.plain, k)
-                measured = power(t, noise, self.eps, self._arbiter(self.plain, look, k), self.seed)
+                arbiter, by_design = self._arbiter(self.plain, look, k), self._by_design(k, look)
+                measured = power(t, noise, self.eps, arbiter, self.seed, by_design)
                 if measured:
                     powers[leaf] = measured
         return powers

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["ok", "wrong", "imprecise", "kink", "disputed", "vacuous", "unsupported", "error"]
-BAD = ("error", "wrong", "imprecise", "vacuous")  # in the order in which a report names them
+BAD = ("wrong", "error", "imprecise", "vacuous")  # in the order in which a report names them
 WIDTH = 100
 
 
@@ -127,7 +127,8 @@ class Report:
         said = []
         if self.power:
             leaf, weakest = max(self.power.items(), key=lambda item: item[1].scale)
-            said.append(f"would have noticed {weakest.scale:.1e} in `{leaf}`")
+            small = weakest.scale < 1
+            said.append(f"would have noticed {weakest.scale:.1e} in `{leaf}`" if small else f"saw nothing of `{leaf}`")
         if self.never_entered:
             more = f" and {len(self.never_entered) - 1} more" if len(self.never_entered) > 1 else ""
             said.append(f"never entered: {self.never_entered[0]}{more}")

@@ -24,6 +24,7 @@ Wanted: TypeAlias = Callable[[Any, Chain], tuple[Callable[..., Any], Callable[..
 
 _HERE = Path(__file__).parent
 _NOT_THE_USERS = (*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_paths()["stdlib"], str(_HERE))
+_JAX = str(Path(jax.__file__).parent)
 _RULE_FILE = str(_HERE.parent / "_rule.py")
 
 
@@ -101,6 +102,34 @@ def narrowest_float(*jaxprs: Any) -> Any:
 def draws_random_numbers(jaxpr: Any) -> bool:
     names = ("random_bits", "random_gamma", "threefry", "rng_")
     return any(e.primitive.name.startswith(names) for e, _ in equations(jaxpr))
+
+
+def independent(jaxpr: Any, count: int) -> tuple[bool, ...]:
+    """Of the last count outputs: whether each is computed from no input."""
+    inner = getattr(jaxpr, "jaxpr", jaxpr)
+    from_inputs = set(inner.invars)
+    for e in inner.eqns:
+        if any(v in from_inputs for v in e.invars if not isinstance(v, core.Literal)):
+            from_inputs |= set(e.outvars)
+    outputs = inner.outvars[len(inner.outvars) - count :]
+    return tuple(isinstance(v, core.Literal) or v not in from_inputs for v in outputs)
+
+
+def stops_gradient(jaxpr: Any) -> bool:
+    """Whether the user's own files call stop_gradient."""
+    for e, chain in equations(jaxpr):
+        if e.primitive.name == "stop_gradient" and not any(map(is_librarys, chain)):
+            outside = [f for f in frames(e) if "stop_gradient" not in f.function and not f.file.startswith(_JAX)]
+            if outside and is_users(outside[0].file):
+                return True
+    return False
+
+
+def is_librarys(e: Any) -> bool:
+    """Whether the equation calls a function that is defined in an installed library."""
+    inner = next(iter(jaxprs_in(tuple(e.params.values()))), None)
+    file = file_of_function(inner) if inner is not None else ""
+    return bool(file) and not is_users(file) and e.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call")
 
 
 def constants(jaxpr: Any) -> Iterator[Any]:

@@ -108,7 +108,7 @@ class Arguments:
 
     @staticmethod
     def _as_array(x: Any) -> Any:
-        return x if _is_array(x) else jnp.asarray(x)  # a Python float has the dtype that JAX gives it
+        return x if isinstance(x, jax.Array) else jnp.asarray(x)  # a Python float has the dtype that JAX gives it
 
     def call(self, f: Callable[..., Any], leaves: Leaves, others: Leaves) -> Any:
         flat = list(self.flat)

@@ -19,7 +19,7 @@ from jaxnet.checking import differences, graph
 from jaxnet.checking.branches import Branches, is_one_rule
 from jaxnet.checking.findings import Cost, Finding
 from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, pull, shape_text
-from jaxnet.checking.transforms import PLAIN, Cell, cells
+from jaxnet.checking.transforms import PLAIN, SECOND_ORDER, Cell, cells
 
 WIDE = np.dtype(np.float64)
 # What is run here is small, so XLA should compile fast: the first of these that this XLA knows. Without fusion emitters
@@ -56,6 +56,8 @@ class Programs:
 
     dtype: Any  # of the algebra: float64, or the leaves' own where float64 cannot be had
     eps: float  # of the narrowest dtype in which anything is computed there
+    stopped: bool  # whether the reference stops gradients, so that its derivative is not its slope by design
+    zero: tuple[bool, ...]  # by leaf: the reference's gradient is 0 whatever the arguments
     draws: bool  # whether random numbers are drawn, which are others in other dtypes
     is_one_rule: bool  # whether the function is nothing but one rule
     main: Callable[..., Any]  # (leaves, others, c, d, weights) -> values, and by cell what rule and reference return
@@ -93,7 +95,11 @@ class _Traced:
     tree: Any
 
     def __call__(self, *args: Any) -> Any:
-        return jax.tree.unflatten(self.tree, graph.core.jaxpr_as_fun(self.jaxpr)(*jax.tree.leaves(args)))
+        fitting = [
+            x.astype(a.dtype) if jnp.issubdtype(a.dtype, jnp.floating) else x
+            for x, a in zip(jax.tree.leaves(args), self.jaxpr.in_avals, strict=True)
+        ]
+        return jax.tree.unflatten(self.tree, graph.core.jaxpr_as_fun(self.jaxpr)(*fitting))
 
     def shapes(self) -> Any:
         return jax.tree.unflatten(self.tree, self.jaxpr.out_avals)
@@ -135,6 +141,8 @@ def programs_for(problem: Problem, working: Sequence[Working], transforms: Seque
         with precision_of(WIDE):
             at_wide = _trace_at(problem, wide)
     except Failed as e:
+        if e.finding.note == NOT_DETERMINISTIC:
+            raise
         wide, at_wide = working[0].dtypes, traced[working[0].name]
         notes = (f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}",)
     every = [at_wide, *traced.values()]
@@ -274,6 +282,8 @@ def _compile(
     return Programs(
         dtype=dtype,
         eps=max(eps_of(narrowest), *(eps_of(d) for d in wide)),
+        stopped=graph.stops_gradient(at_wide.ref_plain.jaxpr),
+        zero=graph.independent(at_wide.ref.jaxpr, len(problem.leaves)),
         draws=graph.draws_random_numbers(at_wide.ref.jaxpr),
         is_one_rule=is_one_rule(at_wide.plain.jaxpr),
         main=main,
@@ -299,7 +309,7 @@ def _trouble_with(cell: Cell, problem: Problem, own: Leaves) -> Finding | None:
     try:
         _pull_of(cell, problem.rule, own, problem.others)
     except Exception as e:
-        if isinstance(e, NotImplementedError) or NOT_IMPLEMENTED.search(str(e)):
+        if cell.name == SECOND_ORDER or isinstance(e, NotImplementedError) or NOT_IMPLEMENTED.search(str(e)):
             return Finding(cell.name, "", "unsupported", note=first_line(e))
         try:
             _pull_of(cell, problem.ref, own, problem.others)
