@@ -247,7 +247,11 @@ of_layer_norm(
 )
 of_layer_norm(
     "mean taken as constant",
-    lambda dx, ds, db, r, dy: (normalization.rms_norm_backward((r[0] - r[1], r[2], r[3]), dy, eps=1)[0], ds, db),
+    lambda dx, ds, db, r, dy: (
+        normalization.rms_norm_backward((r[0] - r[0][..., :1] - r[1], r[2], r[3]), dy, eps=1)[0],
+        ds,
+        db,
+    ),
 )
 of_layer_norm(
     "dscale with x for the normalised x",
@@ -297,7 +301,7 @@ of_dropout("mask inverted", lambda key, dy, rate: jnp.where(jaxnet.dropout(key, 
 
 fault(jaxnet.safe_sqrt, "2y not divided by but multiplied with", backward=lambda y, dy: (2 * y * dy,))
 fault(jaxnet.safe_sqrt, "2 forgotten", backward=lambda y, dy: (jnp.where(y == 0, 0, dy / jnp.where(y == 0, 1, y)),))
-fault(jaxnet.safe_sqrt, "inf at 0", backward=lambda y, dy: (dy / (2 * y),))
+fault(jaxnet.safe_sqrt, "clipped, not 0, at 0", backward=lambda y, dy: (dy / (2 * jnp.maximum(y, 1e-3)),))
 fault(jaxnet.safe_norm, "NaN at 0", backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0] / r[1],))
 fault(jaxnet.safe_norm, "x for its direction", backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0],))
 fault(

@@ -78,6 +78,7 @@ def linear_softmax_cross_entropy(
     Returns a scalar, or [...] for reduction=None, in the dtype that x, weight and bias promote to; computed in at least
     float32. The mean is over the rows that are not ignored, and 0 (its gradient too) where there is none.
     Any other label outside its range makes the loss NaN, and every gradient that it enters.
+    Over an explicit mesh that shards the rows, call it inside jax.shard_map: chunks are cut from the rows of a device.
     Raises TypeError on integer x, weight or bias and on labels that are not integers; ValueError on shapes that do not
     fit and on options out of range. For distributions as labels use softmax_cross_entropy.
     Source: report, sections 2.1 and 2.2; the rest is derived in this file. Gradients in the forward pass: Liger-Kernel
@@ -179,10 +180,11 @@ def _gradients(
             k = _sech2(u / soft_cap)
             A, h = A * k, h * _at(k, y_)
         A = A.astype(narrow)
-        dx_ = f[:, None] * jnp.matmul(A, weight, preferred_element_type=wide) + h[:, None] * weight[y_]
+        dx_ = f[:, None] * jnp.matmul(A, weight, preferred_element_type=wide)
+        dx_ = dx_ + h[:, None] * jnp.take(weight, y_, axis=0)
         dx = lax.dynamic_update_slice_in_dim(dx, dx_.astype(dx.dtype), start, 0)
         # The last chunk reaches back over rows that are done: their x̄ is written again, their W̄ is not added again.
-        f, h = (jnp.where(jnp.arange(size) < stale, 0, rows) for rows in (f, h))
+        f, h = (jnp.where(jnp.arange(size) < stale, 0, rows).astype(wide) for rows in (f, h))
         fx = (f[:, None] * x_).astype(narrow)
         dweight = dweight + jnp.matmul(A.T, fx, preferred_element_type=wide)
         dweight = dweight.at[y_].add(h[:, None] * x_)

@@ -27,7 +27,7 @@ def embedding(table: Array, ids: Array) -> Array:
     Raises TypeError on an integer table and on ids that are not integers, ValueError on a table of another shape.
     """
     _require_fit(table, ids)
-    return table.at[_in_range(ids, table)].get(mode="fill", fill_value=jnp.nan)
+    return jnp.take(table, _in_range(ids, table), axis=0, mode="fill", fill_value=jnp.nan)
 
 
 @embedding.forward
