@@ -23,13 +23,16 @@ The others are made of a gate G that opens from 0 to 1 and has G(-x) = 1 - G(x):
                 v = 2c (x + a x³)              v' = 2c (1 + 3a x²)
     swiglu      y = silu(g) v                  ḡ = v silu'(g) ȳ,  v̄ = silu(g) ȳ
 
-Where x > 0, 1 - G cancels, and is 0 long before the true value is.  So each slope is taken at -|x|, where G <= 1/2 and
-nothing cancels, and carried over: that of sigmoid and tanh is even, and y(x) - y(-x) = x G(x) + x G(-x) = x for silu
-and gelu makes their slopes at x and -x add up to 1.  Likewise the tanh form is rewritten with σ, because 1 + tanh
-cancels on the left (from x = -5 on all digits in float32).
+Where x > 0, 1 - G cancels, and is 0 long before the true value is.  So all is taken at t = -|x|, where G <= 1/2 and
+nothing cancels, and carried over: the slope of sigmoid and tanh is even, and because x G(x) + x G(-x) = x, for silu and
+gelu
 
-Kept is x, which the output does not give back in the tails; a gate is cheaper to compute again than to store.  At -inf
-the gate is shut and 0 · ∞ = 0, which is the limit.
+    y(x) = max(x, 0) + t G(t)       y'(x) = y'(t) for x < 0,  1 - y'(t) for x >= 0
+
+Likewise the tanh form is rewritten with σ, because 1 + tanh cancels on the left (in float32 all digits are gone from
+x = -5 on).  t is cut at -1000, where G is 0 in every dtype, so that no product is 0 · ∞; silu and gelu are 0 at -inf.
+
+Kept is x, which the output does not give back in the tails; a gate is cheaper to compute again than to store.
 """
 
 import math
@@ -130,8 +133,7 @@ def softplus(x: Array) -> Array:
     Raises TypeError on integer arrays.
     """
     require_floating("softplus", x=x)
-    t = widened(x)
-    return (jnp.where(t < 0, 0, t) + jnp.log1p(jnp.exp(_left(t)))).astype(x.dtype)  # max(t, 0) has no slope at 0
+    return _carried_over(lambda t: jnp.log1p(jnp.exp(t)), widened(x)).astype(x.dtype)
 
 
 @softplus.forward
@@ -153,7 +155,7 @@ def silu(x: Array) -> Array:
     Source: Elfwing et al. 2017, "Sigmoid-weighted linear units"; the derivative is derived in this file.
     """
     require_floating("silu", x=x)
-    return _silu(widened(x)).astype(x.dtype)
+    return _carried_over(_silu_left, widened(x)).astype(x.dtype)
 
 
 @silu.forward
@@ -163,7 +165,7 @@ def silu_forward(x: Array) -> tuple[Array, Array]:
 
 @silu.backward
 def silu_backward(x: Array, dy: Array) -> tuple[Array]:
-    return ((_carried_over(_silu_slope, widened(x)) * dy).astype(x.dtype),)
+    return ((_slope_carried_over(_silu_slope, widened(x)) * dy).astype(x.dtype),)
 
 
 @rule
@@ -178,7 +180,7 @@ def swiglu(gate: Array, value: Array) -> Array:
     require_floating("swiglu", gate=gate, value=value)
     if gate.shape != value.shape:
         raise ValueError(f"swiglu: gate and value must have the same shape, got {gate.shape} and {value.shape}")
-    return (_silu(widened(gate)) * widened(value)).astype(jnp.result_type(gate, value))
+    return (_carried_over(_silu_left, widened(gate)) * widened(value)).astype(jnp.result_type(gate, value))
 
 
 @swiglu.forward
@@ -190,16 +192,17 @@ def swiglu_forward(gate: Array, value: Array) -> tuple[Array, tuple[Array, Array
 def swiglu_backward(residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     gate, value = residuals
     g, v, dy = widened(gate), widened(value), widened(dy)
-    return (_carried_over(_silu_slope, g) * v * dy).astype(gate.dtype), (_silu(g) * dy).astype(value.dtype)
+    dgate, dvalue = _slope_carried_over(_silu_slope, g) * v * dy, _carried_over(_silu_left, g) * dy
+    return dgate.astype(gate.dtype), dvalue.astype(value.dtype)
 
 
-def _silu(x: Array) -> Array:
-    return _gated(x, lax.logistic(x))
+def _silu_left(t: Array) -> Array:
+    return t * lax.logistic(t)
 
 
-def _silu_slope(x: Array) -> Array:
-    gate = lax.logistic(x)
-    return gate * (1 + x * (1 - gate))
+def _silu_slope(t: Array) -> Array:
+    gate = lax.logistic(t)
+    return gate * (1 + t * (1 - gate))
 
 
 @rule
@@ -215,8 +218,7 @@ def gelu(x: Array, *, approximate: bool = True) -> Array:
     require_floating("gelu", x=x)
     if not isinstance(approximate, bool):
         raise ValueError(f"gelu: approximate must be True (tanh form) or False (exact), got {approximate!r}")
-    t = widened(x)
-    return _gated(t, lax.logistic(_cubic(t)) if approximate else _normal_cdf(t)).astype(x.dtype)
+    return _carried_over(_tanh_gelu_left if approximate else _gelu_left, widened(x)).astype(x.dtype)
 
 
 @gelu.forward
@@ -226,40 +228,48 @@ def gelu_forward(x: Array, *, approximate: bool) -> tuple[Array, Array]:
 
 @gelu.backward
 def gelu_backward(x: Array, dy: Array, *, approximate: bool) -> tuple[Array]:
-    slope = _carried_over(_tanh_gelu_slope if approximate else _exact_gelu_slope, widened(x))
+    slope = _slope_carried_over(_tanh_gelu_slope if approximate else _gelu_slope, widened(x))
     return ((slope * dy).astype(x.dtype),)
+
+
+def _gelu_left(t: Array) -> Array:
+    return t * _normal_cdf(t)
+
+
+def _gelu_slope(t: Array) -> Array:
+    return _normal_cdf(t) + t * jnp.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+
+
+def _normal_cdf(t: Array) -> Array:
+    return lax.erfc(-t / math.sqrt(2)) / 2
 
 
 A, C = 0.044715, math.sqrt(2 / math.pi)
 
 
-def _cubic(x: Array) -> Array:
-    return 2 * C * (x + A * x * x * x)
+def _tanh_gelu_left(t: Array) -> Array:
+    return t * lax.logistic(_v(t))
 
 
-def _tanh_gelu_slope(x: Array) -> Array:
-    gate = lax.logistic(_cubic(x))
-    return gate * (1 + x * 2 * C * (1 + 3 * A * x * x) * (1 - gate))
+def _tanh_gelu_slope(t: Array) -> Array:
+    gate, dv = lax.logistic(_v(t)), 2 * C * (1 + 3 * A * t * t)
+    return gate * (1 + t * dv * (1 - gate))
 
 
-def _normal_cdf(x: Array) -> Array:
-    return lax.erfc(-x / math.sqrt(2)) / 2
+def _v(t: Array) -> Array:
+    return 2 * C * (t + A * t * t * t)
 
 
-def _exact_gelu_slope(x: Array) -> Array:
-    return _normal_cdf(x) + x * jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+def _carried_over(left: Callable[[Array], Array], x: Array) -> Array:
+    """max(x, 0) + left(-|x|)."""
+    return jnp.where(x < 0, 0, x) + left(_left(x))
 
 
-def _gated(x: Array, gate: Array) -> Array:
-    return jnp.where(jnp.isneginf(x), 0, x) * gate
+def _slope_carried_over(slope: Callable[[Array], Array], x: Array) -> Array:
+    s = slope(_left(x))
+    return jnp.where(x < 0, s, 1 - s)
 
 
 def _left(x: Array) -> Array:
-    """-|x|; at 0 it has the slope of one side, where that of jnp.abs, 0, would spoil the derivatives of even slopes."""
-    return jnp.where(x < 0, x, -x)
-
-
-def _carried_over(slope: Callable[[Array], Array], x: Array) -> Array:
-    """slope(x) where slope(x) + slope(-x) = 1, computed at -|x|, and cut where it is 0 in every dtype (not 0 · ∞)."""
-    s = slope(jnp.maximum(_left(x), -1e3))
-    return jnp.where(x < 0, s, 1 - s)
+    """-|x|, cut. At 0 it has the slope of one side, as max(x, 0) above; that of jnp.abs is 0, of neither."""
+    return jnp.maximum(jnp.where(x < 0, x, -x), -1e3)

@@ -21,9 +21,9 @@ arithmetic, and in floating point takes away what rounding has put back:
 The new sums hold the small terms i ≠ m, which do not cancel, and at m what is left of an error e in q_m or g_m is
 e - p_m e.  (Gram-Schmidt done twice keeps vectors orthogonal in the same way.)
 
-A hidden entry (where is False, or z = -inf beside finite ones) is as if it were not there: p = 0, y = -inf whatever z
-is, so nothing depends on its z, and the constant y passes no ȳ on.  p says so by itself: z̄_j = p_j (…) = 0. For y it is
-ȳ_i = 0 where y_i = -inf.  Where a whole row is hidden that gives p = 0, y = -inf and z̄ = 0.
+An entry that `where` hides is as if it were not there: p = 0 and y = -inf whatever its z is, so nothing depends on z,
+and the constant y passes no ȳ on.  p says so by itself, z̄_j = p_j q'_j = 0; for y, ȳ_j = 0 is put in.  A row that is
+hidden whole gets p = 0, y = -inf and z̄ = 0.
 
 The second projection costs a second sum; autodiff has one, and keeps as much (the output), so the gain is accuracy.
 """
@@ -41,7 +41,7 @@ def softmax(logits: Array, where: Array | None = None, *, axis: int = -1) -> Arr
     """The distribution p_i = exp(z_i) / Σ_k exp(z_k) along an axis, over the entries that `where` shows.
 
     logits: any shape with at least one class along axis, floating dtype; -inf gives p = 0.
-    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives p = 0.
+    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives p = 0, gradient 0.
     Returns the shape and dtype of logits, computed in at least float32. A row that is hidden whole by `where` is all
     zeros, with gradient 0. A row that shows NaN or +inf, or only -inf, has no such distribution and is NaN.
     Raises TypeError on integer logits and on a mask that is not boolean, ValueError where there is no class or no such
@@ -62,19 +62,18 @@ def softmax_forward(logits: Array, where: Array | None, *, axis: int) -> tuple[A
 
 @softmax.backward
 def softmax_backward(p: Array, dp: Array, *, axis: int) -> tuple[Array, None]:
-    dtype = p.dtype
-    p, dp = widened(p), widened(dp)
-    q = dp - jnp.sum(dp * p, axis=axis, keepdims=True)
-    q = q - jnp.sum(q * p, axis=axis, keepdims=True)
-    return (p * q).astype(dtype), None
+    wide, q = widened(p), widened(dp)
+    for _ in range(2):
+        q = q - jnp.sum(q * wide, axis=axis, keepdims=True)
+    return (wide * q).astype(p.dtype), None
 
 
 @rule
 def log_softmax(logits: Array, where: Array | None = None, *, axis: int = -1) -> Array:
     """The logarithm of `softmax` along an axis, over the entries that `where` shows.
 
-    logits: any shape with at least one class along axis, floating dtype; -inf gives -inf, with gradient 0.
-    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives -inf.
+    logits: any shape with at least one class along axis, floating dtype; -inf gives -inf.
+    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives -inf, gradient 0.
     Returns the shape and dtype of logits, computed in at least float32. A row that is hidden whole by `where` is all
     -inf, with gradient 0. A row that shows NaN or +inf, or only -inf, is NaN. The value rounds to 0 where p is within
     eps of 1, the gradient does not; as a loss prefer `softmax_cross_entropy`, whose value does not either.
@@ -85,22 +84,24 @@ def log_softmax(logits: Array, where: Array | None = None, *, axis: int = -1) ->
     d = _below_largest(logits, where, axis)
     total = jnp.sum(jnp.exp(d), axis=axis, keepdims=True)
     y = d - jnp.log(jnp.where(total == 0, 1, total))
-    return jnp.where(jnp.isneginf(d), -jnp.inf, y).astype(logits.dtype)
+    return (y if where is None else jnp.where(where, y, -jnp.inf)).astype(logits.dtype)
 
 
 @log_softmax.forward
-def log_softmax_forward(logits: Array, where: Array | None, *, axis: int) -> tuple[Array, Array]:
+def log_softmax_forward(logits: Array, where: Array | None, *, axis: int) -> tuple[Array, tuple[Array, Array | None]]:
     y = log_softmax.body(logits, where, axis=axis)
-    return y, y  # the output tells p and what is hidden
+    return y, (y, where)
 
 
 @log_softmax.backward
-def log_softmax_backward(y: Array, dy: Array, *, axis: int) -> tuple[Array, None]:
-    dtype = y.dtype
-    p, dy = jnp.exp(widened(y)), jnp.where(jnp.isneginf(y), 0, widened(dy))
-    g = dy - p * jnp.sum(dy, axis=axis, keepdims=True)
-    g = g - p * jnp.sum(g, axis=axis, keepdims=True)
-    return g.astype(dtype), None
+def log_softmax_backward(residuals: tuple[Array, Array | None], dy: Array, *, axis: int) -> tuple[Array, None]:
+    y, where = residuals
+    p, g = jnp.exp(widened(y)), widened(dy)
+    if where is not None:
+        g = jnp.where(where, g, 0)
+    for _ in range(2):
+        g = g - p * jnp.sum(g, axis=axis, keepdims=True)
+    return g.astype(y.dtype), None
 
 
 def _below_largest(logits: Array, where: Array | None, axis: int) -> Array:

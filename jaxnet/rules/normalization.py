@@ -19,8 +19,8 @@ rms_norm is the same without the mean: r = 1 / √(⟨x²⟩ + ε), x̂ = r x, y
 
 Kept are x and the statistics, one or two numbers of a row; x̂ is made again, where autodiff keeps it beside x - μ.
 On a constant row x̂ = 0 and r = 1/√ε: x̄ = (g - ⟨g⟩) / √ε is finite.  The variance is taken from the differences, in a
-second pass (⟨x²⟩ - μ² cancels), and the mean from the differences to the first element, so that a constant row has
-x - μ = 0 exactly, however large its constant.
+second pass (⟨x²⟩ - μ² cancels).  All is measured from the first element of the row, x - μ = (x - x_1) - ⟨x - x_1⟩: the
+first difference is exact in rows far from 0, where μ itself would be rounded, to 0.001 at 10000.
 """
 
 import jax.numpy as jnp
@@ -42,8 +42,8 @@ def layer_norm(x: Array, scale: Array | None = None, bias: Array | None = None, 
     Source: Ba et al. 2016, "Layer normalization"; the backward is derived in this file.
     """
     _require_fit("layer_norm", x, eps, scale=scale, bias=bias)
-    mean, r = _mean_and_inverse_deviation(widened(x), eps)
-    return _affine(r * (widened(x) - mean), scale, bias).astype(x.dtype)
+    mean, r = _mean_and_inverse_deviation(x, eps)
+    return _affine(r * (_from_first(x) - mean), scale, bias).astype(x.dtype)
 
 
 @layer_norm.forward
@@ -51,7 +51,7 @@ def layer_norm_forward(
     x: Array, scale: Array | None, bias: Array | None, *, eps: float
 ) -> tuple[Array, tuple[Array, Array, Array, Array | None, Array | None]]:
     y = layer_norm.body(x, scale, bias, eps=eps)
-    return y, (x, *_mean_and_inverse_deviation(widened(x), eps), scale, bias)  # bias is kept for its dtype only
+    return y, (x, *_mean_and_inverse_deviation(x, eps), scale, bias)  # bias is kept for its dtype only
 
 
 @layer_norm.backward
@@ -59,7 +59,7 @@ def layer_norm_backward(
     residuals: tuple[Array, Array, Array, Array | None, Array | None], dy: Array, *, eps: float
 ) -> tuple[Array, Array | None, Array | None]:
     x, mean, r, scale, bias = residuals
-    normed, dy = r * (widened(x) - mean), widened(dy)
+    normed, dy = r * (_from_first(x) - mean), widened(dy)
     g = _affine(dy, scale)
     dx = r * (g - _mean(g) - normed * _mean(g * normed))
     return dx.astype(x.dtype), _sum_of_rows(dy * normed, scale), _sum_of_rows(dy, bias)
@@ -80,9 +80,7 @@ def rms_norm(x: Array, scale: Array | None = None, *, eps: float = 1e-6) -> Arra
 
 
 @rms_norm.forward
-def rms_norm_forward(
-    x: Array, scale: Array | None, *, eps: float
-) -> tuple[Array, tuple[Array, Array, Array | None]]:
+def rms_norm_forward(x: Array, scale: Array | None, *, eps: float) -> tuple[Array, tuple[Array, Array, Array | None]]:
     return rms_norm.body(x, scale, eps=eps), (x, _inverse_rms(widened(x), eps), scale)
 
 
@@ -98,9 +96,13 @@ def rms_norm_backward(
 
 
 def _mean_and_inverse_deviation(x: Array, eps: float) -> tuple[Array, Array]:
-    first = x[..., :1]
-    mean = first + _mean(x - first)
-    return mean, _inverse_rms(x - mean, eps)
+    """The mean, measured from the first element, and r."""
+    mean = _mean(_from_first(x))
+    return mean, _inverse_rms(_from_first(x) - mean, eps)
+
+
+def _from_first(x: Array) -> Array:
+    return widened(x) - widened(x[..., :1])
 
 
 def _inverse_rms(x: Array, eps: float) -> Array:

@@ -75,7 +75,7 @@ def safe_norm_forward(x: Array, *, axis: int) -> tuple[Array, tuple[Array, Array
 @safe_norm.backward
 def safe_norm_backward(residuals: tuple[Array, Array], dn: Array, *, axis: int) -> tuple[Array]:
     x, n = residuals
-    return ((jnp.expand_dims(dn, axis) * (widened(x) / _or_one(n))).astype(x.dtype),)
+    return ((jnp.expand_dims(dn, axis) * _direction(widened(x), n)).astype(x.dtype),)
 
 
 @rule
@@ -87,7 +87,7 @@ def normalize(x: Array, *, axis: int = -1) -> Array:
     Raises TypeError on integer arrays, ValueError where there is no such axis.
     """
     _require_fit("normalize", x, axis)
-    return (widened(x) / _or_one(_norm(widened(x), axis))).astype(x.dtype)
+    return _direction(widened(x), _norm(widened(x), axis)).astype(x.dtype)
 
 
 @normalize.forward
@@ -100,8 +100,7 @@ def normalize_forward(x: Array, *, axis: int) -> tuple[Array, tuple[Array, Array
 def normalize_backward(residuals: tuple[Array, Array], du: Array, *, axis: int) -> tuple[Array]:
     dtype = residuals[0].dtype
     u, n, du = widened(residuals[0]), residuals[1], widened(du)
-    dx = (du - u * jnp.sum(du * u, axis=axis, keepdims=True)) / _or_one(n)
-    return (jnp.where(n == 0, 0, dx).astype(dtype),)
+    return (_direction(du - u * jnp.sum(du * u, axis=axis, keepdims=True), n).astype(dtype),)
 
 
 def _norm(x: Array, axis: int) -> Array:
@@ -110,6 +109,10 @@ def _norm(x: Array, axis: int) -> Array:
     a = jnp.where((a == 0) | (a == jnp.inf), 1, a)
     squares = jnp.sum((x / a) ** 2, axis=axis, keepdims=True)
     return a * jnp.where(squares == 0, 0, jnp.sqrt(_or_one(squares)))
+
+
+def _direction(x: Array, n: Array) -> Array:
+    return jnp.where(n == 0, 0, x / _or_one(n))
 
 
 def _or_one(x: Array) -> Array:

@@ -12,6 +12,8 @@ jax.random.bernoulli, so that two draws cost what one does there.  The rate beco
 of the rate so rounded.  The same key drops the same elements whatever the dtype of x, with JAX's x64 mode on or off.
 """
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -50,7 +52,7 @@ def dropout_forward(key: Array, x: Array, *, rate: float) -> tuple[Array, Array]
 
 @dropout.backward
 def dropout_backward(key: Array, dy: Array, *, rate: float) -> tuple[None, Array]:
-    key, dy = lax.optimization_barrier((key, dy))
+    key, dy = cast(Any, lax).optimization_barrier((key, dy))  # cast: it has no types
     return None, _drop(key, dy, rate)
 
 
