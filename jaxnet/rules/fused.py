@@ -85,7 +85,7 @@ def linear_softmax_cross_entropy(
     (Hsu et al. 2024). Label smoothing: Szegedy et al. 2015; z-loss: PaLM (Chowdhery et al. 2022); soft cap: Gemma 2.
     """
     _require_fit(x, weight, bias, labels)
-    _require_options(reduction, chunk, label_smoothing, z_loss, soft_cap)
+    _require_options(reduction, chunk, label_smoothing, z_loss, soft_cap, ignored_label)
     x, y, counts = _rows(x, weight, labels, ignored_label)
     starts, _, size = _chunks(len(y), weight, chunk)
 
@@ -117,7 +117,7 @@ def linear_softmax_cross_entropy_forward(
         value = linear_softmax_cross_entropy.body(x, weight, bias, labels, reduction=None, **options)
         return value, (x, weight, bias, labels)
     _require_fit(x, weight, bias, labels)
-    _require_options(reduction, *(options[name] for name in ("chunk", "label_smoothing", "z_loss", "soft_cap")))
+    _require_options(reduction, **options)
     _, _, counts = _rows(x, weight, labels, options["ignored_label"])
     losses, dx, dweight, dbias = _gradients(x, weight, bias, labels, jnp.ones_like(counts), **options)
     share = _share(counts, reduction)
@@ -316,7 +316,12 @@ def _require_fit(x: Array, weight: Array, bias: Array | None, labels: Array) -> 
 
 
 def _require_options(
-    reduction: str | None, chunk: int | None, label_smoothing: float, z_loss: float, soft_cap: float | None
+    reduction: str | None,
+    chunk: int | None,
+    label_smoothing: float,
+    z_loss: float,
+    soft_cap: float | None,
+    ignored_label: int | None,
 ) -> None:
     name = "linear_softmax_cross_entropy"
     if reduction not in ("mean", "sum", None):
@@ -329,3 +334,5 @@ def _require_options(
         raise ValueError(f"{name}: z_loss must be at least 0, got {z_loss}")
     if soft_cap is not None and not soft_cap > 0:
         raise ValueError(f"{name}: soft_cap must be None or above 0, got {soft_cap}")
+    if ignored_label is not None and not isinstance(ignored_label, int):
+        raise ValueError(f"{name}: ignored_label must be None or an integer, got {ignored_label!r}")
