@@ -8,6 +8,7 @@ from jaxnet import datasets as datasets
 from jaxnet._rule import auto as auto
 from jaxnet._rule import rule as rule
 from jaxnet.models import Layer as Layer
+from jaxnet.models import NormLayer as NormLayer
 from jaxnet.models import course_init as course_init
 from jaxnet.models import init_mlp as init_mlp
 from jaxnet.models import mlp as mlp
