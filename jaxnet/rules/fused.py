@@ -70,7 +70,9 @@ def linear_softmax_cross_entropy(
     soft_cap makes it -c). labels: [...] integers in 0 .. classes - 1.
     reduction: "mean", "sum" or None. The first two make the gradients in the forward pass, when a derivative is taken
     and only then; None returns one loss per row, and the backward computes the logits a second time.
-    chunk: the largest number of rows whose logits exist at once; None takes about 4 million logits, 16 MiB in float32.
+    chunk: the largest number of rows whose logits exist at once; None takes 4 million logits (16 MiB in float32), but
+    at least 128 and at most 1024 rows: fewer chunks mean fewer passes over the gradient of weight, smaller ones stay in
+    the cache (measured on a CPU with 1000 to 131072 classes).
     label_smoothing ε in [0, 1): the target is 1 - ε at the label plus ε / classes everywhere.
     z_loss λ >= 0: adds λ times the squared logsumexp of the logits. soft_cap c > 0: logits become c tanh(logits / c).
     ignored_label: rows with this label count as absent, whatever x holds there: loss 0 and gradient 0.
@@ -267,7 +269,7 @@ def _share(counts: Array, reduction: str | None) -> Array:
 
 def _chunks(rows: int, weight: Array, chunk: int | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
     """Where each chunk starts, how many of its rows the one before has done, and the size that all share."""
-    largest = chunk or max(64, 2**22 // weight.shape[0])
+    largest = chunk or min(max(128, 2**22 // weight.shape[0]), 1024)
     count = -(-rows // largest)
     size = -(-rows // count) if count else 0
     starts = np.arange(count, dtype=np.int32) * size
