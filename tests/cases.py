@@ -328,6 +328,7 @@ CASES = [
         jaxnet.linear_softmax_cross_entropy,
         {
             "matrix": classifier((7,), 5, 4),
+            "no leading dimension": classifier((), 3, 3),
             "empty batch": classifier((0,), 3, 2),
         },
         textbook_linear_cross_entropy,

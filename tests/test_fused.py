@@ -264,6 +264,15 @@ def test_the_options_at_huge_logits_stay_finite(derivative):
     np.testing.assert_array_equal(dz, [0, 0])
 
 
+@BOTH
+@pytest.mark.parametrize("z_loss", [1e-8, 1e-4, 1.0])
+def test_a_small_z_loss_is_not_lost_beside_the_other_terms(derivative, z_loss):
+    """One class, so that there is no other: the loss is z_loss z²."""
+    value, dz = jax.value_and_grad(derivative(partial(of_logits, z_loss=z_loss)))(jnp.array([3.0]), jnp.int32(0))
+    np.testing.assert_allclose(value, 9 * z_loss, rtol=4 * EPS)
+    np.testing.assert_allclose(dz, [6 * z_loss], rtol=4 * EPS)
+
+
 def test_the_slope_of_the_soft_cap_keeps_its_tail():
     """At 11 times the cap tanh is 1 in float32, and 1 - tanh² is 0."""
     z, label, p = jnp.array([11.0, 0.0]), jnp.int32(1), 1 / (1 + np.exp(-1.0))

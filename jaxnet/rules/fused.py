@@ -19,16 +19,16 @@ the derivative: any other shift gives the same values.  Each option adds a term:
     z_loss λ            + λ lse²,  lse = log Σ_k exp(z_k) = m + log t
     ignored_label       the row counts as 0, in the mean too
 
-    L = Σ_k y'_k (-log p_k) + λ lse²            with ∂lse/∂z_j = p_j and q = 1 + 2 λ lse
-    ∂L/∂z_j = q p_j - y'_j  =  q e_j / t - ε / V                                 for j ≠ y
-    ∂L/∂z_y = q p_y - y'_y  =  -s / t + (q - 1) exp(a) / t + ε (1 - 1 / V)       =: h
+    L = Σ_k y'_k (-log p_k) + λ lse²                  with ∂lse/∂z_j = p_j and r = 2 λ lse
+    ∂L/∂z_j = (1 + r) p_j - y'_j  =  (1 + r) e_j / t - ε / V                     for j ≠ y
+    ∂L/∂z_y = (1 + r) p_y - y'_y  =  -s / t + r exp(a) / t + ε (1 - 1 / V)       =: h
     ∂z_j/∂u_j = 1 - tanh²(u_j / c) = sech²(u_j / c) =: k_j,  1 without soft_cap
 
 Let g_n be what row n weighs (its cotangent; 0 where ignored) and write g_n ∂L_n/∂u_nj as f_n A_nj for j ≠ y_n, with
 A_ny = 0, so that a factor of the whole row stays out of the large array:
 
-    A = e,  f = g q / t                                   with neither option: the e that the loss needs is all there is
-    A_j = (g q e_j / t - g ε / V) k_j for j ≠ y,  f = 1   with label_smoothing or soft_cap
+    A = e,  f = g (1 + r) / t                                with neither option: the e of the loss is all there is
+    A_j = (g (1 + r) e_j / t - g ε / V) k_j for j ≠ y, f = 1    with label_smoothing or soft_cap
 
     x̄_n = f_n (A W)_n + g_n h_n k_ny W_y        W̄ = Aᵀ (f x),  then  W̄_y += g_n h_n k_ny x_n  for each row n
                                                 b̄ = Aᵀ f,      then  b̄_y += g_n h_n k_ny      for each row n
@@ -172,9 +172,9 @@ def _gradients(
         start, stale = chunk_at
         x_, y_, counts_, g_ = (lax.dynamic_slice_in_dim(rows, start, size) for rows in (x, y, counts, g))
         loss, u, e, m, a, s, t, log_t = _terms(x_, weight, bias, y_, label_smoothing, z_loss, soft_cap)
-        q = 1 + 2 * z_loss * (m + log_t)
-        h = g_ * (-s / t + (q - 1) * jnp.exp(a) / t + label_smoothing * (1 - 1 / classes))
-        A, f = e, g_ * q / t
+        r = 2 * z_loss * (m + log_t)
+        h = g_ * (-s / t + r * jnp.exp(a) / t + label_smoothing * (1 - 1 / classes))
+        A, f = e, g_ * (1 + r) / t
         if label_smoothing or soft_cap is not None:
             off = y_[:, None] != jnp.arange(classes)
             A, f = jnp.where(off, f[:, None] * e - (g_ * label_smoothing / classes)[:, None], 0), jnp.ones_like(f)
@@ -270,8 +270,8 @@ def _share(counts: Array, reduction: str | None) -> Array:
 def _chunks(rows: int, weight: Array, chunk: int | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
     """Where each chunk starts, how many of its rows the one before has done, and the size that all share."""
     largest = chunk or min(max(128, 2**22 // weight.shape[0]), 1024)
-    count = -(-rows // largest)
-    size = -(-rows // count) if count else 0
+    count = max(1, -(-rows // largest))
+    size = -(-rows // count)
     starts = np.arange(count, dtype=np.int32) * size
     fitting = np.minimum(starts, rows - size)
     return fitting, starts - fitting, size
@@ -280,7 +280,7 @@ def _chunks(rows: int, weight: Array, chunk: int | None) -> tuple[np.ndarray[Any
 def _joined(chunks: Array, rows: int) -> Array:
     """[chunks, size] -> [rows], without the rows that the last chunk repeats."""
     flat, repeated = chunks.reshape(-1), chunks.size - rows
-    done = rows and rows - chunks.shape[1] + repeated
+    done = rows - chunks.shape[1] + repeated
     return flat if repeated == 0 else jnp.concatenate([flat[:done], flat[done + repeated :]])
 
 
