@@ -144,10 +144,10 @@ def residual_bytes(f, *args):
 @pytest.mark.parametrize(
     ("f", "textbook", "share"),
     [
-        (gelu, jax.nn.gelu, 1 / 5),
+        (gelu, jax.nn.gelu, 1 / 4),  # 1/5 on jax 0.10
         (exact_gelu, partial(jax.nn.gelu, approximate=False), 1 / 3),
         (silu, jax.nn.silu, 1 / 3),
-        (tanh, jnp.tanh, 1 / 2),
+        (tanh, jnp.tanh, 1),  # 1/2 on jax 0.10
         (softplus, jax.nn.softplus, 1 / 2),
         (sigmoid, jax.nn.sigmoid, 1),
     ],

@@ -137,7 +137,7 @@ def test_a_scan_over_layers_stacks_no_masks():
         ),
         (lambda: dropout(KEY, jnp.ones(3), rate=-0.1), ValueError, "got -0.1"),
         (lambda: dropout(KEY, jnp.arange(3), rate=0.5), TypeError, "x must be a floating-point array, got dtype int32"),
-        (lambda: dropout(KEY, jnp.ones(3)), TypeError, "dropout: missing a required argument: 'rate'"),
+        (lambda: dropout(KEY, jnp.ones(3)), TypeError, "dropout: missing a required .*argument: 'rate'"),
         (
             lambda: dropout(None, jnp.ones(3), rate=0.5),
             TypeError,

@@ -25,7 +25,8 @@ An entry that `where` hides is as if it were not there: p = 0 and y = -inf whate
 and the constant y passes no ȳ on.  p says so by itself, z̄_j = p_j q'_j = 0; for y, ȳ_j = 0 is put in.  A row that is
 hidden whole gets p = 0, y = -inf and z̄ = 0.
 
-The second projection costs a second sum; autodiff has one, and keeps as much (the output), so the gain is accuracy.
+Autodiff keeps as much, the output (more where there is a mask), and has one sum less: the gain is accuracy, the price
+one more pass and, inside one jit, one more temporary array.
 """
 
 import jax.numpy as jnp
