@@ -5,8 +5,9 @@ r"""Look-up in a table:  y_n = E_{i_n},  row i_n of E, for each id i_n.
 An id that occurs twice adds twice.  Autodiff adds the same rows, but in the dtype of E: a bfloat16 sum of ones stops at
 256.  Here the sum runs in at least float32 and is rounded once.
 
-How to add (CPU, 2048 to 8192 ids with and without a favourite, 64 to 32768 rows): a plain scatter-add was the fastest
-in each of six cases, by 1.1 to 10 times against sorting the ids first, and by 6 to 40 times against a one-hot product.
+How to add: of a plain scatter-add, sorting the ids first (segment_sum) and a product with one-hot rows, the first was
+the fastest on a CPU in every case tried (2048 to 8192 ids with and without a favourite, 64 to 32768 rows), by up to 10
+times against sorting and by 4 times and more against the product.
 """
 
 import jax.numpy as jnp
