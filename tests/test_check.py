@@ -100,6 +100,43 @@ def test_a_gradient_that_is_0_everywhere_is_not():
     assert check(total, X[0]).ok
 
 
+def test_a_gradient_that_is_nowhere_finite_shows_nothing():
+    report = check(pointwise(lambda x: jnp.sin(x), jnp.sin), np.full(3, np.nan, np.float32))
+    assert finding(report, "algebra", "x").verdict == "vacuous"
+
+
+def test_a_reference_that_stops_gradients_is_what_is_asked_for():
+    def straight_through(x):
+        return x + jax.lax.stop_gradient(jnp.round(x) - x)
+
+    assert check(pointwise(jnp.round, jnp.ones_like), X, ref=straight_through).ok
+    assert not check(pointwise(jnp.round, jnp.zeros_like), X, ref=straight_through).ok
+
+
+def test_gradients_that_are_0_by_construction_are_right():
+    assert check(pointwise(jnp.sign, jnp.zeros_like), X).ok
+    squared = by_hand(
+        lambda x, target: jnp.sum((x - jax.lax.stop_gradient(target)) ** 2),
+        lambda x, target, dy: (2 * dy * (x - target), None),
+    )
+    assert check(squared, X, X + 1).ok
+
+
+def test_numpy_float64_is_what_jax_makes_of_it():
+    assert check(pointwise(jnp.sin, jnp.cos), np.linspace(0.1, 1, 4)).ok
+
+
+def test_an_output_that_stays_float32():
+    f = by_hand(lambda x: jnp.exp(x.astype(jnp.float32)), lambda x, dy: (dy.astype(x.dtype) * jnp.exp(x),))
+    assert check(f, X).ok
+
+
+def test_a_branch_of_the_backward_alone():
+    f = pointwise(lambda x: x**3, lambda x: jnp.where(x > 0, 3 * x**2, 2 * x**2))
+    report = check(f, np.abs(X))
+    assert "with the arguments times -1" in finding(report, "algebra", "x").note
+
+
 def test_a_sum_of_softmax_shows_nothing_of_the_softmax_in_it():
     zero = by_hand(lambda x: jax.nn.softmax(x), lambda x, dy: (jnp.zeros_like(x),))
     assert not check(lambda x: zero(x).sum(), X[0]).ok
@@ -395,9 +432,7 @@ def test_nothing_to_differentiate():
 def test_a_reference_of_another_kind():
     with pytest.raises(TypeError, match=r"check: ref cannot be called as f is: .*missing"):
         check(jaxnet.softmax, X, ref=lambda x, y: x)
-    with pytest.raises(
-        ValueError, match=r"ref must return what f returns, arrays of shapes \[\(3, 4\)\]; it returns \[\(\)\]"
-    ):
+    with pytest.raises(ValueError, match=r"ref must return what f returns, f32\[3,4\]; it returns f32\[\]"):
         check(jaxnet.softmax, X, ref=jnp.sum)
 
 
@@ -405,10 +440,20 @@ def test_unknown_dtypes_and_transforms():
     for wrong in (("int32",), ("float33",)):
         with pytest.raises(TypeError, match="check: dtypes must be floating dtypes such as"):
             check(jaxnet.softmax, X, dtypes=wrong)
-    with pytest.raises(TypeError, match=r"write \('float32',\)"):
-        check(jaxnet.softmax, X, dtypes="float32")
+    for wrong in ("float32", (), jnp.float32):
+        with pytest.raises(TypeError, match="check: dtypes must be a tuple of dtypes such as"):
+            check(jaxnet.softmax, X, dtypes=wrong)
     with pytest.raises(TypeError, match="check: transforms must be some of"):
         check(jaxnet.softmax, X, transforms=("pmap",))
+    with pytest.raises(TypeError, match="check: kwargs must be a dict of keyword arguments, got list"):
+        check(jaxnet.softmax, X, kwargs=[1])
+    with pytest.raises(ValueError, match="check: seed must be an integer of at least 0, got -1"):
+        check(jaxnet.softmax, X, seed=-1)
+
+
+def test_inside_a_transformation():
+    with pytest.raises(TypeError, match="check: the arguments are being traced; call check outside of jit"):
+        jax.jit(lambda x: check(jaxnet.softmax, x))(X)
 
 
 def test_what_the_function_raises_comes_through():

@@ -4,7 +4,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -48,13 +48,7 @@ def check(
     Raises TypeError where f or ref is no function or dtypes and transforms are not known, ValueError where nothing is
     floating or ref's outputs are not f's; what f itself raises on args comes through.
     """
-    for name, function in (("f", f), ("ref", ref)):
-        if not callable(function) and (name == "f" or function is not None):
-            raise TypeError(f"check: {name} must be a function, got {type(function).__name__}; call check(f, *args)")
-    if isinstance(transforms, str) or not set(transforms) <= set(TRANSFORMS):
-        raise TypeError(f"check: transforms must be some of {TRANSFORMS}, got {transforms!r}")
-    if isinstance(dtypes, str):
-        raise TypeError(f"check: dtypes must be a sequence of dtypes, got {dtypes!r}; write ({dtypes!r},)")
+    _require_usable(f, kwargs, ref, dtypes, transforms, seed)
     working = None if dtypes is None else tuple(_floating_dtype(d) for d in dtypes)
     problem, reference, notes = problem_of("check", f, args, kwargs or {}, ref)
     report = Report(name_of(f), signature_of(problem), reference, (), notes=tuple(notes))
@@ -62,13 +56,27 @@ def check(
         return examine(problem, report, working, tuple(transforms), seed)
 
 
+def _require_usable(f: Any, kwargs: Any, ref: Any, dtypes: Any, transforms: Any, seed: Any) -> None:
+    for name, function in (("f", f), ("ref", ref)):
+        if not callable(function) and (name == "f" or function is not None):
+            raise TypeError(f"check: {name} must be a function, got {type(function).__name__}; call check(f, *args)")
+    if kwargs is not None and not isinstance(kwargs, dict):
+        raise TypeError(f"check: kwargs must be a dict of keyword arguments, got {type(kwargs).__name__}")
+    if not isinstance(transforms, tuple | list | set) or not set(transforms) <= set(TRANSFORMS):
+        raise TypeError(f"check: transforms must be some of {TRANSFORMS}, got {transforms!r}")
+    if dtypes is not None and (not isinstance(dtypes, tuple | list) or not dtypes):
+        raise TypeError(f"check: dtypes must be a tuple of dtypes such as ('float32', 'bfloat16'), got {dtypes!r}")
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"check: seed must be an integer of at least 0, got {seed!r}")
+
+
 def _floating_dtype(dtype: Any) -> Any:
     known: Any = None
     with contextlib.suppress(TypeError):
-        known = jnp.dtype(dtype)
+        known = None if dtype is None else jnp.dtype(dtype)
     if known is None or not jnp.issubdtype(known, jnp.inexact):
         raise TypeError(f"check: dtypes must be floating dtypes such as ('float32', 'bfloat16'), got {dtype!r}")
-    return jnp.zeros((), known).real.dtype  # of a complex dtype, that of its parts
+    return cast(Any, jnp).finfo(known).dtype  # of a complex dtype, that of its parts
 
 
 def name_of(f: Any) -> str:
@@ -91,6 +99,8 @@ def problem_of(
     caller: str, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], ref: Callable[..., Any] | None
 ) -> tuple[Problem, str, list[str]]:
     """f beside its reference, what the reference is in words, and what is to be said of it."""
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs))):
+        raise TypeError(f"{caller}: the arguments are being traced; call {caller} outside of jit, grad and vmap")
     taken, jaxpr, shapes = _trace_with_floats(f, args, kwargs)
     name = name_of(f)
     if not taken.floating:
@@ -140,6 +150,9 @@ def _require_same_outputs(taken: Arguments, ref: Callable[..., Any], shapes: Any
         _, theirs = _trace(taken, ref)
     except TypeError as e:
         raise TypeError(f"check: ref cannot be called as f is: {str(e).splitlines()[0]}") from e
-    wanted, got = ([x.shape for x in jax.tree.leaves(s)] for s in (shapes, theirs))
+    wanted, got = (
+        [(x.shape, jnp.issubdtype(x.dtype, jnp.inexact)) for x in jax.tree.leaves(s)] for s in (shapes, theirs)
+    )
     if wanted != got:
-        raise ValueError(f"check: ref must return what f returns, arrays of shapes {wanted}; it returns {got}")
+        ours, its = (", ".join(map(shape_text, jax.tree.leaves(s))) for s in (shapes, theirs))
+        raise ValueError(f"check: ref must return what f returns, {ours}; it returns {its}")

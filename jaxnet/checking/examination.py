@@ -26,6 +26,7 @@ LAWS = {
     "additive": "the backward is not linear: the sum of two cotangents must give the sum of their results",
 }
 ALL_LAWS = "law: linear, zero for zero, the same twice"
+NOT_FINITE = "its gradient is nowhere finite at these arguments: choose others"
 VACUOUS = "its gradient is 0 at these arguments whatever the rule does: choose others"
 
 
@@ -384,6 +385,9 @@ class _Examination:
             if self.programs.zero[k] or not look.x[k].size or self._verdict_is(PLAIN, leaf, "wrong", "kink"):
                 continue
             seen = [there.ref(self.plain, k) for there in (look, *reached)]
+            if not any(np.isfinite(t).any() for t in seen):
+                self._replace(PLAIN, Finding(PLAIN, leaf, "vacuous", note=NOT_FINITE))
+                continue
             largest = max(float(np.max(np.abs(t), initial=0, where=np.isfinite(t))) for t in seen)
             noise = max(float(np.nanmax(there.noise(self.plain, k))) for there in (look, *reached))
             small = largest <= 64 * noise and not largest > np.sqrt(self.eps) * self._natural(k, look)

@@ -131,7 +131,8 @@ class Report:
             said.append(f"would have noticed {weakest.scale:.1e} in `{leaf}`" if small else f"saw nothing of `{leaf}`")
         if self.never_entered:
             more = f" and {len(self.never_entered) - 1} more" if len(self.never_entered) > 1 else ""
-            said.append(f"never entered: {self.never_entered[0]}{more}")
+            side, _, place = self.never_entered[0].partition(" in `")
+            said.append(f"never entered: {side} ({place.rpartition(' (')[2]}{more}" if place else side)
         return "ok" + (": " + "; ".join(said) if said else "")
 
     def __str__(self) -> str:
