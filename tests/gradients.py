@@ -10,6 +10,11 @@ import numpy as np
 from jaxnet import auto
 
 
+def quick_jit(f):
+    """Compiled without XLA's optimisations: most of a test's time is compiling, and its arrays are small."""
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+
+
 def is_floating(leaf):
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
@@ -105,10 +110,11 @@ def assert_as_precise_as_autodiff(hand, automatic, args, cotangents, dtype):
 def verify(f, args):
     """Everything that is demanded of a rule at one set of arguments, under jit. Call it in x64 mode."""
     args = cast(args, np.float64)
-    hand, automatic = jax.jit(pullback(f)), jax.jit(pullback(auto(f)))
+    pulls = pullback(f), pullback(auto(f))
+    hand, automatic = map(quick_jit, pulls)
     c, d = (cotangent_of_value(f, args, seed) for seed in (1, 2))
 
-    value, forward_value = jax.jit(lambda *args: (f(*args), jax.vjp(f, *args)[0]))(*args)
+    value, forward_value = quick_jit(lambda *args: (f(*args), jax.vjp(f, *args)[0]))(*args)
     np.testing.assert_array_equal(forward_value, value, "the forward's value is not the body's")
     assert_linear_in_cotangent(hand, args, c, d)
     assert_equal_but_for_rounding(hand, automatic, (c, *args))
@@ -119,7 +125,7 @@ def verify(f, args):
     def projected(pull):
         return lambda *args: sum(jnp.sum(w * leaf) for w, leaf in zip(weights, pull(c, *args), strict=True))
 
-    second = [jax.jit(pullback(projected(pull))) for pull in (hand, automatic)]
+    second = [quick_jit(pullback(projected(pull))) for pull in pulls]
     assert_equal_but_for_rounding(*second, (jnp.float64(1), *args))
     for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
         assert_as_precise_as_autodiff(hand, automatic, args, (c, d), dtype)
@@ -156,7 +162,7 @@ def assert_right_under_transforms(f, args):
     """Eager, scan, remat and vmap over each argument; jit is `verify`."""
     args = cast(args, np.float64)
     c = cotangent_of_value(f, args)
-    assert_equal_but_for_rounding(pullback(f), jax.jit(pullback(auto(f))), (c, *args))
+    assert_equal_but_for_rounding(pullback(f), quick_jit(pullback(auto(f))), (c, *args))
     for transform in (scanned, jax.checkpoint, *(batched(i) for i in range(len(args)))):
-        hand, automatic = (jax.jit(pullback(transform(g))) for g in (f, auto(f)))
+        hand, automatic = (quick_jit(pullback(transform(g))) for g in (f, auto(f)))
         assert_equal_but_for_rounding(hand, automatic, (cotangent_of_value(transform(f), args), *args))
