@@ -24,3 +24,13 @@ def require_floating(function: str, **arrays: Any) -> None:
                 f"{function}: {name} must be a floating-point array, got dtype {dtype}; "
                 f"convert it first, e.g. {name}.astype('float32')"
             )
+
+
+def require_axis(function: str, axis: Any, **arrays: Any) -> None:
+    """Raise ValueError, naming the array, unless axis is an integer that numbers one of its axes."""
+    for name, array in arrays.items():
+        if not isinstance(axis, int) or not -array.ndim <= axis < array.ndim:
+            raise ValueError(
+                f"{function}: axis must be an integer in {-array.ndim} .. {array.ndim - 1} for {name} of shape "
+                f"{array.shape}, got {axis!r}"
+            )

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
 
 from jaxnet.rules.activations import relu
 from jaxnet.rules.affine import linear
+from jaxnet.rules.normalization import layer_norm, rms_norm
+from jaxnet.rules.stochastic import dropout
 
 
 class Layer(NamedTuple):
@@ -19,7 +21,16 @@ class Layer(NamedTuple):
     bias: jax.Array  # [out]
 
 
-Params: TypeAlias = tuple[Layer, ...]  # one Layer per affine map, from the input on
+class NormLayer(NamedTuple):
+    """The parameters of an affine map and of the norm of its outputs: layer_norm, or rms_norm where shift is None."""
+
+    weight: jax.Array  # [out, in]
+    bias: jax.Array  # [out]
+    scale: jax.Array  # [out]
+    shift: jax.Array | None = None  # [out]
+
+
+Params: TypeAlias = tuple[Layer | NormLayer, ...]  # one per affine map, from the input on; the last is a Layer
 # (key, (in, out), dtype) -> weights [in, out], as the functions of jax.nn.initializers, or a whole Layer
 Initializer: TypeAlias = Callable[[jax.Array, tuple[int, int], Any], jax.Array | Layer]
 _Range: TypeAlias = Callable[[int], tuple[float, float]]  # in -> least and largest value of a layer
@@ -43,7 +54,7 @@ def _course_range(fan_in: int) -> tuple[float, float]:
     return 0.0, 0.01
 
 
-def _uniform(key: jax.Array, sizes: Sequence[int], dtype: Any, range_of: _Range) -> Params:
+def _uniform(key: jax.Array, sizes: Sequence[int], dtype: Any, range_of: _Range) -> tuple[Layer, ...]:
     """Every layer from one flat draw: XLA takes a tenth of a second to compile each draw, more where it is not flat."""
     counts = [fan_out * (fan_in + 1) for fan_in, fan_out in pairwise(sizes)]
     ends = list(accumulate(counts))
@@ -57,26 +68,43 @@ def _uniform(key: jax.Array, sizes: Sequence[int], dtype: Any, range_of: _Range)
 
 
 def init_mlp(
-    key: jax.Array, sizes: Sequence[int], initializer: Initializer = pytorch_init, *, dtype: Any = float
+    key: jax.Array,
+    sizes: Sequence[int],
+    initializer: Initializer = pytorch_init,
+    *,
+    norm: Literal["layer", "rms"] | None = None,
+    dtype: Any = float,
 ) -> Params:
     """Draw the parameters of `mlp`: one Layer for each two neighbours in sizes.
 
     key: a JAX random key. sizes: (in, hidden ..., out), at least two positive integers.
     initializer: `pytorch_init`, `course_init`, any function of jax.nn.initializers (it draws the weights, its fan-in
     being the layer's in; biases start at 0), or your own: (key, (in, out), dtype) -> a Layer or weights [in, out].
+    norm: "layer" or "rms" makes every layer but the last a NormLayer, whose scale starts at 1 and shift at 0; the draw
+    stays the same.
     dtype: of the parameters; Python's float means float32, or float64 where JAX's x64 mode is on.
-    Returns a tuple of Layer(weight [out, in], bias [out]).
-    Raises ValueError on sizes that are not at least two positive integers.
+    Returns a tuple of Layer(weight [out, in], bias [out]), or of NormLayers and a Layer.
+    Raises ValueError on sizes that are not at least two positive integers, and on another norm.
     Source: report, section 2.1 (which does not state its initialisation).
     """
     sizes = tuple(sizes)
     if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise ValueError(f"init_mlp: sizes must be at least two positive integers (in, hidden ..., out), got {sizes}")
-    return cast(Params, _draw(key, sizes, initializer, jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))))
+    if norm not in (None, "layer", "rms"):
+        raise ValueError(f'init_mlp: norm must be "layer", "rms" or None, got {norm!r}')
+    return cast(Params, _draw(key, sizes, initializer, norm, jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))))
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3))  # one small program instead of a dozen, each compiled by itself
-def _draw(key: jax.Array, sizes: tuple[int, ...], initializer: Initializer, dtype: Any) -> Params:
+@partial(jax.jit, static_argnums=(1, 2, 3, 4))  # one small program instead of a dozen, each compiled by itself
+def _draw(key: jax.Array, sizes: tuple[int, ...], initializer: Initializer, norm: str | None, dtype: Any) -> Params:
+    *hidden, last = _affine_maps(key, sizes, initializer, dtype)
+    if norm is None:
+        return (*hidden, last)
+    shift = jnp.zeros_like if norm == "layer" else lambda bias: None
+    return (*(NormLayer(*layer, jnp.ones_like(layer.bias), shift(layer.bias)) for layer in hidden), last)
+
+
+def _affine_maps(key: jax.Array, sizes: Sequence[int], initializer: Initializer, dtype: Any) -> tuple[Layer, ...]:
     ranges: dict[Initializer, Any] = {pytorch_init: _pytorch_range, course_init: _course_range}
     if initializer in ranges:
         return _uniform(key, sizes, dtype, ranges[initializer])
@@ -88,16 +116,36 @@ def _draw(key: jax.Array, sizes: tuple[int, ...], initializer: Initializer, dtyp
     return tuple(layers)
 
 
-def mlp(params: Params, x: jax.Array, *, activation: Callable[[jax.Array], jax.Array] = relu) -> jax.Array:
+def mlp(
+    params: Params,
+    x: jax.Array,
+    key: jax.Array | None = None,
+    *,
+    activation: Callable[[jax.Array], jax.Array] = relu,
+    dropout_rate: float = 0.0,
+) -> jax.Array:
     """Affine maps with an activation between each two: the report's SingleLayerMLP and its two-layer network.
 
-    params: from `init_mlp`, or any sequence of (weight [out, in], bias [out]) pairs. x: [..., in].
-    activation: applied after every map but the last. Returns the logits [..., out].
-    Raises ValueError where there is no layer, and as `linear` does. Source: report, sections 2.1 and 4.
+    params: from `init_mlp`, or any sequence of (weight [out, in], bias [out]) pairs; the outputs of a map that is
+    followed by (scale,) go through `rms_norm`, those of one followed by (scale, shift) through `layer_norm`.
+    x: [..., in]. activation: applied after every map but the last (and its norm).
+    key: a JAX random key while training with dropout (`fit` passes one to each update), None to evaluate.
+    dropout_rate: the probability with which, given a key, each number that leaves an activation is dropped.
+    Returns the logits [..., out].
+    Raises ValueError where there is no layer, and as `linear`, `layer_norm` and `dropout` do.
+    Source: report, sections 2.1 and 4.
     """
     if not len(params):
         raise ValueError("mlp: params must hold at least one layer (weight, bias); init_mlp makes them")
     *hidden, last = params
-    for layer in hidden:
-        x = activation(linear(x, *layer))
+    for i, (weight, bias, *norm) in enumerate(hidden):
+        x = activation(_normed(linear(x, weight, bias), *norm))
+        if key is not None and dropout_rate != 0:
+            x = dropout(jax.random.fold_in(key, i), x, rate=dropout_rate)
     return linear(x, *last)
+
+
+def _normed(x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
+    if scale is None:
+        return x
+    return rms_norm(x, scale) if shift is None else layer_norm(x, scale, shift)

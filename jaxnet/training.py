@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from jaxnet.rules.losses import accuracy, softmax_cross_entropy
 
 Params = TypeVar("Params")
-Model: TypeAlias = Callable[[Any, Any], jax.Array]  # (params, x) -> outputs, one row per example
+# (params, x) -> outputs, one row per example; one that draws numbers while it trains also takes (params, x, key)
+Model: TypeAlias = Callable[..., jax.Array]
 Loss: TypeAlias = Callable[[jax.Array, Any], jax.Array]  # (outputs, y) -> one loss per example
 Metric: TypeAlias = Callable[[jax.Array, Any], jax.Array]  # (outputs, y) -> a number, or one per example (averaged)
 Data: TypeAlias = tuple[Any, Any]  # x [rows, ...], y [rows, ...]
@@ -66,9 +67,10 @@ class NonFiniteLoss(FloatingPointError):
 
 def update_step(
     model: Model, optimizer: optax.GradientTransformation, loss: Loss = softmax_cross_entropy
-) -> Callable[[Params, Any, Any, Any], tuple[Params, Any, jax.Array]]:
+) -> Callable[..., tuple[Any, Any, jax.Array]]:
     """One compiled update, for a loop of your own: step(params, opt_state, x, y) -> params, opt_state, mean loss.
 
+    A model with dropout gets a key of its own for each update: step(params, opt_state, x, y, key).
     params and opt_state are donated: their buffers are used again for the new ones, so keep the returned values and
     not the arguments (`jax.tree.map(jnp.copy, params)` first where the old ones are needed).
     """
@@ -77,10 +79,19 @@ def update_step(
 
 
 def _update(
-    model: Model, loss: Loss, optimizer: Any, params: Any, opt_state: Any, x: Any, y: Any, counts: Any = None
+    model: Model,
+    loss: Loss,
+    optimizer: Any,
+    params: Any,
+    opt_state: Any,
+    x: Any,
+    y: Any,
+    key: jax.Array | None = None,
+    counts: Any = None,
 ) -> Any:
     def mean_loss(params: Any) -> jax.Array:  # over the rows that count, all of them by default
-        return jnp.mean(loss(model(params, x), y), where=counts)
+        outputs = model(params, x) if key is None else model(params, x, key)
+        return jnp.mean(loss(outputs, y), where=counts)
 
     value, grads = jax.value_and_grad(mean_loss)(params)
     # What line searches and schedules on the loss ask for (optax.lbfgs, reduce_on_plateau); others ignore it.
@@ -124,6 +135,7 @@ def fit(
     loss: Loss = softmax_cross_entropy,
     metrics: Mapping[str, Metric] = ACCURACY,
     key: jax.Array | None = None,
+    model_key: jax.Array | None = None,
     runs: int | None = None,
     opt_state: Any = None,
     return_opt_state: Literal[False] = False,
@@ -142,6 +154,7 @@ def fit(
     loss: Loss = softmax_cross_entropy,
     metrics: Mapping[str, Metric] = ACCURACY,
     key: jax.Array | None = None,
+    model_key: jax.Array | None = None,
     runs: int | None = None,
     opt_state: Any = None,
     return_opt_state: Literal[True],
@@ -159,6 +172,7 @@ def fit(
     loss: Loss = softmax_cross_entropy,
     metrics: Mapping[str, Metric] = ACCURACY,
     key: jax.Array | None = None,
+    model_key: jax.Array | None = None,
     runs: int | None = None,
     opt_state: Any = None,
     return_opt_state: bool = False,
@@ -173,8 +187,10 @@ def fit(
     optimizer: any of optax. loss: (outputs, y) -> one value per example; updates follow its mean.
     metrics: name -> (outputs, y) -> a number or one per example (averaged); pass {} where accuracy has no meaning.
     key: None keeps the rows in the order given; with a JAX random key every epoch shuffles them anew.
-    runs: train this many networks as one program: every leaf of params (and key, and opt_state, where given) then has
-    a leading axis [runs], as `jax.vmap(lambda k: init_mlp(k, sizes))(jax.random.split(key, runs))` makes it.
+    model_key: a JAX random key for a model that draws numbers while it trains, such as dropout: every update calls
+    model(params, x, key) with another key made from it; measuring calls model(params, x), which must not draw.
+    runs: train this many networks as one program: every leaf of params (and the keys, and opt_state, where given) then
+    has a leading axis [runs], as `jax.vmap(lambda k: init_mlp(k, sizes))(jax.random.split(key, runs))` makes it.
     opt_state: go on from this optimizer state; return_opt_state: return it as a third value. (Epochs are counted from
     0 again: give another key to shuffle differently.)
     progress: show it on stderr once a run has taken two seconds, a bar on a terminal, else a line now and then.
@@ -198,8 +214,11 @@ def fit(
             f"got {type(optimizer).__name__}"
         )
     one = params if runs is None else _first_of_runs("params", params, runs)
-    if runs is not None and key is not None:
-        _first_of_runs("key", key, runs)
+    for name, given in (("key", key), ("model_key", model_key)):
+        if runs is not None and given is not None:
+            _first_of_runs(name, given, runs)
+    if model_key is not None:
+        _require_key_parameter(model)
     _require_data("train", train, model, one, loss)
     if test is not None:
         _require_data("test", test, model, one, loss)
@@ -224,7 +243,7 @@ def fit(
         while done < epochs and not interrupted.is_set():
             segment_start = time.perf_counter()
             stop = min(done + length, epochs)
-            state, values = run(state, np.int32(done), np.int32(stop), key, data)
+            state, values = run(state, np.int32(done), np.int32(stop), key, data, model_key)
             measured.append(np.asarray(values)[: stop - done].copy())
             # The first segment is one epoch and may hold the compilation; then the next is one more, and measured.
             per_epoch = (time.perf_counter() - segment_start) / (stop - done)
@@ -259,6 +278,7 @@ def _segment(
     stop: Any,
     key: jax.Array | None,
     data: Sequence[Data],
+    model_key: jax.Array | None = None,
     *,
     model: Model,
     loss: Loss,
@@ -272,8 +292,9 @@ def _segment(
     rows = len(x)
     update = partial(_update, model, loss, optax.with_extra_args_support(optimizer))
 
-    def epoch(state: Any, key: jax.Array | None, number: Any) -> tuple[Any, jax.Array]:
+    def epoch(state: Any, key: jax.Array | None, model_key: jax.Array | None, number: Any) -> tuple[Any, jax.Array]:
         order = None if key is None else jax.random.permutation(jax.random.fold_in(key, number), rows)
+        epoch_key = None if model_key is None else jax.random.fold_in(model_key, number)
 
         def step(i: Any, state: Any) -> Any:
             # The last batch, where it is smaller, is filled up with rows of the one before, which do not count in it:
@@ -287,18 +308,19 @@ def _segment(
                 return a[jax.lax.dynamic_slice_in_dim(order, start, batch_size)]
 
             params, opt_state = state
-            return update(params, opt_state, batch(x), batch(y), counts)[:2]
+            step_key = None if epoch_key is None else jax.random.fold_in(epoch_key, i)
+            return update(params, opt_state, batch(x), batch(y), step_key, counts)[:2]
 
         state = jax.lax.fori_loop(0, -(-rows // batch_size), step, state)
         values = [v for d in data for v in _evaluate(state[0], d, model=model, loss=loss, metrics=metrics)]
         return state, jnp.stack([v.astype(float) for v in values])
 
     if runs is not None:
-        epoch = jax.vmap(epoch, in_axes=(0, None if key is None else 0, None))
+        epoch = jax.vmap(epoch, in_axes=(0, None if key is None else 0, None if model_key is None else 0, None))
 
     def body(number: Any, carry: Any) -> Any:
         state, buffer = carry
-        state, values = epoch(state, key, number)
+        state, values = epoch(state, key, model_key, number)
         return state, buffer.at[number - first].set(values)
 
     shape = (SEGMENT_EPOCHS, *(() if runs is None else (runs,)), len(data) * (1 + len(metrics)))
@@ -330,6 +352,16 @@ def _first_of_runs(name: str, tree: Any, runs: int) -> Any:
             f"make them with jax.vmap over {runs} keys"
         )
     return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), tree)
+
+
+def _require_key_parameter(model: Model) -> None:
+    try:
+        inspect.signature(model).bind("params", "x", "key")
+    except TypeError:
+        raise TypeError(
+            f"fit: with a model_key the model is called as model(params, x, key), but it takes "
+            f"{inspect.signature(model)}; leave model_key out, or give the model a third argument, key=None"
+        ) from None
 
 
 def _require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) -> None:

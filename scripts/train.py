@@ -15,6 +15,7 @@ import io
 import math
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ SCHEDULES = {
     "cosine": optax.cosine_decay_schedule,
     "linear": lambda rate, steps: optax.linear_schedule(rate, 0.0, steps),
 }
+ACTIVATIONS = {
+    f.__name__: f for f in (jaxnet.relu, jaxnet.gelu, jaxnet.silu, jaxnet.tanh, jaxnet.sigmoid, jaxnet.softplus)
+}
 INITIALIZERS = {"pytorch": jaxnet.pytorch_init, "course": jaxnet.course_init}
 
 
@@ -51,6 +55,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", nargs="?", type=Path, default=twin, help="folder, .csv or .npz (default: %(default)s)")
     parser.add_argument("--target", metavar="COLUMN", help="the label column of a .csv")
     parser.add_argument("--hidden", nargs="*", type=int, default=[100], metavar="N", help="hidden sizes (default: 100)")
+    parser.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="(default: relu)")
+    parser.add_argument("--norm", choices=("none", "layer", "rms"), default="none", help="before it (default: none)")
+    parser.add_argument("--dropout", type=float, default=0.0, metavar="RATE", help="after it (default: 0)")
     parser.add_argument("--init", choices=INITIALIZERS, default="pytorch", help="initialisation (default: pytorch)")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="(default: sgd)")
     parser.add_argument("--rate", type=float, default=0.01, help="learning rate (default: 0.01)")
@@ -70,6 +77,8 @@ def parse() -> argparse.Namespace:
         parser.error("--predict NEW.csv and --params NPZ go together")
     if any(n < 1 for n in args.hidden):
         parser.error(f"--hidden takes positive sizes, got {args.hidden}")
+    if not 0 <= args.dropout < 1:
+        parser.error(f"--dropout takes the probability to drop, in [0, 1), got {args.dropout}")
     if not 0 < args.rate < math.inf:
         parser.error(f"--rate must be a positive number, got {args.rate}")
     return args
@@ -85,16 +94,19 @@ def train(args: argparse.Namespace) -> None:
     rows, sizes = len(data.train[0]), (len(data.features), *args.hidden, len(data.classes))
     print(f"{args.data}: {rows} rows to train on, {len(data.test[0])} to test on")
     print(f"{len(data.features)} features{', standardised' * args.standardize}; classes {_list(data.classes)}")
-    print(f"network {'-'.join(map(str, sizes))}, gradients by {args.gradients}")
+    norm, dropout = f", {args.norm} norm" * (args.norm != "none"), f", dropout {args.dropout:g}" * (args.dropout > 0)
+    print(f"network {'-'.join(map(str, sizes))}, {args.activation}{norm}{dropout}, gradients by {args.gradients}")
 
     to_init, to_shuffle = jax.random.split(jax.random.key(args.seed))
+    to_drop = jax.random.fold_in(jax.random.key(args.seed), 2) if args.dropout else None
     steps = args.epochs * math.ceil(rows / max(args.batch_size, 1))
-    model, loss = jaxnet.mlp, jaxnet.softmax_cross_entropy
+    model = partial(jaxnet.mlp, activation=ACTIVATIONS[args.activation], dropout_rate=args.dropout)
+    loss = jaxnet.softmax_cross_entropy
     if args.gradients == "auto":
         model, loss = jaxnet.auto(model), jaxnet.auto(loss)
     params, history = jaxnet.fit(
         model,
-        jaxnet.init_mlp(to_init, sizes, INITIALIZERS[args.init]),
+        jaxnet.init_mlp(to_init, sizes, INITIALIZERS[args.init], norm=None if args.norm == "none" else args.norm),
         train=data.train,
         test=data.test,
         epochs=args.epochs,
@@ -102,6 +114,7 @@ def train(args: argparse.Namespace) -> None:
         optimizer=OPTIMIZERS[args.optimizer](SCHEDULES[args.schedule](args.rate, max(steps, 1))),
         loss=loss,
         key=to_shuffle if args.shuffle else None,
+        model_key=to_drop,
     )
     write_results(args, data, params, history)
     if history.interrupted:
@@ -116,8 +129,10 @@ def train(args: argparse.Namespace) -> None:
 def write_results(args: argparse.Namespace, data: Dataset, params: Any, history: jaxnet.History) -> None:
     from jaxnet.plotting import plot_history, png  # matplotlib takes a second to import
 
-    arrays = {"features": np.array(data.features), "classes": np.array(data.classes)}
-    arrays |= {f"{i}.{name}": leaf for i, layer in enumerate(params) for name, leaf in layer._asdict().items()}
+    names = {"features": data.features, "classes": data.classes, "activation": args.activation}
+    arrays = {name: np.array(value) for name, value in names.items()}
+    leaves = {f"{i}.{name}": leaf for i, layer in enumerate(params) for name, leaf in layer._asdict().items()}
+    arrays |= {name: leaf for name, leaf in leaves.items() if leaf is not None}
     arrays |= data.scaling._asdict() if data.scaling else {}
     write_npz(args.out / "params.npz", arrays)
 
@@ -143,8 +158,11 @@ def predict(args: argparse.Namespace) -> None:
     if "mean" in network:
         x = (x - network["mean"]) / network["scale"]
     depth = sum(name.endswith(".weight") for name in network)
-    params = tuple(jaxnet.Layer(network[f"{i}.weight"], network[f"{i}.bias"]) for i in range(depth))
-    probabilities = np.asarray(jaxnet.softmax(jaxnet.mlp(params, x)))
+    params = [
+        [network[f"{i}.{name}"] for name in jaxnet.NormLayer._fields if f"{i}.{name}" in network] for i in range(depth)
+    ]
+    activation = ACTIVATIONS[str(network["activation"])]
+    probabilities = np.asarray(jaxnet.softmax(jaxnet.mlp(params, x, activation=activation)))
     classes = network["classes"][probabilities.argmax(axis=1)]
 
     table = io.StringIO(newline="")
@@ -165,6 +183,8 @@ def read_network(path: Path) -> dict[str, Any]:
         network = {name: archive[name] for name in archive.files}
     if missing := {"features", "classes", "0.weight", "0.bias"} - network.keys():
         raise ValueError(f"--params {path}: no {_list(missing)} in it; expected the params.npz that train.py writes")
+    if (activation := str(network.setdefault("activation", np.array("relu")))) not in ACTIVATIONS:
+        raise ValueError(f"--params {path}: activation must be one of {_list(ACTIVATIONS)}, got {activation!r}")
     return network
 
 

@@ -44,6 +44,81 @@ def textbook_cross_entropy(logits, labels):
     return -jnp.sum(jnp.where(y == 0, 0, y * log_p), axis=-1)
 
 
+def textbook_softmax(logits, where=None, *, axis=-1):
+    e = jnp.exp(logits) if where is None else jnp.where(where, jnp.exp(logits), 0)
+    total = e.sum(axis, keepdims=True)
+    return jnp.where(total == 0, 0, e / total)
+
+
+def textbook_layer_norm(x, scale=1.0, bias=0.0, *, eps=1e-5):
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return (x - mean) / jnp.sqrt(variance + eps) * scale + bias
+
+
+def textbook_rms_norm(x, scale=1.0, *, eps=1e-6):
+    return x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + eps) * scale
+
+
+def textbook_dropout(key, x, *, rate):
+    """The documented draw, two elements to a word, in NumPy."""
+    dropping = round(rate * 2**16)
+    columns = x.shape[-1] if x.ndim else 1
+    words = np.asarray(jax.random.bits(key, (*x.shape[:-1], (columns + 1) // 2), "uint32"))
+    bits = np.stack([words % 2**16, words // 2**16], axis=-1).reshape(*words.shape[:-1], 2 * words.shape[-1])
+    return jnp.where(bits[..., :columns].reshape(x.shape) < dropping, 0, x / (1 - dropping / 2**16))
+
+
+def textbook_normalize(x, *, axis=-1):
+    norm = jnp.linalg.norm(x, axis=axis, keepdims=True)
+    return jnp.where(norm == 0, 0, x / norm)
+
+
+def textbook_binary_cross_entropy(logits, labels):
+    log_yes, log_no = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
+    return -labels * log_yes - (1 - labels) * log_no if is_float(labels) else -jnp.where(labels, log_yes, log_no)
+
+
+def is_float(labels):
+    return jnp.issubdtype(labels.dtype, jnp.floating)
+
+
+def textbook_huber(predictions, targets, *, delta=1.0):
+    d = jnp.abs(predictions - targets)
+    return jnp.where(d <= delta, d**2 / 2, delta * (d - delta / 2))
+
+
+def classifier(rows, fan_in, classes):
+    return *affine(rows, fan_in, classes), rng.integers(0, classes, rows)
+
+
+def textbook_linear_cross_entropy(
+    x, weight, bias, labels, *, reduction="mean", chunk=None, label_smoothing=0.0, z_loss=0.0, soft_cap=None, **ignored
+):
+    """The logits whole, and every option as it is usually written."""
+    z = jnp.einsum("...k,ik->...i", x, weight) + bias
+    z = z if soft_cap is None else soft_cap * jnp.tanh(z / soft_cap)
+    classes = z.shape[-1]
+    y = (1 - label_smoothing) * jax.nn.one_hot(labels, classes) + label_smoothing / classes
+    losses = textbook_cross_entropy(z, y) + z_loss * jax.nn.logsumexp(z, axis=-1) ** 2
+    counts = jnp.broadcast_to(labels != ignored.get("ignored_label"), labels.shape)
+    losses = jnp.where(counts, losses, 0)
+    if reduction is None:
+        return losses
+    return losses.sum() / (jnp.maximum(1, counts.sum()) if reduction == "mean" else 1)
+
+
+def numbers():
+    return {
+        "matrix": (normal(5, 7),),
+        "scalar": (normal(),),
+        "at and beside zero": (np.array([-1.0, -0.0, 0.0, 1.0, 1e-300, -1e-300]),),
+        "tails": (np.array([-1e4, -80.0, -20.0, -10.0, -5.0, 0.5, 5.0, 10.0, 20.0, 80.0, 1e4]),),
+        "one element": (normal(1, 1),),
+        "empty": (normal(0, 3),),
+        "large": (1e2 * normal(100, 90),),
+    }
+
+
 CASES = [
     Case(
         jaxnet.linear,
@@ -73,20 +148,140 @@ CASES = [
         lambda x, slope_at_zero=0.0: jax.nn.relu(x),
         ({}, {"slope_at_zero": 1.0}, {"slope_at_zero": 0.5}),
     ),
+    Case(jaxnet.sigmoid, numbers(), jax.nn.sigmoid),
+    Case(jaxnet.tanh, numbers(), jnp.tanh),
+    Case(jaxnet.softplus, numbers(), jax.nn.softplus),
+    Case(jaxnet.silu, numbers(), jax.nn.silu),
+    Case(jaxnet.gelu, numbers(), jax.nn.gelu, ({}, {"approximate": False})),
+    Case(
+        jaxnet.swiglu,
+        {
+            "matrix": (normal(5, 7), normal(5, 7)),
+            "scalar": (normal(), normal()),
+            "gate at zero and in the tails": (np.array([-80.0, -20.0, 0.0, -0.0, 20.0, 80.0]), normal(6)),
+            "value at zero": (normal(4), np.zeros(4)),
+            "empty": (normal(0, 3), normal(0, 3)),
+            "large": (1e2 * normal(100, 90), normal(100, 90)),
+        },
+        lambda gate, value: jax.nn.silu(gate) * value,
+    ),
     Case(
         jaxnet.softmax,
-        {
+        softmax_points := {
             "matrix": (normal(5, 7),),
-            "vector": (normal(4),),
+            "where": (normal(5, 7), rng.random((5, 7)) < 0.6),
+            "rows and columns hidden": (normal(2, 3), np.array([[True, False, True], [False] * 3])),
+            "one mask for all rows": (normal(2, 3, 4), np.array([[[True, False, True, True]]])),
             "three dimensions": (normal(2, 3, 5),),
             "one class": (normal(3, 1),),
             "two classes": (normal(3, 2),),
             "ties": (np.zeros((2, 4)),),
+            "sure": (np.array([[40.0, 0.0, 1.0], [0.0, 17.0, 0.5], [1.0, 1.0, 8.0]]),),
             "masked": (np.array([[0.5, -np.inf, 1.0], [-np.inf, 2.0, -np.inf]]),),
             "empty batch": (normal(0, 3),),
             "many classes": (normal(3, 1000),),
         },
-        jax.nn.softmax,
+        textbook_softmax,
+    ),
+    Case(jaxnet.log_softmax, softmax_points, lambda *args: jnp.log(textbook_softmax(*args))),
+    *(
+        Case(
+            f,
+            {
+                "matrix": (normal(5, 7),),
+                "where": (normal(5, 3), rng.random((5, 3)) < 0.6),
+                "vector": (normal(4),),
+                "three dimensions": (normal(2, 3, 5),),
+                "no column": (normal(3, 0),),
+            },
+            textbook,
+            ({"axis": 0},),
+        )
+        for f, textbook in (
+            (jaxnet.softmax, textbook_softmax),
+            (jaxnet.log_softmax, lambda *args, axis: jnp.log(textbook_softmax(*args, axis=axis))),
+        )
+    ),
+    Case(
+        jaxnet.layer_norm,
+        {
+            "scale and bias": (normal(5, 7), normal(7), normal(7)),
+            "alone": (normal(5, 7),),
+            "scale": (normal(2, 3, 4), normal(4)),
+            "one row": (normal(9), normal(9), normal(9)),
+            "constant rows": (np.array([[3.0] * 5, [0.0] * 5, [1e4] * 5]), normal(5), normal(5)),
+            "one column": (normal(3, 1), normal(1), normal(1)),
+            "away from zero": (30 + normal(4, 8), normal(8), normal(8)),
+            "empty batch": (normal(0, 3), normal(3), normal(3)),
+            "wide": (normal(3, 1000), normal(1000), normal(1000)),
+            "many rows": (normal(2048, 3), normal(3), normal(3)),
+        },
+        textbook_layer_norm,
+        ({}, {"eps": 0.1}),
+    ),
+    Case(
+        jaxnet.rms_norm,
+        {
+            "scale": (normal(5, 7), normal(7)),
+            "alone": (normal(5, 7),),
+            "three dimensions": (normal(2, 3, 4), normal(4)),
+            "one row": (normal(9), normal(9)),
+            "zero and constant rows": (np.array([[0.0] * 5, [3.0] * 5, [1e4] * 5]), normal(5)),
+            "two columns": (normal(3, 2), normal(2)),
+            "empty batch": (normal(0, 3), normal(3)),
+            "wide": (normal(3, 1000), normal(1000)),
+            "many rows": (normal(2048, 3), normal(3)),
+        },
+        textbook_rms_norm,
+        ({}, {"eps": 0.1}),
+    ),
+    Case(
+        jaxnet.dropout,
+        {
+            "matrix": (jax.random.key(1), normal(5, 7)),
+            "raw key": (jax.random.PRNGKey(1), normal(4, 6)),
+            "scalar": (jax.random.key(3), normal()),
+            "one column": (jax.random.key(2), normal(9, 1)),
+            "three dimensions": (jax.random.key(2), normal(2, 3, 5)),
+            "empty": (jax.random.key(2), normal(0, 3)),
+            "no columns": (jax.random.key(2), normal(3, 0)),
+            "large": (jax.random.key(2), 1e3 * normal(100, 91)),
+        },
+        textbook_dropout,
+        ({"rate": 0.5}, {"rate": 0.1}, {"rate": 0.0}),
+    ),
+    Case(
+        jaxnet.safe_sqrt,
+        {
+            "matrix": (normal(5, 7) ** 2,),
+            "scalar": (normal() ** 2,),
+            "at and beside zero": (np.array([0.0, -0.0, 1e-4, 1.0, 4.0]),),
+            "empty": (normal(0, 3),),
+            "large": (1e4 * rng.random((100, 90)),),
+        },
+        jnp.sqrt,
+    ),
+    *(
+        Case(
+            f,
+            {
+                "matrix": (normal(5, 7),),
+                "vector": (normal(4),),
+                "three dimensions": (normal(2, 3, 5),),
+                "zeros": (np.zeros((3, 3)),),
+                "a zero in each": (np.array([[0.0, 2.0], [-1.0, 0.0]]),),
+                "near zero": (1e-3 * normal(3, 4),),
+                "two by two": (normal(2, 2),),
+                "empty": (normal(0, 3),),
+                "large": (1e3 * normal(100, 90),),
+            },
+            textbook,
+            ({}, {"axis": 0}),
+        )
+        for f, textbook in (
+            (jaxnet.safe_norm, lambda x, axis=-1: jnp.linalg.norm(x, axis=axis)),
+            (jaxnet.normalize, textbook_normalize),
+        )
     ),
     Case(
         jaxnet.softmax_cross_entropy,
@@ -105,5 +300,91 @@ CASES = [
             "many classes": (normal(3, 1000), np.array([0, 999, 500])),
         },
         textbook_cross_entropy,
+    ),
+    Case(
+        jaxnet.linear_softmax_cross_entropy,
+        {
+            "matrix": classifier((7,), 5, 4),  # in chunks of three: the last one reaches back
+            "no leading dimension": classifier((), 3, 3),
+            "two leading dimensions": classifier((2, 3), 3, 4),
+            "one class": (*classifier((3,), 2, 1)[:3], np.array([0, 0, 0])),
+            "empty batch": classifier((0,), 3, 2),
+            "no inputs": classifier((4,), 0, 3),
+        },
+        textbook_linear_cross_entropy,
+        ({"chunk": 3, "label_smoothing": 0.1, "z_loss": 0.01, "soft_cap": 2.0, "ignored_label": 1},),
+    ),
+    Case(
+        jaxnet.linear_softmax_cross_entropy,
+        {
+            "large": classifier((130,), 17, 40),
+            "sure": (20 * normal(6, 5), *classifier((6,), 5, 4)[1:]),
+            "masked": (normal(3, 2), normal(4, 2), np.array([0.5, -np.inf, 1.0, -np.inf]), np.array([0, 2, 2])),
+        },
+        textbook_linear_cross_entropy,
+        ({}, {"reduction": "sum", "chunk": 3}),
+    ),
+    Case(
+        jaxnet.linear_softmax_cross_entropy,
+        {
+            "matrix": classifier((7,), 5, 4),
+            "no leading dimension": classifier((), 3, 3),
+            "empty batch": classifier((0,), 3, 2),
+        },
+        textbook_linear_cross_entropy,
+        ({"reduction": None, "chunk": 3, "label_smoothing": 0.1, "z_loss": 0.01, "soft_cap": 2.0, "ignored_label": 1},),
+    ),
+    Case(
+        jaxnet.sigmoid_binary_cross_entropy,
+        {
+            "probabilities": (normal(5, 7), rng.random((5, 7))),
+            "integers": (normal(6), np.array([0, 1, 1, 0, 0, 1])),
+            "booleans": (normal(3, 4), rng.random((3, 4)) < 0.5),
+            "scalar": (normal(), np.array(0.25)),
+            "at zero": (np.zeros(3), np.array([0.0, 0.5, 1.0])),
+            "tails": (np.tile([-1e4, -40.0, -17.0, 17.0, 40.0, 1e4], 2), np.repeat([0.0, 1.0], 6)),
+            "empty": (normal(0, 3), normal(0, 3)),
+            "large": (1e2 * normal(100, 90), rng.random((100, 90))),
+        },
+        textbook_binary_cross_entropy,
+    ),
+    Case(
+        jaxnet.mean_squared_error,
+        {
+            "matrix": (normal(5, 7), normal(5, 7)),
+            "vector": (normal(4), normal(4)),
+            "three dimensions": (normal(2, 3, 5), normal(2, 3, 5)),
+            "one output": (normal(3, 1), normal(3, 1)),
+            "exact": (np.ones((2, 3)), np.ones((2, 3))),
+            "empty batch": (normal(0, 3), normal(0, 3)),
+            "many outputs": (1e2 * normal(3, 4096), normal(3, 4096)),
+        },
+        lambda predictions, targets: jnp.mean((predictions - targets) ** 2, axis=-1),
+    ),
+    Case(
+        jaxnet.huber,
+        {
+            "matrix": (normal(5, 7), normal(5, 7)),
+            "scalar": (normal(), normal()),
+            "at the joints": (np.array([-1.0, -0.5, 0.0, 0.5, 1.0]), np.zeros(5)),
+            "empty": (normal(0, 3), normal(0, 3)),
+            "large": (1e3 * normal(100, 90), normal(100, 90)),
+        },
+        textbook_huber,
+        ({}, {"delta": 0.5}, {"delta": 100.0}),
+    ),
+    Case(
+        jaxnet.embedding,
+        {
+            "repeated": (normal(5, 3), np.array([0, 4, 4, 2, 4])),
+            "one id": (normal(5, 3), np.array(2)),
+            "two dimensions": (normal(6, 4), rng.integers(0, 6, (2, 3))),
+            "one row": (normal(1, 3), np.zeros(4, int)),
+            "no ids": (normal(5, 3), np.zeros((0,), int)),
+            "no features": (normal(5, 0), np.array([1, 2])),
+            "large": (normal(300, 31), rng.integers(0, 300, 1000)),
+            "a favourite": (normal(3, 2), np.ones(4096, int)),  # where a sum in the working dtype would drift
+        },
+        lambda table, ids: table[ids],
     ),
 ]

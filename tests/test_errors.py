@@ -4,10 +4,27 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxnet import accuracy, init_mlp, linear, mlp, relu, softmax, softmax_cross_entropy
+from jaxnet import (
+    accuracy,
+    embedding,
+    huber,
+    init_mlp,
+    linear,
+    linear_softmax_cross_entropy,
+    mean_squared_error,
+    mlp,
+    relu,
+    sigmoid_binary_cross_entropy,
+    softmax,
+    softmax_cross_entropy,
+)
 
 X, W, B = jnp.ones((4, 3)), jnp.ones((2, 3)), jnp.ones(2)
 Z, Y = jnp.ones((4, 3)), jnp.zeros(4, int)
+
+
+def fused(x=X, weight=W, bias=B, labels=Y, **options):
+    return linear_softmax_cross_entropy(x, weight, bias, labels, **options)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +93,77 @@ Z, Y = jnp.ones((4, 3)), jnp.zeros(4, int)
             lambda: accuracy(Z, Y[:3]),
             ValueError,
             r"accuracy: for logits of shape \(4, 3\), integer labels must have shape \(4,\)",
+        ),
+        (
+            lambda: fused(X.astype(int)),
+            TypeError,
+            "linear_softmax_cross_entropy: x must be a floating-point array, got dtype int32",
+        ),
+        (lambda: fused(bias=jnp.arange(2)), TypeError, "bias must be a floating-point array, got dtype int32"),
+        (
+            lambda: fused(weight=W[:0]),
+            ValueError,
+            r"weight must be \[classes, in\] with at least one class, got shape \(0, 3\)",
+        ),
+        (
+            lambda: fused(weight=W.T),
+            ValueError,
+            r"x must end in weight's in = 2 columns, got x of shape \(4, 3\) and weight \[classes, in\] of shape",
+        ),
+        (
+            lambda: fused(bias=jnp.ones(3)),
+            ValueError,
+            r"bias must be None or have shape \(2,\) to fit weight's classes, got \(3,\)",
+        ),
+        (
+            lambda: fused(labels=Y[:3]),
+            ValueError,
+            r"for x of shape \(4, 3\) labels must have shape \(4,\), one per row, got \(3,\)",
+        ),
+        (
+            lambda: fused(labels=Z),
+            TypeError,
+            r"labels must be integers, got dtype float32; for distributions use softmax_cross_entropy",
+        ),
+        (lambda: fused(reduction="none"), ValueError, """reduction must be "mean", "sum" or None, got 'none'"""),
+        (lambda: fused(chunk=0), ValueError, "chunk must be None or a positive integer, a number of rows, got 0"),
+        (lambda: fused(chunk=2.5), ValueError, "chunk must be None or a positive integer, a number of rows, got 2.5"),
+        (lambda: fused(label_smoothing=1.0), ValueError, r"label_smoothing must be in \[0, 1\), got 1.0"),
+        (lambda: fused(z_loss=-1.0), ValueError, "z_loss must be at least 0, got -1.0"),
+        (lambda: fused(soft_cap=0.0), ValueError, "soft_cap must be None or above 0, got 0.0"),
+        (lambda: fused(ignored_label=-1.0), ValueError, "ignored_label must be None or an integer, got -1.0"),
+        (
+            lambda: sigmoid_binary_cross_entropy(Z, Y),
+            ValueError,
+            r"logits and labels must have the same shape, got \(4, 3\) and \(4,\); reshape one of them",
+        ),
+        (
+            lambda: sigmoid_binary_cross_entropy(Y, Y),
+            TypeError,
+            "logits must be a floating-point array, got dtype int32",
+        ),
+        (
+            lambda: mean_squared_error(Z, Z[:, :1]),
+            ValueError,
+            r"predictions and targets must have the same shape, got \(4, 3\) and \(4, 1\)",
+        ),
+        (lambda: mean_squared_error(Z, Z.astype(int)), TypeError, "targets must be a floating-point array"),
+        (
+            lambda: mean_squared_error(jnp.ones(()), jnp.ones(())),
+            ValueError,
+            r"at least one output, got shape \(\); for one number per example add an axis, predictions\[..., None\]",
+        ),
+        (lambda: huber(Z, Z[:2]), ValueError, r"huber: predictions and targets must have the same shape"),
+        (lambda: huber(Z, Z, delta=0.0), ValueError, "huber: delta must be above 0 and finite, got 0.0"),
+        (
+            lambda: embedding(Z[0], Y),
+            ValueError,
+            r"table must be \[rows, features\] with at least one row, got shape \(3,\)",
+        ),
+        (
+            lambda: embedding(Z, Z),
+            TypeError,
+            r"ids must be integers, got dtype float32; convert them, ids.astype\('int32'\)",
         ),
         (
             lambda: init_mlp(jax.random.key(0), (3,)),

@@ -7,14 +7,14 @@ from cases import CASES
 from faults import FAULTS
 from gradients import assert_right_under_transforms, verify
 
-CASE = {case.rule: case for case in CASES}
+CASE = {case.rule: case for case in reversed(CASES)}  # the first of a rule with several
 
 
 def hold_to_the_tests(f, case):
     for options in case.options:
         for point in case.points.values():
             verify(partial(f, **options) if options else f, point)
-    assert_right_under_transforms(f, next(iter(case.points.values())))
+    assert_right_under_transforms(partial(f, **case.options[0]), next(iter(case.points.values())))
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "jaxnet").rglob("*.py"))
 FLOORS = {
     "jaxnet._checks": 0,
+    "jaxnet._dtypes": 0,
     "jaxnet._rule": 0,
     "jaxnet.datasets": 0,
     "jaxnet.rules": 1,

@@ -181,3 +181,40 @@ def test_networks_in_other_dtypes(dtype):
     x, y = jnp.ones((4, 3), dtype), jnp.array([0, 1, 1, 0])
     assert {leaf.dtype for leaf in jax.tree.leaves(jax.grad(mean_loss)(params, x, y))} == {jnp.dtype(dtype)}
     assert accuracy(mlp(params, x), y) == 0.5
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_norms_come_between_map_and_activation(norm):
+    key, sizes = jax.random.key(0), (3, 5, 4, 2)
+    plain, params = init_mlp(key, sizes), init_mlp(key, sizes, norm=norm)
+    for a, b in zip(plain, params, strict=True):
+        np.testing.assert_array_equal(a.weight, b.weight)  # the draw stays the same
+    assert [type(layer) for layer in params] == [jaxnet.NormLayer, jaxnet.NormLayer, jaxnet.Layer]
+    assert (params[0].shift is None) == (norm == "rms")
+    params = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    x = h = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32)
+    for layer in params[:-1]:
+        z = h @ layer.weight.T + layer.bias
+        if norm == "layer":
+            z = (z - z.mean(-1, keepdims=True)) / jnp.sqrt(z.var(-1, keepdims=True) + 1e-5) + layer.shift / layer.scale
+        else:
+            z = z / jnp.sqrt((z * z).mean(-1, keepdims=True) + 1e-6)
+        h = jnp.tanh(layer.scale * z)
+    expected = h @ params[-1].weight.T + params[-1].bias
+    np.testing.assert_allclose(mlp(params, x, activation=jaxnet.tanh), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_comes_after_each_activation_and_only_with_a_key():
+    params, x, key = init_mlp(jax.random.key(0), (3, 50, 50, 2)), jnp.ones((4, 3)), jax.random.key(1)
+    plain = mlp(params, x)
+    np.testing.assert_array_equal(mlp(params, x, dropout_rate=0.5), plain)
+    np.testing.assert_array_equal(mlp(params, x, key), plain)
+    h = x
+    for i, layer in enumerate(params[:-1]):
+        h = jaxnet.dropout(jax.random.fold_in(key, i), jaxnet.relu(jaxnet.linear(h, *layer)), rate=0.5)
+    np.testing.assert_array_equal(mlp(params, x, key, dropout_rate=0.5), jaxnet.linear(h, *params[-1]))
+
+
+def test_init_refuses_another_norm():
+    with pytest.raises(ValueError, match='init_mlp: norm must be "layer", "rms" or None, got \'batch\''):
+        init_mlp(jax.random.key(0), (3, 4, 2), norm="batch")

@@ -93,6 +93,59 @@ def test_npz_with_a_schedule(tmp_path):
     assert "network 10-8-8-2" in done.stdout
 
 
+def test_activation_norm_and_dropout_are_trained_saved_and_predicted_with(tmp_path):
+    options = ["--activation", "gelu", "--norm", "layer", "--dropout", 0.3, "--hidden", 16, 8]
+    done = train(CANCER, "--target", "diagnosis", "--epochs", 20, "--optimizer", "adam", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "network 30-16-8-2, gelu, layer norm, dropout 0.3, gradients by hand" in done.stdout
+    out = tmp_path / "out" / "train"
+    with np.load(out / "params.npz") as network:
+        assert network["activation"] == "gelu"
+        assert {"0.scale", "0.shift", "1.scale", "1.shift", "2.weight", "2.bias"} < set(network.files)
+    done = train("--predict", CANCER, "--params", out / "params.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    right = [
+        a["class"] == b["diagnosis"] for a, b in zip(rows_of(out / "predictions.csv"), rows_of(CANCER), strict=True)
+    ]
+    metrics = json.loads((out / "metrics.json").read_text())
+    expected = (456 * metrics["last"]["train_accuracy"] + 113 * metrics["last"]["test_accuracy"]) / 569
+    assert np.mean(right) == pytest.approx(expected, abs=1e-6)  # the same network, and without dropout
+    assert metrics["options"]["dropout"] == 0.3
+
+
+@pytest.mark.parametrize(
+    "options", [["--activation", "tanh", "--norm", "rms"], ["--activation", "softplus", "--dropout", "0.5"]]
+)
+def test_hand_and_auto_train_the_same_with_options(options, tmp_path):
+    last = []
+    for gradients in ("hand", "auto"):
+        done = train("--epochs", 5, "--gradients", gradients, "--out", gradients, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        last.append(json.loads((tmp_path / gradients / "metrics.json").read_text())["last"])
+    assert last[0] == pytest.approx(last[1], abs=1e-5)
+
+
+def test_a_network_saved_before_there_were_activations_is_one_with_relu(cancer, tmp_path):
+    folder, _ = cancer
+    with np.load(folder / "out" / "train" / "params.npz") as network:
+        arrays = {name: network[name] for name in network.files}
+    assert arrays["activation"] == "relu"
+    tables = []
+    for name in ("new", "old", "odd"):
+        if name == "old":
+            del arrays["activation"]
+        if name == "odd":
+            arrays["activation"] = np.array("relu6")
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        done = train("--predict", CANCER, "--params", f"{name}.npz", "--out", name, cwd=tmp_path)
+        if name == "odd":
+            assert "activation must be one of relu, gelu, silu, tanh, sigmoid, softplus, got 'relu6'" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+            tables.append((tmp_path / name / "predictions.csv").read_text())
+    assert tables[0] == tables[1]
+
+
 @pytest.mark.parametrize(
     ("args", "text"),
     [
@@ -103,6 +156,8 @@ def test_npz_with_a_schedule(tmp_path):
         (["--batch-size", "0"], "batch_size must be a positive integer, got 0"),
         (["--rate", "-1"], "--rate must be a positive number, got -1.0"),
         (["--rate", "1e30"], "training loss became nan in epoch 1; a smaller learning rate"),
+        (["--dropout", "1"], "--dropout takes the probability to drop, in [0, 1), got 1.0"),
+        (["--norm", "batch"], "invalid choice: 'batch'"),
         (["--hidden", "10", "0"], "--hidden takes positive sizes, got [10, 0]"),
         (["--predict", "new.csv"], "--predict NEW.csv and --params NPZ go together"),
         (["--predict", CANCER, "--params", "nope.npz"], "--params nope.npz: no such file; train.py writes one"),

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -143,6 +144,58 @@ def test_many_runs_are_one_program_and_each_is_itself(key):
         alone, alone_history = fit(mlp, one, **RUN, key=None if keys is None else keys[i])
         assert_close(jax.tree.map(lambda leaf: leaf[i], trained), alone)  # noqa: B023
         np.testing.assert_allclose(history.test_loss[i], alone_history.test_loss, rtol=2e-5)
+
+
+dropped = partial(mlp, dropout_rate=0.4)
+
+
+def test_a_model_key_gives_each_update_its_own_key_and_measuring_none():
+    key = jax.random.key(5)
+    trained, history = fit(dropped, PARAMS, **RUN, model_key=key)
+    params, state = PARAMS, SGD.init(PARAMS)
+    for epoch in range(4):
+        for i in range(4):
+            rows = slice(16 * i, 16 * i + 16)
+            update_key = jax.random.fold_in(jax.random.fold_in(key, epoch), i)
+            # The last batch is filled with rows before it, which count nothing; dropout draws for the whole of it.
+            start = min(16 * i, 50 - 16)
+            x, y = TRAIN[0][start : start + 16], TRAIN[1][start : start + 16]
+            counts = np.arange(start, start + 16) >= rows.start
+
+            def loss(params, x=x, y=y, counts=counts, update_key=update_key):
+                return jnp.mean(softmax_cross_entropy(dropped(params, x, update_key), y), where=counts)
+
+            updates, state = SGD.update(jax.grad(loss)(params), state, params)
+            params = optax.apply_updates(params, updates)
+    assert_close(trained, params)
+    assert history.test_loss[-1] == pytest.approx(evaluate(dropped, trained, TEST)["loss"], rel=1e-6)
+
+
+def test_model_keys_shuffling_and_auto_go_together():
+    keys = {"key": jax.random.key(1), "model_key": jax.random.key(2)}
+    trained, _ = fit(dropped, PARAMS, **RUN, **keys)
+    assert_close(fit(jaxnet.auto(dropped), PARAMS, **RUN, **keys)[0], trained)
+    for other in (keys | {"key": jax.random.key(3)}, keys | {"model_key": jax.random.key(3)}):
+        with pytest.raises(AssertionError):
+            assert_close(fit(dropped, PARAMS, **RUN, **other)[0], trained)
+    assert_same(run(model_key=jax.random.key(2))[0], run()[0])  # a model that draws nothing ignores its key
+
+
+def test_many_runs_with_model_keys_are_each_themselves():
+    params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2), norm="rms"))(jax.random.split(jax.random.key(1), 3))
+    keys = jax.random.split(jax.random.key(2), 3)
+    trained, _ = fit(dropped, params, **RUN, runs=3, model_key=keys)
+    for i in range(3):
+        alone, _ = fit(dropped, jax.tree.map(lambda leaf: leaf[i], params), **RUN, model_key=keys[i])  # noqa: B023
+        assert_close(jax.tree.map(lambda leaf: leaf[i], trained), alone)  # noqa: B023
+
+
+def test_update_step_takes_a_key():
+    key, state = jax.random.key(0), SGD.init(PARAMS)
+    step = update_step(dropped, SGD)
+    losses = [step(*jax.tree.map(jnp.copy, (PARAMS, state)), *TRAIN, *keys)[2] for keys in ((), (key,), (key,))]
+    assert losses[0] == pytest.approx(evaluate(mlp, PARAMS, TRAIN)["loss"], rel=1e-6)
+    assert losses[1] == losses[2] != losses[0]
 
 
 def test_any_model_any_loss_any_metric():
@@ -399,6 +452,16 @@ X, Y = TRAIN
 def test_bad_input(changes, error, text):
     with pytest.raises(error, match=text):
         run(**changes)
+
+
+def test_a_model_key_needs_a_model_that_takes_it():
+    with pytest.raises(
+        TypeError, match=r"called as model\(params, x, key\), but it takes \(params, x\); leave model_key"
+    ):
+        fit(lambda params, x: mlp(params, x), PARAMS, **RUN, model_key=jax.random.key(0))
+    params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2)))(jax.random.split(jax.random.key(1), 3))
+    with pytest.raises(ValueError, match=r"with runs=3 every leaf of model_key must have a leading axis \[3\]"):
+        fit(mlp, params, **RUN, runs=3, model_key=jax.random.key(0))
 
 
 def test_evaluate_refuses_as_fit_does():

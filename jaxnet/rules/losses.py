@@ -1,6 +1,6 @@
-r"""Softmax cross-entropy (report, sections 2.1 and 2.2), and the accuracy that goes with it.
+r"""Cross-entropies: softmax (report, sections 2.1 and 2.2) and sigmoid; and the accuracy that goes with the first.
 
-With p = softmax(z) and labels y the report's loss and, from ∂p_i/∂z_j = p_i (δ_ij - p_j), its derivative are
+Softmax.  With p = softmax(z) and labels y the report's loss and, from ∂p_i/∂z_j = p_i (δ_ij - p_j), its derivative are
 
     L = -Σ_k y_k log p_k           ∂L/∂z_j = -Σ_k y_k (δ_kj - p_j) = p_j Σ_k y_k - y_j
 
@@ -20,12 +20,26 @@ The loss is now a sum of terms of one sign, and the only derivative that cancels
 
 For a one-hot y nothing cancels: where the label is m, ∂L/∂z_m = -r / (1 + r); elsewhere p_y <= 1/2 and p_y - 1 is
 safe.  With one class, or every class but the label masked (z_j = -inf), r = 0: loss 0 and gradient 0.
+
+Sigmoid.  One logit z for yes or no, y the probability of yes, σ(z) = 1 / (1 + exp(-z)):
+
+    L = -y log σ(z) - (1 - y) log σ(-z)        ∂L/∂z = σ(z) - y        ∂L/∂y = -z
+
+Both cancel for a large z and y = 1.  With v = |z| and w, the part of y on the side that z is not on,
+
+    w = 1 - y for z > 0,  y for z <= 0         r = σ(-v) = exp(-v) / (1 + exp(-v)) <= 1/2
+    L = w v + log1p(exp(-v))                   ∂L/∂v = w - r           ∂L/∂z = w - r for z > 0,  r - w for z <= 0
+
+the loss is a sum of two terms >= 0, and for a sure and right answer (w = 0) the derivative is r alone.
 """
+
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
 from jaxnet._checks import require_arrays, require_floating
+from jaxnet._dtypes import widened
 from jaxnet._rule import rule
 
 
@@ -86,6 +100,64 @@ def _terms(logits: Array, labels: Array) -> tuple[Array, ...]:
 
 def _minus_log_p(y: Array, d: Array, r: Array) -> Array:
     return jnp.log1p(r) - jnp.where((y == 0) & jnp.isneginf(d), 0, d)  # 0 log 0 = 0, also for the derivative in y
+
+
+@rule
+def sigmoid_binary_cross_entropy(logits: Array, labels: Array) -> Array:
+    """The loss -y log σ(z) - (1 - y) log σ(-z) of each logit z and label y, element by element.
+
+    logits: any shape, floating. labels: the same shape; booleans, integers 0 or 1, or floating probabilities in [0, 1],
+    which are differentiable.
+    Returns the shape and dtype of logits, computed in at least float32, as optax.sigmoid_binary_cross_entropy. `fit`
+    wants one value per example: lambda outputs, y: sigmoid_binary_cross_entropy(outputs, y).mean(-1).
+    For labels 0 and 1 nothing cancels, at any logit; an infinite logit on the right side has loss 0.
+    An integer label other than 0 and 1 makes loss and gradient NaN.
+    Raises TypeError on integer logits, ValueError on shapes that differ (nothing is broadcast).
+    Source: derived in this file.
+    """
+    _, w, v = _sides(logits, labels)
+    return _binary_loss(w, v).astype(logits.dtype)
+
+
+@sigmoid_binary_cross_entropy.forward
+def sigmoid_binary_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array | None, Any]]:
+    yes, w, v = _sides(logits, labels)
+    r = jnp.exp(-v) / (1 + jnp.exp(-v))
+    dz = jnp.where(yes, w - r, r - w)
+    # Kept: the derivative itself; where the labels are differentiable the logits too, and an empty array for a dtype.
+    of_labels = (logits, labels.reshape(-1)[:0]) if jnp.issubdtype(labels.dtype, jnp.floating) else (None, None)
+    return _binary_loss(w, v).astype(logits.dtype), (dz, *of_labels)
+
+
+@sigmoid_binary_cross_entropy.backward
+def sigmoid_binary_cross_entropy_backward(
+    residuals: tuple[Array, Array | None, Any], dloss: Array
+) -> tuple[Array, Array | None]:
+    dz, logits, labels = residuals
+    return (dloss * dz).astype(dloss.dtype), None if logits is None else (-dloss * widened(logits)).astype(labels.dtype)
+
+
+def _sides(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """Whether z > 0, w and v, in at least float32."""
+    function = "sigmoid_binary_cross_entropy"
+    require_floating(function, logits=logits)
+    require_arrays(function, labels=labels)
+    if labels.shape != logits.shape:
+        raise ValueError(
+            f"{function}: logits and labels must have the same shape, got {logits.shape} and {labels.shape}; "
+            f"reshape one of them, nothing is broadcast"
+        )
+    z = widened(logits)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        y = labels.astype(z.dtype)
+    else:
+        y = jnp.where((labels == 0) | (labels == 1), labels, jnp.nan).astype(z.dtype)
+    yes = z > 0
+    return yes, jnp.where(yes, 1 - y, y), jnp.where(yes, z, -z)  # not |z|: its derivative at 0 is 0, on neither side
+
+
+def _binary_loss(w: Array, v: Array) -> Array:
+    return w * jnp.where((w == 0) & jnp.isinf(v), 0, v) + jnp.log1p(jnp.exp(-v))
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
