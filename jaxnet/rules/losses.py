@@ -4,22 +4,30 @@ Softmax.  With p = softmax(z) and labels y the report's loss and, from ∂p_i/�
 
     L = -Σ_k y_k log p_k           ∂L/∂z_j = -Σ_k y_k (δ_kj - p_j) = p_j Σ_k y_k - y_j
 
-which is the report's p - y where Σ_k y_k = 1.  Both cancel where the network is sure and right: log p_m and p_m - 1
-for p_m close to 1 are 0 in floating point long before the true value is.  So let m be the largest logit (the first of
-equals) and measure all from there:
+which is the report's p - y where Σ_k y_k = 1.  Both cancel where the network is sure and right: log p_c and p_c - 1
+for p_c close to 1 are 0 in floating point long before the true value is.  The terms of a class c that may be so large
+are therefore kept apart, and with m = max z
 
-    d_j = z_j - z_m <= 0       e_j = exp(d_j) for j ≠ m,  e_m = 0       r = Σ_j e_j
-    p_j = e_j / (1 + r)  for j ≠ m           p_m = 1 / (1 + r)           -log p_k = log(1 + r) - d_k
+    d_j = z_j - m <= 0         e_j = exp(d_j) for j ≠ c,  e_c = 0       s = Σ_j e_j       t = s + exp(d_c)
+    p_j = e_j / t  for j ≠ c           p_c = exp(d_c) / t               1 - p_c = s / t
 
-The loss is now a sum of terms of one sign, and the only derivative that cancels, the one at m, is rewritten:
+One label: y is 1 at c and 0 elsewhere.
 
-    L = Σ_k y_k (log1p(r) - d_k)
-    ∂L/∂z_j = e_j / (1 + r) Σ_k y_k - y_j                                                   for j ≠ m
-    ∂L/∂z_m = 1 / (1 + r) Σ_k y_k - y_m  =  (Σ_{k≠m} y_k - y_m r) / (1 + r)
-    ∂L/∂y_k = log1p(r) - d_k
+    L = log(1 + s)    where c is a largest class, d_c = 0               ∂L/∂z_j = e_j / t     for j ≠ c
+      = log t - d_c   elsewhere: some e_j is 1, so log t >= 0           ∂L/∂z_c = -s / t
 
-For a one-hot y nothing cancels: where the label is m, ∂L/∂z_m = -r / (1 + r); elsewhere p_y <= 1/2 and p_y - 1 is
-safe.  With one class, or every class but the label masked (z_j = -inf), r = 0: loss 0 and gradient 0.
+A distribution: c is the largest class (the first of equals), the only one whose derivative can cancel; d_c = 0,
+t = 1 + s, -log p_k = log(1 + s) - d_k.
+
+    L = Σ_k y_k (log(1 + s) - d_k)         a sum of terms of one sign
+    ∂L/∂z_j = e_j / t Σ_k y_k - y_j                                                         for j ≠ c
+    ∂L/∂z_c = 1 / t Σ_k y_k - y_c  =  (Σ_{k≠c} y_k - y_c s) / t
+    ∂L/∂y_k = log(1 + s) - d_k
+
+For a one-hot y nothing cancels here either: where the label is c, ∂L/∂z_c = -s / t; elsewhere p_y <= 1/2 and p_y - 1 is
+safe.  With one class, or every class but the label masked (z_j = -inf), s = 0: loss 0 and gradient 0.
+
+Kept are the arguments and a few numbers of each row; the e_j are made again, which costs less than to store them.
 
 Sigmoid.  One logit z for yes or no, y the probability of yes, σ(z) = 1 / (1 + exp(-z)):
 
@@ -36,7 +44,7 @@ the loss is a sum of two terms >= 0, and for a sure and right answer (w = 0) the
 from typing import Any
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxnet._checks import require_arrays, require_floating
 from jaxnet._dtypes import widened
@@ -58,48 +66,69 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
     Raises TypeError on integer logits and boolean labels, ValueError on shapes that do not fit.
     Source: report, sections 2.1 and 2.2; the form without cancellation is derived in this file.
     """
-    y, d, _, r, _ = _terms(logits, labels)
-    return jnp.sum(y * _minus_log_p(y, d, r), axis=-1).astype(logits.dtype)
+    _require_fit("softmax_cross_entropy", logits, labels)
+    z = widened(logits)
+    return (_of_label(z, labels)[0] if _are_classes(labels) else _of_distribution(z, labels)[0]).astype(logits.dtype)
 
 
 @softmax_cross_entropy.forward
-def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array | None]]:
-    y, d, e, r, is_m = _terms(logits, labels)
-    minus_log_p = _minus_log_p(y, d, r)
-    loss = jnp.sum(y * minus_log_p, axis=-1).astype(logits.dtype)
-    others = jnp.sum(jnp.where(is_m, 0, y), axis=-1, keepdims=True)
-    total = jnp.sum(y, axis=-1, keepdims=True)
-    dz = jnp.where(is_m, (others - y * r) / (1 + r), e / (1 + r) * total - y)
-    # Kept: the derivative itself (the backward only scales it), and -log p where the labels are differentiable.
-    return loss, (dz, minus_log_p.astype(labels.dtype) if jnp.issubdtype(labels.dtype, jnp.floating) else None)
+def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, Any]:
+    _require_fit("softmax_cross_entropy", logits, labels)
+    loss, *numbers = (_of_label if _are_classes(labels) else _of_distribution)(widened(logits), labels)
+    return loss.astype(logits.dtype), (logits, labels, *numbers)
 
 
 @softmax_cross_entropy.backward
-def softmax_cross_entropy_backward(residuals: tuple[Array, Array | None], dloss: Array) -> tuple[Array, Array | None]:
-    dz, dy = residuals
-    dlogits = (dloss[..., None] * dz).astype(dloss.dtype)
-    return dlogits, None if dy is None else (dloss[..., None] * dy).astype(dy.dtype)
+def softmax_cross_entropy_backward(residuals: Any, dloss: Array) -> tuple[Array, Array | None]:
+    logits, labels, *numbers = residuals
+    z, g = widened(logits), widened(dloss)[..., None]
+    if _are_classes(labels):
+        m, s, t = numbers
+        dz = jnp.where(_is(labels, z), -g * s / t, g / t * _e(labels, z, m))
+        return dz.astype(logits.dtype), None
+    c, m, s = numbers
+    y, is_c, t = labels.astype(z.dtype), _is(c, z), 1 + s
+    total, others = (jnp.sum(v, axis=-1, keepdims=True) for v in (y, jnp.where(is_c, 0, y)))
+    dz = jnp.where(is_c, (others - y * s) / t, _e(c, z, m) / t * total - y)
+    return (g * dz).astype(logits.dtype), (g * _minus_log_p(y, z - m, s)).astype(labels.dtype)
 
 
-def _terms(logits: Array, labels: Array) -> tuple[Array, ...]:
-    """y, d, e, r of the derivation and the mask of m, each [..., classes] (r: [..., 1]) in at least float32."""
-    _require_fit("softmax_cross_entropy", logits, labels)
-    z = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    k = jnp.arange(z.shape[-1])
-    if jnp.issubdtype(labels.dtype, jnp.floating):
-        y = labels.astype(z.dtype)
-    else:
-        valid = (labels >= 0) & (labels < z.shape[-1])
-        y = jnp.where(valid[..., None], labels[..., None] == k, jnp.nan).astype(z.dtype)
-    is_m = jnp.argmax(z, axis=-1, keepdims=True) == k
-    z_m = jnp.sum(jnp.where(is_m, z, 0), axis=-1, keepdims=True)  # not jnp.max: autodiff would split it among equals
-    d = z - z_m
-    e = jnp.where(is_m, 0, jnp.exp(d))
-    return y, d, e, jnp.sum(e, axis=-1, keepdims=True), is_m
+def _of_label(z: Array, c: Array) -> tuple[Array, ...]:
+    """L, and m, s, t of the derivation [..., 1]."""
+    valid = (c >= 0) & (c < z.shape[-1])
+    z_c = jnp.take_along_axis(z, jnp.where(valid, c, 0)[..., None], axis=-1)
+    m = lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))  # another shift gives the same values: it is a constant
+    d_c = jnp.where(valid[..., None], z_c, jnp.nan) - m
+    s = jnp.sum(_e(c, z, m), axis=-1, keepdims=True)
+    t = s + jnp.exp(d_c)
+    largest = d_c == 0
+    of_largest = jnp.log1p(s * jnp.exp(-jnp.where(largest, d_c, 0)))  # d_c stays in it for its derivative
+    return jnp.where(largest, of_largest, jnp.log(t) - d_c)[..., 0], m, s, t
 
 
-def _minus_log_p(y: Array, d: Array, r: Array) -> Array:
-    return jnp.log1p(r) - jnp.where((y == 0) & jnp.isneginf(d), 0, d)  # 0 log 0 = 0, also for the derivative in y
+def _of_distribution(z: Array, labels: Array) -> tuple[Array, ...]:
+    """L, and c [...], m, s of the derivation [..., 1]."""
+    y, c = labels.astype(z.dtype), jnp.argmax(z, axis=-1)
+    is_c = _is(c, z)
+    m = jnp.sum(jnp.where(is_c, z, 0), axis=-1, keepdims=True)  # not jnp.max: autodiff would split it among equals
+    s = jnp.sum(_e(c, z, m), axis=-1, keepdims=True)
+    return jnp.sum(y * _minus_log_p(y, z - m, s), axis=-1), c, m, s
+
+
+def _minus_log_p(y: Array, d: Array, s: Array) -> Array:
+    return jnp.log1p(s) - jnp.where((y == 0) & jnp.isneginf(d), 0, d)  # 0 log 0 = 0, also for the derivative in y
+
+
+def _e(c: Array, z: Array, m: Array) -> Array:
+    return jnp.where(_is(c, z), 0, jnp.exp(z - m))
+
+
+def _is(c: Array, z: Array) -> Array:
+    return c[..., None] == jnp.arange(z.shape[-1])
+
+
+def _are_classes(labels: Array) -> bool:
+    return jnp.issubdtype(labels.dtype, jnp.integer)
 
 
 @rule
