@@ -27,6 +27,7 @@ costs one more pass over x.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxnet._checks import require_axis, require_floating
@@ -109,8 +110,9 @@ def normalize_backward(residuals: tuple[Array, Array], du: Array, *, axis: int) 
 def _norm(x: Array, axis: int) -> Array:
     """The norm, with the axis kept at size 1."""
     a = lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0))
-    a = jnp.where((a == 0) | (a == jnp.inf), 1, a)
-    squares = jnp.sum((x / a) ** 2, axis=axis, keepdims=True)
+    tiny = np.finfo(x.dtype).tiny
+    a = jnp.clip(a, tiny, 1 / tiny)  # 1 / a is a normal number, also for 0 and inf
+    squares = jnp.sum((x * (1 / a)) ** 2, axis=axis, keepdims=True)
     return a * jnp.where(squares == 0, 0, jnp.sqrt(_or_one(squares)))
 
 
