@@ -10,9 +10,9 @@ import numpy as np
 from jaxnet import auto
 
 
-def quick_jit(f):
+def quick_jit(f, **options):
     """Compiled without XLA's optimisations: most of a test's time is compiling, and its arrays are small."""
-    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0}, **options)
 
 
 def is_floating(leaf):
@@ -21,11 +21,11 @@ def is_floating(leaf):
 
 def cast(args, dtype):
     """Floating arrays in the given dtype; the others as they are. Upcasting is exact."""
-    return tuple(jnp.asarray(a).astype(dtype) if is_floating(a) else jnp.asarray(a) for a in args)
+    return tuple(jnp.asarray(np.asarray(a).astype(dtype) if is_floating(a) else a) for a in args)
 
 
 def random_like(y, seed):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=y.shape), y.dtype)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=y.shape).astype(y.dtype))
 
 
 def cotangent_of_value(f, args, seed=1):
@@ -53,21 +53,21 @@ def leaves(tree):
     return [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def assert_equal_but_for_rounding(f, g, args):
-    """f(*args) is g(*args) in float64, element by element.
+def assert_equal_but_for_rounding(both, args):
+    """Of the two results of both(*args), in float64, each element of the first is that of the second.
 
-    The tolerance is what rounding may do: 64 eps of the largest element, or 64 times the spread of g itself when its
-    inputs move by one eps (its conditioning).
+    The tolerance is what rounding may do: 64 eps of the largest element, or 64 times the spread of the second itself
+    when its inputs move by one eps (its conditioning).
     """
     eps = np.finfo(np.float64).eps
     rng = np.random.default_rng(0)
 
     def jitter(a):
-        return a * (1 + eps * rng.choice([-1, 1], a.shape)) if is_floating(a) else a
+        return np.asarray(a) * (1 + eps * rng.choice([-1, 1], a.shape)) if is_floating(a) else a
 
-    t = leaves(g(*args))
-    moved = [leaves(g(*map(jitter, args))) for _ in range(4)]
-    for i, ((path, result), (_, truth)) in enumerate(zip(leaves(f(*args)), t, strict=True)):
+    results, t = map(leaves, both(*args))
+    moved = [leaves(both(*map(jitter, args))[1]) for _ in range(4)]
+    for i, ((path, result), (_, truth)) in enumerate(zip(results, t, strict=True)):
         assert result.shape == truth.shape, f"{path}: shape {result.shape}, autodiff {truth.shape}"
         assert result.dtype == truth.dtype, f"{path}: dtype {result.dtype}, autodiff {truth.dtype}"
         if truth.size:
@@ -78,9 +78,10 @@ def assert_equal_but_for_rounding(f, g, args):
             assert error.max() <= tolerance, f"{path}{worst}: {result[worst]}, autodiff {truth[worst]}"
 
 
-def assert_linear_in_cotangent(pull, args, c, d):
-    """pull(c, *args) is linear in c: exactly so for powers of two and for zero."""
-    at = [pull(v, *args) for v in (c, d, 2 * c, c + d, 0 * c)]
+def assert_linear_in_cotangent(both, args, c, d):
+    """both(c, *args)[0] is linear in c: exactly so for powers of two and for zero."""
+    c, d = map(np.asarray, (c, d))
+    at = [both(v.astype(c.dtype), *args)[0] for v in (c, d, 2 * c, c + d, 0 * c)]
     for pc, pd, p2c, psum, p0 in zip(*([leaf for _, leaf in leaves(p)] for p in at), strict=True):
         np.testing.assert_array_equal(p2c, 2 * pc, "twice the cotangent must give exactly twice the result")
         np.testing.assert_array_equal(p0, 0 * p0, "a zero cotangent must give zero")
@@ -89,7 +90,7 @@ def assert_linear_in_cotangent(pull, args, c, d):
         assert error <= 64 * np.finfo(pc.dtype).eps * scale, "not additive in the cotangent"
 
 
-def assert_as_precise_as_autodiff(hand, automatic, args, cotangents, dtype):
+def assert_as_precise_as_autodiff(both, args, cotangents, dtype):
     """In dtype, the rule's error against float64 is at most 4 times autodiff's, or 8 eps of the largest element.
 
     Errors are the largest over the cotangents: one alone may happen to suit autodiff.
@@ -97,8 +98,9 @@ def assert_as_precise_as_autodiff(hand, automatic, args, cotangents, dtype):
     errors = {}
     for c in cotangents:
         narrow = cast((c, *args), dtype)
-        t = leaves(automatic(*cast(narrow, np.float64)))
-        for (path, r), (_, a), (_, truth) in zip(leaves(hand(*narrow)), leaves(automatic(*narrow)), t, strict=True):
+        hand, automatic = both(*narrow)
+        t = both(*cast(narrow, np.float64))[1]
+        for (path, r), (_, a), (_, truth) in zip(*map(leaves, (hand, automatic, t)), strict=True):
             assert r.dtype == a.dtype == jnp.dtype(dtype), f"{path}: {r.dtype} for arguments of {jnp.dtype(dtype)}"
             sizes = [np.abs(v).max(initial=0) for v in (r - truth, a - truth, truth)]
             errors[path] = np.maximum(errors.get(path, 0), sizes)
@@ -107,28 +109,25 @@ def assert_as_precise_as_autodiff(hand, automatic, args, cotangents, dtype):
         assert error <= allowed, f"{path} in {jnp.dtype(dtype)}: error {error}, autodiff's {auto_error}"
 
 
+def compiled_together(*functions):
+    """One program for all: to compile is what takes time."""
+    return quick_jit(lambda *args: tuple(f(*args) for f in functions))
+
+
 def verify(f, args):
-    """Everything that is demanded of a rule at one set of arguments, under jit. Call it in x64 mode."""
+    """What is demanded of a rule at any arguments, under jit. Call it in x64 mode."""
     args = cast(args, np.float64)
     pulls = pullback(f), pullback(auto(f))
-    hand, automatic = map(quick_jit, pulls)
+    both = compiled_together(*pulls)
     c, d = (cotangent_of_value(f, args, seed) for seed in (1, 2))
 
-    value, forward_value = quick_jit(lambda *args: (f(*args), jax.vjp(f, *args)[0]))(*args)
+    forward_value, value = compiled_together(lambda *args: jax.vjp(f, *args)[0], f)(*args)
     np.testing.assert_array_equal(forward_value, value, "the forward's value is not the body's")
-    assert_linear_in_cotangent(hand, args, c, d)
-    assert_equal_but_for_rounding(hand, automatic, (c, *args))
+    assert_linear_in_cotangent(both, args, c, d)
+    assert_equal_but_for_rounding(both, (c, *args))
 
-    # Grad of grad: one random projection of the gradient is a function of the arguments, with a gradient of its own.
-    weights = [random_like(leaf, 5) for leaf in jax.tree.leaves(jax.eval_shape(hand, c, *args))]
-
-    def projected(pull):
-        return lambda *args: sum(jnp.sum(w * leaf) for w, leaf in zip(weights, pull(c, *args), strict=True))
-
-    second = [quick_jit(pullback(projected(pull))) for pull in pulls]
-    assert_equal_but_for_rounding(*second, (jnp.float64(1), *args))
     for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
-        assert_as_precise_as_autodiff(hand, automatic, args, (c, d), dtype)
+        assert_as_precise_as_autodiff(both, args, (c, d), dtype)
 
 
 def scanned(f):
@@ -159,10 +158,21 @@ def batched(i):
 
 
 def assert_right_under_transforms(f, args):
-    """Eager, scan, remat and vmap over each argument; jit is `verify`."""
+    """Eager, scan, remat, vmap over each argument, and the second derivative; jit is `verify`."""
     args = cast(args, np.float64)
     c = cotangent_of_value(f, args)
-    assert_equal_but_for_rounding(pullback(f), quick_jit(pullback(auto(f))), (c, *args))
+    pulls = pullback(f), pullback(auto(f))
+    automatic = quick_jit(pulls[1])
+    assert_equal_but_for_rounding(lambda *args: (pulls[0](*args), automatic(*args)), (c, *args))
     for transform in (scanned, jax.checkpoint, *(batched(i) for i in range(len(args)))):
-        hand, automatic = (quick_jit(pullback(transform(g))) for g in (f, auto(f)))
-        assert_equal_but_for_rounding(hand, automatic, (cotangent_of_value(transform(f), args), *args))
+        both = compiled_together(*(pullback(transform(g)) for g in (f, auto(f))))
+        assert_equal_but_for_rounding(both, (cotangent_of_value(transform(f), args), *args))
+
+    # One random projection of the gradient is a function of the arguments, with a gradient of its own.
+    weights = [random_like(leaf, 5) for leaf in jax.tree.leaves(jax.eval_shape(pulls[0], c, *args))]
+
+    def projected(pull):
+        return lambda *args: sum(jnp.sum(w * leaf) for w, leaf in zip(weights, pull(c, *args), strict=True))
+
+    second = compiled_together(*(pullback(projected(pull)) for pull in pulls))
+    assert_equal_but_for_rounding(second, (np.float64(1), *args))
