@@ -333,6 +333,14 @@ def environment() -> dict[str, Any]:
     }
 
 
+def in_words(about: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {about[name]}" for name in ("jax", "jaxlib", "numpy", "torch", "scikit-learn"))
+    return (
+        f"Python {about['python']}, {versions.replace('None', 'not installed')}; {about['platform']}; "
+        f"{about['processor'] or 'unknown processor'}, {about['cores']} cores; jax on {about['device']}"
+    )
+
+
 def version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
@@ -356,12 +364,7 @@ def time_the_job(options: argparse.Namespace) -> None:
         raise SystemExit(f"benchmark.py: error: argument --data: {error}") from None
     about = environment()
     missing = [name for name in CONTESTANTS if name not in INSTALLED]
-    versions = ", ".join(f"{name} {about[name]}" for name in ("jax", "jaxlib", "numpy", "torch", "scikit-learn"))
-    print_paragraph(
-        f"Python {about['python']}, {versions.replace('None', 'not installed')}; {about['platform']}; "
-        f"{about['processor'] or 'unknown processor'}, {about['cores']} cores; jax on {about['device']}, "
-        f"PyTorch and scikit-learn on one thread of the processor"
-    )
+    print_paragraph(f"{in_words(about)}; PyTorch and scikit-learn on one thread of the processor")
     if missing:
         print_paragraph(f"Left out, as not installed: {'; '.join(missing)}.")
 
@@ -376,6 +379,33 @@ def time_the_job(options: argparse.Namespace) -> None:
         settings |= {f"{part}_rows": len(x) for part, (x, _) in data.items()}
         content = {"environment": about, "settings": settings, "not_installed": missing, "networks": networks}
         write_json(options.json, content)
+
+
+def measure_rules(options: argparse.Namespace) -> None:
+    import benchmark_rules
+
+    entries = benchmark_rules.ENTRIES
+    unknown = set(options.names) - set(entries)
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise SystemExit(f"benchmark.py: error: argument NAME: no entry for {names}; there is {', '.join(entries)}")
+    about = environment()
+    print_paragraph(in_words(about))
+    print(benchmark_rules.HEAD, flush=True)
+    rows = {}
+    for name in options.names or entries:
+        rows[name] = benchmark_rules.measure(entries[name], options.repeats)
+        print(benchmark_rules.line(name, rows[name]), flush=True)
+    print()
+    for name, row in rows.items():
+        if entries[name].why and (row.against("text") > 1.05 or row.verdict() == "none"):
+            print_paragraph(f"{name}: {entries[name].why}")
+    print_paragraph(benchmark_rules.LEGEND)
+    if options.json:
+        content = {name: row._asdict() | {"verdict": row.verdict()} for name, row in rows.items()}
+        for row in content.values():  # JSON has no infinity
+            row["error"] = {way: error if math.isfinite(error) else None for way, error in row["error"].items()}
+        write_json(options.json, {"environment": about, "rules": content})
 
 
 def count(text: str) -> int:
@@ -406,10 +436,16 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="DIR",
         help="folder with XTrain.txt, yTrain.txt, XTest.txt and yTest.txt (default: the twin of the course's data)",
     )
-    parser.add_argument(
-        "--repeats", type=count, default=7, metavar="N", help="warm rounds (default, and better not fewer: %(default)s)"
+    rules = parser.add_subparsers(title="instead").add_parser(
+        "rules", help="measure what each rule gives over autodiff", description="What each rule gives over autodiff."
     )
-    parser.add_argument("--json", type=new_file, metavar="FILE", help="write every single timing there")
+    rules.set_defaults(job=measure_rules)
+    rules.add_argument("names", nargs="*", metavar="NAME", help="a rule; all by default")
+    for p in (parser, rules):
+        p.add_argument(
+            "--repeats", type=count, default=7, metavar="N", help="rounds (default, and better not fewer: %(default)s)"
+        )
+        p.add_argument("--json", type=new_file, metavar="FILE", help="write every single timing there")
     parser.add_argument("--epochs", type=count, default=EPOCHS, help=argparse.SUPPRESS)
     parser.add_argument("--cold-runs", type=count, default=COLD_RUNS, help=argparse.SUPPRESS)
     parser.add_argument("--hidden", type=widths, nargs="+", default=NETWORKS, help=argparse.SUPPRESS)

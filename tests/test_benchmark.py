@@ -9,7 +9,11 @@ import sys
 from pathlib import Path
 
 import benchmark
+import benchmark_rules
+import jax
+import numpy as np
 import pytest
+from cases import CASES
 
 import jaxnet
 
@@ -97,3 +101,60 @@ def test_table_does_without_pytorch_and_scikit_learn():
     assert "10 → 100 → 2: 200 epochs, 1600 updates" in text
     assert "0.0500 (0.0400–0.0900)  1.00 (1.00–1.00)  2.50 (2.00–3.00)          –  0.1200" in text
     assert "31.2 µs per update; compiled in 1.95 s" in text
+
+
+def test_rules_are_measured_and_written(tmp_path):
+    file = tmp_path / "rules.json"
+    process = run("rules", "linear", "safe_norm", "--repeats", 2, "--json", file)
+    assert process.returncode == 0, process.stderr
+    assert "| `safe_norm` | " in process.stdout
+    rows = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse_constant)["rules"]
+    assert list(rows) == ["linear", "safe_norm"]
+    assert rows["linear"]["bytes"]["text"]["kept"] == 4 * (512 * 1024 + 1024 * 1024)  # x and weight
+    assert rows["safe_norm"]["error"]["text"] is None  # NaN at 0
+    assert 0 < rows["safe_norm"]["error"]["hand"] < 16
+    assert rows["safe_norm"]["verdict"] == "accuracy"
+    for row in rows.values():
+        assert list(row["seconds"]) == ["hand", "auto", "ckpt", "text"]
+        assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in row["seconds"].values())
+
+
+def test_a_rule_that_is_not_measured_is_named():
+    process = run("rules", "linear", "attention")
+    assert process.returncode != 0
+    assert "argument NAME: no entry for attention; there is linear, relu, " in process.stderr
+
+
+def test_every_rule_is_measured():
+    assert {case.rule.__name__ for case in CASES} == {name.partition(",")[0] for name in benchmark_rules.ENTRIES}
+
+
+@pytest.mark.parametrize("name", [name for name, entry in benchmark_rules.ENTRIES.items() if entry.truth])
+def test_true_gradients_are_autodiffs_in_float64_where_nothing_is_far_out(name, x64):
+    """The errors in the table are taken against these formulas."""
+    entry, rng = benchmark_rules.ENTRIES[name], np.random.default_rng(3)
+    args = [abs(rng.normal(size=np.shape(a))) if a.dtype == np.float32 else a for a in entry.points[0]]
+    c = entry.cotangent(jax.eval_shape(entry.text, *args).shape)
+    _, by_autodiff = benchmark_rules.pullback(entry.text)(c, *map(np.asarray, args))
+    for true, expected in zip(benchmark_rules.true_gradients(entry, c, args), by_autodiff, strict=True):
+        np.testing.assert_allclose(true, expected, rtol=1e-9, atol=1e-12)
+
+
+def row_of(error, scan, kept, seconds):
+    hand, text = ({"kept": 100, "jit": 0, "scan": 100}, {"kept": kept, "jit": 0, "scan": scan})
+    errors = {"hand": 4.0, "auto": 4.0, "text": error}
+    return benchmark_rules.Row(errors, {"hand": hand, "text": text}, {"hand": [1.0] * 3, "text": [seconds] * 3})
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict"),
+    [
+        (row_of(math.inf, 200, 200, 2.0), "memory"),
+        (row_of(math.inf, 120, 200, 2.0), "accuracy"),
+        (row_of(15.9, 120, 200, 2.0), "memory"),
+        (row_of(15.9, 120, 120, 2.0), "speed"),
+        (row_of(4.0, 100, 100, 1.0), "none"),
+    ],
+)
+def test_verdict_is_the_first_gain(row, verdict):
+    assert row.verdict() == verdict
