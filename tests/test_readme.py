@@ -1,5 +1,6 @@
 """What the README shows is run as it stands."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+@functools.cache
 def python(code):
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
 

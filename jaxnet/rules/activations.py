@@ -7,7 +7,8 @@ relu (report, sections 2.1 and 2.2).  y = max(0, x) lets a value pass or stops i
 The slope s at the kink is a convention: any s in [0, 1] is a subgradient. The default 0 is that of the frameworks, and
 the best of [0, 1] in training (Bertoin et al. 2021, "Numerical influence of ReLU'(0) on backpropagation"); the report
 writes 1 for x >= 0. With s = 0 the gate opens at x > 0, which is where y > 0: the output is enough, x̄ = g(y, ȳ), and a
-layer that follows keeps y anyway. With s > 0 the input is kept, because y = 0 does not tell x = 0 from x < 0.
+layer that follows keeps y anyway. (Only a scan whose carry is y keeps it twice, where autodiff keeps y and a mask of a
+quarter of it.) With s > 0 the input is kept, because y = 0 does not tell x = 0 from x < 0.
 
 The others are made of a gate G that opens from 0 to 1 and has G(-x) = 1 - G(x): the logistic function
 σ(x) = 1 / (1 + exp(-x)) or the normal distribution Φ(x) = erfc(-x/√2) / 2.
@@ -35,7 +36,8 @@ x = -5 on).  t is cut at -1000, where G is 0 in every dtype, so that no product 
 Kept is x, which the output does not give back in the tails: of an element in float32 4 bytes, where the textbook graph
 keeps 20 (gelu; 16 from jax 0.12 on), 12 (exact gelu, silu), 8 (softplus, tanh; 4 for tanh from jax 0.12 on) or 4 too
 (sigmoid), and for swiglu 8 instead of 20.  A scan over layers stacks just these; inside one jit XLA computes the
-textbook's again as well, and no memory is gained.  For their tails sigmoid and tanh pay with one exp more.
+textbook's again as well, and no memory is gained.  For their tails sigmoid and tanh pay with one exp more in the
+backward, which is why they are slower than the textbook's.
 """
 
 import math

@@ -22,8 +22,8 @@ and u = 0, x̄ = 0 by convention where n = 0.
 Squares overflow and underflow long before n does (in float32 beyond 1e19 and below 1e-19), so with the largest |x_k|,
 a, held fixed (n does not depend on it), n = a √(Σ_k (x_k / a)²).
 
-Autodiff of the textbook's expressions keeps as much.  The gain is at 0 and at both ends of the range of floats, and a
-costs one more pass over x.
+Autodiff of the textbook's expressions keeps as much.  The gain is at 0 and at both ends of the range of floats; a costs
+one more pass over x, which is why safe_norm and normalize are slower than the textbook's.
 """
 
 import jax.numpy as jnp
