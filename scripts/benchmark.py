@@ -396,10 +396,11 @@ def measure_rules(options: argparse.Namespace) -> None:
     for name in options.names or entries:
         rows[name] = benchmark_rules.measure(entries[name], options.repeats)
         print(benchmark_rules.line(name, rows[name]), flush=True)
-    print()
+    print(flush=True)
     for name, row in rows.items():
-        if entries[name].why and (row.against("text") > 1.05 or row.verdict() == "none"):
-            print_paragraph(f"{name}: {entries[name].why}")
+        if name in benchmark_rules.REASONS and (row.against("text") > 1.05 or row.verdict() == "none"):
+            print(f"{name}: {benchmark_rules.REASONS[name]}.")
+    print()
     print_paragraph(benchmark_rules.LEGEND)
     if options.json:
         content = {name: row._asdict() | {"verdict": row.verdict()} for name, row in rows.items()}
