@@ -8,6 +8,15 @@ import jax
 import pytest
 
 
+def pytest_collection_modifyitems(config, items):
+    """HALF_OF_MANY=0 or 1: of the tests marked `many` every other one, from that one on; the rest always."""
+    if "HALF_OF_MANY" in os.environ:
+        many = [item for item in items if item.get_closest_marker("many")]
+        left_out = set(many[1 - int(os.environ["HALF_OF_MANY"]) :: 2])
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture
 def x64():
     """float64 arrays for one test; the rest of the suite runs as users do, in float32."""

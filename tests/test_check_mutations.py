@@ -41,6 +41,7 @@ def is_judged_rightly(name):
     return all(examine(RIGHT[name], seed).ok for seed in (0, 6))
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_checker_is_noticed(name, monkeypatch):
     MUTATIONS[name](monkeypatch)

@@ -17,6 +17,7 @@ def hold_to_the_tests(f, case):
     assert_right_under_transforms(partial(f, **case.options[0]), next(iter(case.points.values())))
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", FAULTS)
 def test_planted_fault_is_rejected(name, x64):
     wrong, right = FAULTS[name]
