@@ -165,6 +165,7 @@ PLACES = {
 }
 
 
+@pytest.mark.many
 @PROBES
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 def test_rule_is_off_inside(place, probe):
@@ -188,6 +189,7 @@ AROUND = {
 }
 
 
+@pytest.mark.many
 @PROBES
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND.keys())
 def test_rule_is_off_under(around, probe):
@@ -373,6 +375,7 @@ def test_the_warning_comes_at_each_depth_and_names_the_function():
         close(auto(lambda x: jax.grad(auto(theirs))(x))(X), COS)
 
 
+@pytest.mark.many
 @DERIVATIVES
 @pytest.mark.parametrize("order", [(100, 1, 100, 1), (1, 100, 1, 100)], ids=["by hand first", "auto first"])
 @pytest.mark.filterwarnings("ignore:auto")

@@ -28,6 +28,7 @@ def exact_backward(f, z, c):
         return [b - a * sum(c) for a, b in zip(p, c, strict=True)]
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("margin", [0, 1, 5, 10, 14, 17, 20, 40, 80])
 @RULES
 def test_backward_has_no_cancellation_where_a_row_is_sure(f, margin):

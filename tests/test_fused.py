@@ -243,6 +243,7 @@ def test_in_float32_nothing_cancels(derivative, margin):
         np.testing.assert_allclose(dz, true_dz, rtol=max(4, margin) * EPS)
 
 
+@pytest.mark.many
 @BOTH
 @REDUCTIONS
 @pytest.mark.parametrize(

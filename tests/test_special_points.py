@@ -66,6 +66,7 @@ def compiled_cross_entropy(derivative):
     return jax.jit(jax.value_and_grad(derivative(softmax_cross_entropy)))
 
 
+@pytest.mark.many
 @BOTH
 @pytest.mark.parametrize("labels", ["integer", "one-hot"])
 @pytest.mark.parametrize("margin", [0, 1, 5, 10, 17, 20, 40, 60, 80])

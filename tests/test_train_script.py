@@ -146,6 +146,7 @@ def test_a_network_saved_before_there_were_activations_is_one_with_relu(cancer, 
     assert tables[0] == tables[1]
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("args", "text"),
     [
