@@ -36,8 +36,8 @@ x = -5 on).  t is cut at -1000, where G is 0 in every dtype, so that no product 
 Kept is x, which the output does not give back in the tails: of an element in float32 4 bytes, where the textbook graph
 keeps 20 (gelu; 16 from jax 0.12 on), 12 (exact gelu, silu), 8 (softplus, tanh; 4 for tanh from jax 0.12 on) or 4 too
 (sigmoid), and for swiglu 8 instead of 20.  A scan over layers stacks just these; inside one jit XLA computes the
-textbook's again as well, and no memory is gained.  For their tails sigmoid and tanh pay with one exp more in the
-backward, which is why they are slower than the textbook's.
+textbook's again as well, and no memory is gained.  What is computed again takes time: for their tails sigmoid and tanh
+need one exp more in the backward, silu, gelu and swiglu the gate once more, and are slower than the textbook's for it.
 """
 
 import math
