@@ -383,23 +383,23 @@ def time_the_job(options: argparse.Namespace) -> None:
 
 def measure_rules(options: argparse.Namespace) -> None:
     import benchmark_rules
+    from rule_entries import ENTRIES, REASONS
 
-    entries = benchmark_rules.ENTRIES
-    unknown = set(options.names) - set(entries)
+    unknown = set(options.names) - set(ENTRIES)
     if unknown:
         names = ", ".join(sorted(unknown))
-        raise SystemExit(f"benchmark.py: error: argument NAME: no entry for {names}; there is {', '.join(entries)}")
+        raise SystemExit(f"benchmark.py: error: argument NAME: no entry for {names}; there is {', '.join(ENTRIES)}")
     about = environment()
     print_paragraph(in_words(about))
     print(benchmark_rules.HEAD, flush=True)
     rows = {}
-    for name in options.names or entries:
-        rows[name] = benchmark_rules.measure(entries[name], options.repeats)
+    for name in options.names or ENTRIES:
+        rows[name] = benchmark_rules.measure(ENTRIES[name], options.repeats)
         print(benchmark_rules.line(name, rows[name]), flush=True)
     print(flush=True)
     for name, row in rows.items():
-        if name in benchmark_rules.REASONS and (row.against("text") > 1.05 or row.verdict() == "none"):
-            print(f"{name}: {benchmark_rules.REASONS[name]}.")
+        if name in REASONS and (row.against("text") > 1.05 or row.verdict() == "none"):
+            print(f"{name}: {REASONS[name]}.")
     print()
     print_paragraph(benchmark_rules.LEGEND)
     if options.json:
