@@ -78,7 +78,9 @@ class rule(Generic[P, R]):
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as e:
-            raise TypeError(f"{self.__name__}: {e}") from None
+            names = [p.replace(annotation=p.empty) for p in self._signature.parameters.values()]
+            call = f"{self.__name__}{inspect.Signature(names)}"
+            raise TypeError(f"{self.__name__}: {e}; call {call}") from None
         bound.apply_defaults()  # a default must reach forward and backward too, and custom_vjp drops keyword-only names
         for name, option in bound.kwargs.items():
             try:

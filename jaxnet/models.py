@@ -132,11 +132,14 @@ def mlp(
     key: a JAX random key while training with dropout (`fit` passes one to each update), None to evaluate.
     dropout_rate: the probability with which, given a key, each number that leaves an activation is dropped.
     Returns the logits [..., out].
-    Raises ValueError where there is no layer, and as `linear`, `layer_norm` and `dropout` do.
+    Raises ValueError where there is no layer, TypeError on an activation that is no function, and as `linear`,
+    `layer_norm` and `dropout` do.
     Source: report, sections 2.1 and 4.
     """
     if not len(params):
         raise ValueError("mlp: params must hold at least one layer (weight, bias); init_mlp makes them")
+    if not callable(activation):
+        raise TypeError(f"mlp: activation must be a function such as jaxnet.gelu, got {activation!r}")
     *hidden, last = params
     for i, (weight, bias, *norm) in enumerate(hidden):
         x = activation(_normed(linear(x, weight, bias), *norm))

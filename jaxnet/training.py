@@ -215,6 +215,10 @@ def fit(
         )
     one = params if runs is None else _first_of_runs("params", params, runs)
     for name, given in (("key", key), ("model_key", model_key)):
+        if given is not None and not _is_key_dtype(getattr(given, "dtype", None)):
+            raise TypeError(
+                f"fit: {name} must be a JAX random key such as jax.random.key(0), got {type(given).__name__}"
+            )
         if runs is not None and given is not None:
             _first_of_runs(name, given, runs)
     if model_key is not None:
@@ -352,6 +356,10 @@ def _first_of_runs(name: str, tree: Any, runs: int) -> Any:
             f"make them with jax.vmap over {runs} keys"
         )
     return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), tree)
+
+
+def _is_key_dtype(dtype: Any) -> bool:
+    return dtype is not None and (dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key))
 
 
 def _require_key_parameter(model: Model) -> None:

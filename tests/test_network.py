@@ -218,3 +218,8 @@ def test_dropout_comes_after_each_activation_and_only_with_a_key():
 def test_init_refuses_another_norm():
     with pytest.raises(ValueError, match='init_mlp: norm must be "layer", "rms" or None, got \'batch\''):
         init_mlp(jax.random.key(0), (3, 4, 2), norm="batch")
+
+
+def test_the_name_of_an_activation_is_no_activation():
+    with pytest.raises(TypeError, match=r"mlp: activation must be a function such as jaxnet\.gelu, got 'gelu'"):
+        mlp(init_mlp(jax.random.key(0), (3, 4, 2)), jnp.ones((1, 3)), activation="gelu")

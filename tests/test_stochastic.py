@@ -137,7 +137,11 @@ def test_a_scan_over_layers_stacks_no_masks():
         ),
         (lambda: dropout(KEY, jnp.ones(3), rate=-0.1), ValueError, "got -0.1"),
         (lambda: dropout(KEY, jnp.arange(3), rate=0.5), TypeError, "x must be a floating-point array, got dtype int32"),
-        (lambda: dropout(KEY, jnp.ones(3)), TypeError, "dropout: missing a required .*argument: 'rate'"),
+        (
+            lambda: dropout(KEY, jnp.ones(3)),
+            TypeError,
+            r"missing a required .*argument: 'rate'; call dropout\(key, x, \*, rate\)",
+        ),
         (
             lambda: dropout(None, jnp.ones(3), rate=0.5),
             TypeError,
@@ -146,7 +150,7 @@ def test_a_scan_over_layers_stacks_no_masks():
         (
             lambda: dropout(jnp.ones(3), KEY, rate=0.5),
             TypeError,
-            "x must be a floating-point array",
+            r"key must be one JAX random key, such as jax.random.key\(0\), got float32\[3\]; x is the second",
         ),
         (lambda: dropout(jnp.ones(3), jnp.ones(3), rate=0.5), TypeError, r"got float32\[3\]; x is the second argument"),
         (lambda: dropout(jax.random.split(KEY), jnp.ones(3), rate=0.5), TypeError, r"one JAX random key, .* got key"),

@@ -454,6 +454,12 @@ def test_bad_input(changes, error, text):
         run(**changes)
 
 
+@pytest.mark.parametrize("name", ["key", "model_key"])
+def test_a_seed_is_no_key(name):
+    with pytest.raises(TypeError, match=rf"fit: {name} must be a JAX random key such as jax.random.key\(0\), got int"):
+        fit(mlp, PARAMS, **RUN, **{name: 0})
+
+
 def test_a_model_key_needs_a_model_that_takes_it():
     with pytest.raises(
         TypeError, match=r"called as model\(params, x, key\), but it takes \(params, x\); leave model_key"

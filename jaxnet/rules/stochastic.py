@@ -33,13 +33,13 @@ def dropout(key: Array, x: Array, *, rate: float) -> Array:
     Raises TypeError on integer arrays and on what is not a key, ValueError on a rate outside [0, 1).
     Source: Srivastava et al. 2014, "Dropout".
     """
-    require_floating("dropout", x=x)
     typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not (isinstance(key, Array) and (key.ndim == 0 if typed else key.ndim == 1 and key.dtype == jnp.uint32)):
         raise TypeError(
             f"dropout: key must be one JAX random key, such as jax.random.key(0), got "
             f"{jax.typeof(key) if isinstance(key, Array) else type(key).__name__}; x is the second argument"
         )
+    require_floating("dropout", x=x)
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate is the probability to drop, it must be in [0, 1), got {rate}")
     return _drop(key, x, rate)
