@@ -44,7 +44,9 @@ def function(name: str) -> Any:
     """package.module:function, the current folder's modules included."""
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
-        raise argparse.ArgumentTypeError(f"{name!r} is no function: write it as package.module:function")
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no function: write it as package.module:function"
+        )
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module)
@@ -63,16 +65,24 @@ def coloured(text: str, ok: bool) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m jaxnet", description="Is a backward rule right?")
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxnet", description="Is a backward rule right?"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, what in (
         ("check", "one function with a custom derivative"),
         ("audit", "every custom rule in a function"),
     ):
-        command = commands.add_parser(name, help=what, description=f"Check {what}. Exit status 1 where it is not ok.")
+        command = commands.add_parser(
+            name, help=what, description=f"Check {what}. Exit status 1 where it is not ok."
+        )
         command.add_argument("function", metavar="MODULE:FUNCTION", type=function)
-        command.add_argument("specs", metavar="ARRAY", nargs="+", help="'f32[4,7]', 'f32[4,7]*10', 'i32[4]<7', ...")
-        command.add_argument("--seed", type=int, default=0, help="of arguments and cotangents (default: %(default)s)")
+        command.add_argument(
+            "specs", metavar="ARRAY", nargs="+", help="'f32[4,7]', 'f32[4,7]*10', 'i32[4]<7', ..."
+        )
+        command.add_argument(
+            "--seed", type=int, default=0, help="of arguments and cotangents (default: %(default)s)"
+        )
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)

@@ -11,7 +11,9 @@ def require_arrays(function: str, **arrays: Any) -> None:
     """Raise TypeError, naming the argument, unless everything is an array or a number."""
     for name, array in arrays.items():
         if not isinstance(array, jax.Array | np.ndarray | np.generic | float | int):
-            raise TypeError(f"{function}: {name} must be an array, got {type(array).__name__}; use jnp.asarray({name})")
+            raise TypeError(
+                f"{function}: {name} must be an array, got {type(array).__name__}; use jnp.asarray({name})"
+            )
 
 
 def require_floating(function: str, **arrays: Any) -> None:

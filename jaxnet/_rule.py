@@ -60,7 +60,9 @@ class rule(Generic[P, R]):
         self._signature = inspect.signature(body)
         for p in self._signature.parameters.values():
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-                raise TypeError(f"rule: the body of {self.__name__} takes {p}; name every parameter instead")
+                raise TypeError(
+                    f"rule: the body of {self.__name__} takes {p}; name every parameter instead"
+                )
         self._forward: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
 
@@ -91,21 +93,29 @@ class rule(Generic[P, R]):
                     f"got {type(option).__name__}; pass a number or a string, not an array"
                 ) from None
         # jax arrays always, so that a NumPy argument is not computed in NumPy's dtypes with the rule off
-        arrays = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jnp.asarray(x), bound.args)
+        arrays = jax.tree.map(
+            lambda x: x if isinstance(x, jax.Array) else jnp.asarray(x), bound.args
+        )
         if _rules_off.value:
             return self.body(*arrays, **bound.kwargs)
         arrays = _varying_alike(arrays)
         forward, backward = self._forward, self._backward
         if forward is None or backward is None:
             half = "forward" if forward is None else "backward"
-            raise TypeError(f"rule {self.__name__} has no {half}: decorate one with @{self.__name__}.{half}")
+            raise TypeError(
+                f"rule {self.__name__} has no {half}: decorate one with @{self.__name__}.{half}"
+            )
         with_rule = jax.custom_vjp(functools.partial(self.body, **bound.kwargs))
-        with_rule.defvjp(functools.partial(forward, **bound.kwargs), functools.partial(backward, **bound.kwargs))
+        with_rule.defvjp(
+            functools.partial(forward, **bound.kwargs), functools.partial(backward, **bound.kwargs)
+        )
         try:
             return with_rule(*arrays)
         except TypeError as e:
             if "forward-mode" in str(e):
-                e.add_note(f"{self.__name__} is a reverse-mode rule: under jax.jvp and jax.jacfwd use jaxnet.auto(f)")
+                e.add_note(
+                    f"{self.__name__} is a reverse-mode rule: under jax.jvp and jax.jacfwd use jaxnet.auto(f)"
+                )
             raise
 
     def __repr__(self) -> str:
@@ -165,7 +175,9 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
             nonlocal rebuild_out, out_tree
             a, k = jax.tree.unflatten(tree, rebuild(arrays))
             out_leaves, out_tree = jax.tree.flatten(cast(Callable[..., Any], fn)(*a, **k))
-            out_arrays, rebuild_out = _split(out_leaves, jax.Array)  # NumPy's depend on no argument: they stay as is
+            out_arrays, rebuild_out = _split(
+                out_leaves, jax.Array
+            )  # NumPy's depend on no argument: they stay as is
             return out_arrays
 
         with _rules_off(True):
@@ -180,7 +192,9 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
 
 def _split(leaves: list[Any], types: Any) -> tuple[list[Any], Callable[[Any], list[Any]]]:
     """The arrays (of these types) among the leaves, and the function that puts others in their places."""
-    at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, types) and core.valid_jaxtype(leaf)]
+    at = [
+        i for i, leaf in enumerate(leaves) if isinstance(leaf, types) and core.valid_jaxtype(leaf)
+    ]
     static = list(leaves)
     for i in at:
         static[i] = None  # no tracer is held after the trace
@@ -240,16 +254,24 @@ def _strip(value: Any, rules: tuple[Any, ...]) -> Any:
 
 
 def _strip_jaxpr(value: Any, rules: tuple[Any, ...]) -> Any:
-    if getattr(value, "jaxpr", value) is not value:  # jax < 0.12: a ClosedJaxpr is a Jaxpr beside its constants
+    if (
+        getattr(value, "jaxpr", value) is not value
+    ):  # jax < 0.12: a ClosedJaxpr is a Jaxpr beside its constants
         jaxpr = _strip(value.jaxpr, rules)
         return value if jaxpr is value.jaxpr else core.ClosedJaxpr(jaxpr, value.consts)
     eqns = [_strip_equation(e, rules) for e in value.eqns]
-    return value if all(a is b for a, b in zip(eqns, value.eqns, strict=True)) else value.replace(eqns=eqns)
+    return (
+        value
+        if all(a is b for a, b in zip(eqns, value.eqns, strict=True))
+        else value.replace(eqns=eqns)
+    )
 
 
 def _strip_equation(e: Any, rules: tuple[Any, ...]) -> Any:
     if e.primitive in rules:
-        return e.replace(primitive=closed_call_p, params={"call_jaxpr": _strip(e.params["call_jaxpr"], rules)})
+        return e.replace(
+            primitive=closed_call_p, params={"call_jaxpr": _strip(e.params["call_jaxpr"], rules)}
+        )
     params = {k: _strip(v, rules) for k, v in e.params.items()}
     return e if all(params[k] is v for k, v in e.params.items()) else e.replace(params=params)
 
@@ -259,7 +281,9 @@ def limits(jaxpr: Any, *, jvp: bool) -> set[str]:
     return _limits(jaxpr, (custom_vjp_call_p, custom_jvp_call_p) if jvp else (custom_vjp_call_p,))
 
 
-_known_limits: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], set[str]]] = weakref.WeakKeyDictionary()
+_known_limits: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], set[str]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def _limits(jaxpr: Any, rules: tuple[Any, ...]) -> set[str]:
@@ -272,7 +296,10 @@ def _limits(jaxpr: Any, rules: tuple[Any, ...]) -> set[str]:
 
 def _find_limits(jaxpr: Any, rules: tuple[Any, ...]) -> Iterator[str]:
     for e in jaxpr.eqns:
-        name, hi = e.primitive.name, type(e.params.get("_prim"))  # hijax: a Python object in place of a jaxpr
+        name, hi = (
+            e.primitive.name,
+            type(e.params.get("_prim")),
+        )  # hijax: a Python object in place of a jaxpr
         if hi.__name__ == "CustomVJPTraced":
             raise RuntimeError(
                 f"auto cannot take off a rule that jax {jax.__version__} records as {hi.__name__} (defined with "
@@ -301,13 +328,17 @@ def _calls_rules(e: Any) -> bool:
     inputs = list(dict.fromkeys(v for v in e.invars if not isinstance(v, core.Literal)))
     outputs = [v for v in e.outvars if not isinstance(v, core.DropVar)]
     debug = core.DebugInfo("auto", "custom_jvp", None, None)
-    alone = core.jaxpr_as_fun(core.ClosedJaxpr(core.Jaxpr([], inputs, outputs, [e], debug_info=debug), []))
+    alone = core.jaxpr_as_fun(
+        core.ClosedJaxpr(core.Jaxpr([], inputs, outputs, [e], debug_info=debug), [])
+    )
     try:
         linearized = jax.make_jaxpr(lambda *x: jax.vjp(alone, *x)[0])(*[v.aval for v in inputs])
     except Exception:  # what cannot be differentiated does not differentiate by a rule
         return False
     depth = _depth(e) + 1
-    return any(e.primitive is custom_vjp_call_p or _depth(e) > depth for e in _all_equations(linearized))
+    return any(
+        e.primitive is custom_vjp_call_p or _depth(e) > depth for e in _all_equations(linearized)
+    )
 
 
 def _depth(e: Any) -> int:

@@ -33,7 +33,9 @@ class Scaling(NamedTuple):
     scale: NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single truth value, so data sets compare by identity
+@dataclass(
+    frozen=True, eq=False
+)  # arrays have no single truth value, so data sets compare by identity
 class Dataset:
     """A classification problem. `train` and `test` are pairs: x float32 [rows, features], y int32 [rows].
 
@@ -61,7 +63,11 @@ class _Table(NamedTuple):
 
 
 def load(
-    path: str | os.PathLike[str], target: str | None = None, *, test_fraction: float = 0.2, seed: int = 0
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    *,
+    test_fraction: float = 0.2,
+    seed: int = 0,
 ) -> Dataset:
     """Read a data set from one of three layouts.
 
@@ -80,9 +86,13 @@ def load(
     path = _existing(path)
     layout = "folder" if path.is_dir() else path.suffix.lower()
     if not 0 < test_fraction < 1:
-        raise ValueError(f"test_fraction is {test_fraction}; expected a number between 0 and 1, such as 0.2")
+        raise ValueError(
+            f"test_fraction is {test_fraction}; expected a number between 0 and 1, such as 0.2"
+        )
     if target is not None and layout != ".csv":
-        raise ValueError(f"target is {target!r}, but {path} has no named columns, only a .csv file does; leave it out")
+        raise ValueError(
+            f"target is {target!r}, but {path} has no named columns, only a .csv file does; leave it out"
+        )
     match layout:
         case "folder":
             table = _read_folder(path)
@@ -91,22 +101,30 @@ def load(
         case ".npz":
             table = _read_npz(path)
         case _:
-            raise ValueError(f"{path}: unknown layout; expected .csv, .npz or a folder with {_listed(_FOLDER)}")
+            raise ValueError(
+                f"{path}: unknown layout; expected .csv, .npz or a folder with {_listed(_FOLDER)}"
+            )
 
     xs = [_to_float32(part, table.features) for part in table.parts]
     classes = table.classes or _class_names(table.parts[0])
     if len(classes) < 2:
-        raise ValueError(f"{table.parts[0].name}: {classes[0]!r} is the only class; expected at least two")
+        raise ValueError(
+            f"{table.parts[0].name}: {classes[0]!r} is the only class; expected at least two"
+        )
     ys = [_to_labels(part, classes) for part in table.parts]
     counts = np.bincount(ys[0], minlength=len(classes))
     least = 1 if len(xs) == 2 else 2  # a row to learn from, and one to test on
     for name, count in zip(classes, counts, strict=True):
         if count < least:
-            raise ValueError(f"{table.parts[0].name}: class {name!r} has {count} row(s), too few; expected {least}")
+            raise ValueError(
+                f"{table.parts[0].name}: class {name!r} has {count} row(s), too few; expected {least}"
+            )
     if len(xs) == 2:
         train, test = zip(xs, ys, strict=True)
     else:
-        train, test = ((xs[0][rows], ys[0][rows]) for rows in _split(ys[0], counts, test_fraction, seed))
+        train, test = (
+            (xs[0][rows], ys[0][rows]) for rows in _split(ys[0], counts, test_fraction, seed)
+        )
     return Dataset(train, test, table.features, classes)
 
 
@@ -117,11 +135,17 @@ def standardize(data: Dataset) -> Dataset:
     Raises ValueError if `data` is standardized already, as two maps in a row would leave only the second on record.
     """
     if data.scaling is not None:
-        raise ValueError("data is standardized already (data.scaling is set); pass it as load returned it")
-    x = data.train[0].astype(np.float64)  # in which sums of a float32 constant are exact, so that its spread is 0
+        raise ValueError(
+            "data is standardized already (data.scaling is set); pass it as load returned it"
+        )
+    x = data.train[0].astype(
+        np.float64
+    )  # in which sums of a float32 constant are exact, so that its spread is 0
     spread = x.std(axis=0).astype(np.float32)
     mean, scale = x.mean(axis=0).astype(np.float32), np.where(spread == 0, np.float32(1), spread)
-    train, test = ((((x - mean) / scale).astype(np.float32, copy=False), y) for x, y in (data.train, data.test))
+    train, test = (
+        (((x - mean) / scale).astype(np.float32, copy=False), y) for x, y in (data.train, data.test)
+    )
     return replace(data, train=train, test=test, scaling=Scaling(mean, scale))
 
 
@@ -134,7 +158,9 @@ def read_features(path: str | os.PathLike[str], features: Sequence[str]) -> Feat
     path = _existing(path)
     header, rows = _read_rows(path)
     if missing := [name for name in features if name not in header]:
-        raise ValueError(f"{path}: no column {_listed(missing)}; add or rename it, the header has {_listed(header)}")
+        raise ValueError(
+            f"{path}: no column {_listed(missing)}; add or rename it, the header has {_listed(header)}"
+        )
     return _numbers(path, rows, {name: header.index(name) for name in features}).astype(np.float32)
 
 
@@ -160,7 +186,9 @@ def batches(
 
 def _read_folder(folder: Path) -> _Table:
     if missing := [name for name in _FOLDER if not (folder / name).is_file()]:
-        raise FileNotFoundError(f"{folder}: no {_listed(missing)}; expected a folder with {_listed(_FOLDER)}")
+        raise FileNotFoundError(
+            f"{folder}: no {_listed(missing)}; expected a folder with {_listed(_FOLDER)}"
+        )
     parts = []
     for x_path, y_path in ((folder / x, folder / y) for x, y in (_FOLDER[:2], _FOLDER[2:])):
         x, y = _read_numbers(x_path, "x"), _read_numbers(y_path, "y")
@@ -173,7 +201,9 @@ def _read_folder(folder: Path) -> _Table:
 def _read_csv(path: Path, target: str | None) -> _Table:
     header, rows = _read_rows(path)
     if target not in header:
-        raise ValueError(f"{path}: target is {target!r}; expected the column with the labels, one of {_listed(header)}")
+        raise ValueError(
+            f"{path}: target is {target!r}; expected the column with the labels, one of {_listed(header)}"
+        )
     columns = {name: index for index, name in enumerate(header) if name != target}
     labels = [cells[header.index(target)] for _, cells in rows]
     return _Table([_Part(str(path), _numbers(path, rows, columns), labels)], tuple(columns))
@@ -186,22 +216,38 @@ def _read_npz(path: Path) -> _Table:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name]) for name in archive.files}
     except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: {error}; write it with numpy.savez, from arrays of numbers or text") from error
-    names = {key: _name_array(f"{path}, {key}", arrays.pop(key)) for key in ("features", "classes") if key in arrays}
+        raise ValueError(
+            f"{path}: {error}; write it with numpy.savez, from arrays of numbers or text"
+        ) from error
+    names = {
+        key: _name_array(f"{path}, {key}", arrays.pop(key))
+        for key in ("features", "classes")
+        if key in arrays
+    }
     if arrays.keys() not in ({"x", "y"}, set(_SPLIT)):
-        raise ValueError(f"{path}: arrays {_listed(arrays)}; expected x and y, or {_listed(_SPLIT)}")
+        raise ValueError(
+            f"{path}: arrays {_listed(arrays)}; expected x and y, or {_listed(_SPLIT)}"
+        )
     parts = []
     for x_key, y_key in (_SPLIT[:2], _SPLIT[2:]) if "x_train" in arrays else (("x", "y"),):
         where, x, y = f"{path}, {x_key}", arrays[x_key], arrays[y_key]
         if x.ndim != 2 or x.dtype.kind not in "biuf":
-            raise ValueError(f"{where}: {x.dtype} with shape {x.shape}; expected real numbers [rows, features]")
+            raise ValueError(
+                f"{where}: {x.dtype} with shape {x.shape}; expected real numbers [rows, features]"
+            )
         if y.ndim != 1:
-            raise ValueError(f"{path}, {y_key}: shape {y.shape}; expected one label per row, [rows]")
+            raise ValueError(
+                f"{path}, {y_key}: shape {y.shape}; expected one label per row, [rows]"
+            )
         x = x.astype(np.float64)
         for row, column in np.argwhere(~(np.abs(x) <= _LARGEST))[:1]:
-            raise ValueError(f"{where}[{row}, {column}] is {x[row, column]}; expected a finite float32, drop the row")
+            raise ValueError(
+                f"{where}[{row}, {column}] is {x[row, column]}; expected a finite float32, drop the row"
+            )
         parts.append(_Part(where, x, _label_texts(f"{path}, {y_key}", y, names.get("classes"))))
-    return _Table(parts, names.get("features", _default_names("x", parts[0].x.shape[1])), names.get("classes"))
+    return _Table(
+        parts, names.get("features", _default_names("x", parts[0].x.shape[1])), names.get("classes")
+    )
 
 
 # Text files
@@ -210,16 +256,22 @@ def _read_npz(path: Path) -> _Table:
 def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder; a relative path starts from {Path.cwd()}")
+        raise FileNotFoundError(
+            f"{path}: no such file or folder; a relative path starts from {Path.cwd()}"
+        )
     return path
 
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # csv wants to see the ends of lines itself
+        with path.open(
+            encoding="utf-8-sig", newline=""
+        ) as file:  # csv wants to see the ends of lines itself
             lines = list(file)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error.reason}, byte {error.start}); save it as UTF-8") from error
+        raise ValueError(
+            f"{path}: not UTF-8 text ({error.reason}, byte {error.start}); save it as UTF-8"
+        ) from error
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
@@ -237,10 +289,14 @@ def _read_rows(path: Path) -> tuple[list[str], _Lines]:
     names = lines[0][1]
     for mark, name in ((";", "semicolon"), ("\t", "tab")):
         if len(names) == 1 and mark in names[0]:
-            raise ValueError(f"{path}: one column, {names[0]!r}; it looks {name}-separated, save it with commas")
+            raise ValueError(
+                f"{path}: one column, {names[0]!r}; it looks {name}-separated, save it with commas"
+            )
     rows = _rectangle(path, lines)[1:]
     if "" in names:
-        raise ValueError(f"{path}: column {names.index('') + 1} has no name; name it, or drop it if it counts the rows")
+        raise ValueError(
+            f"{path}: column {names.index('') + 1} has no name; name it, or drop it if it counts the rows"
+        )
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"{path}: more than one column is called {twice[0]!r}; rename or drop one")
     if not rows:
@@ -250,28 +306,47 @@ def _read_rows(path: Path) -> tuple[list[str], _Lines]:
 
 def _read_numbers(path: Path, letter: str) -> NDArray[np.float64]:
     """The numbers of a text file without a header; errors call its columns by `letter` and number."""
-    rows = _rectangle(path, [(number, line.split()) for number, line in enumerate(_read_lines(path), start=1)])
-    return _numbers(path, rows, {name: index for index, name in enumerate(_default_names(letter, len(rows[0][1])))})
+    rows = _rectangle(
+        path, [(number, line.split()) for number, line in enumerate(_read_lines(path), start=1)]
+    )
+    return _numbers(
+        path,
+        rows,
+        {name: index for index, name in enumerate(_default_names(letter, len(rows[0][1])))},
+    )
 
 
 def _rectangle(path: Path, lines: _Lines) -> _Lines:
     width = next(len(cells) for _, cells in lines if cells)
     for line, cells in lines:
         if len(cells) != width:
-            raise ValueError(f"{path}, line {line}: {len(cells)} cells; expected {width}, as many as in the first row")
+            raise ValueError(
+                f"{path}, line {line}: {len(cells)} cells; expected {width}, as many as in the first row"
+            )
     return lines
 
 
 def _numbers(path: Path, rows: _Lines, columns: Mapping[str, int]) -> NDArray[np.float64]:
-    return np.array([[_number(cells[i], path, line, name) for name, i in columns.items()] for line, cells in rows])
+    return np.array(
+        [
+            [_number(cells[i], path, line, name) for name, i in columns.items()]
+            for line, cells in rows
+        ]
+    )
 
 
 def _number(text: str, path: Path, line: int, column: str) -> float:
     value = _parse(text)
     if value is not None and abs(value) <= _LARGEST:  # false for NaN too
         return value
-    fault = "an empty cell" if not text else f"{text!r} is no {'number' if value is None else 'finite float32'}"
-    raise ValueError(f"{path}, line {line}, column {column!r}: {fault}; expected one like -1.5e3, or drop the row")
+    fault = (
+        "an empty cell"
+        if not text
+        else f"{text!r} is no {'number' if value is None else 'finite float32'}"
+    )
+    raise ValueError(
+        f"{path}, line {line}, column {column!r}: {fault}; expected one like -1.5e3, or drop the row"
+    )
 
 
 def _parse(text: str) -> float | None:
@@ -289,13 +364,21 @@ def _to_float32(part: _Part, features: tuple[str, ...]) -> Features:
     if not x.size:
         raise ValueError(f"{name}: shape {x.shape}; expected at least one row and one feature")
     if len(x) != len(labels):
-        raise ValueError(f"{name}: {len(x)} rows and {len(labels)} labels; expected one label per row")
+        raise ValueError(
+            f"{name}: {len(x)} rows and {len(labels)} labels; expected one label per row"
+        )
     if x.shape[1] != len(features):
-        raise ValueError(f"{name}: {x.shape[1]} columns; expected {len(features)}, the features {_listed(features)}")
+        raise ValueError(
+            f"{name}: {x.shape[1]} columns; expected {len(features)}, the features {_listed(features)}"
+        )
     single, spread = x.astype(np.float32), np.ptp(x, axis=0)
     lost = np.abs(single - x).max(axis=0)
-    for column in np.flatnonzero((spread > 0) & (lost > 1e-3 * spread))[:1]:  # say, seconds since 1970 within an hour
-        raise ValueError(f"{name}: {features[column]!r} varies too little for float32; subtract an offset or drop it")
+    for column in np.flatnonzero((spread > 0) & (lost > 1e-3 * spread))[
+        :1
+    ]:  # say, seconds since 1970 within an hour
+        raise ValueError(
+            f"{name}: {features[column]!r} varies too little for float32; subtract an offset or drop it"
+        )
     return single
 
 
@@ -303,7 +386,9 @@ def _to_labels(part: _Part, classes: tuple[str, ...]) -> Labels:
     labels = {name: label for label, name in enumerate(classes)}
     for row, text in enumerate(part.labels, start=1):
         if text not in labels:
-            raise ValueError(f"{part.name}: label {text!r} of row {row}; expected a training class, {_listed(classes)}")
+            raise ValueError(
+                f"{part.name}: label {text!r} of row {row}; expected a training class, {_listed(classes)}"
+            )
     return np.array([labels[text] for text in part.labels], np.int32)
 
 
@@ -315,7 +400,9 @@ def _label_texts(where: str, y: NDArray[Any], classes: tuple[str, ...] | None = 
         raise ValueError(f"{where}: {y.dtype}; expected integers or text")
     for row, label in enumerate(y.tolist(), start=1):
         if not float(label).is_integer() or (classes and not 0 <= label < len(classes)):
-            expected = f"0 to {len(classes) - 1}, a position in classes" if classes else "an integer"
+            expected = (
+                f"0 to {len(classes) - 1}, a position in classes" if classes else "an integer"
+            )
             raise ValueError(f"{where}: label {label} of row {row}; expected {expected}")
     return [classes[int(label)] if classes else str(int(label)) for label in y]
 
@@ -333,11 +420,15 @@ def _class_names(part: _Part) -> tuple[str, ...]:
     names = sorted(numbers, key=numbers.__getitem__)
     for name, other in pairwise(names):
         if numbers[name] == numbers[other]:
-            raise ValueError(f"{part.name}: labels {name!r} and {other!r} are the same number; write it in one way")
+            raise ValueError(
+                f"{part.name}: labels {name!r} and {other!r} are the same number; write it in one way"
+            )
     return tuple(names)
 
 
-def _split(y: Labels, counts: NDArray[np.intp], test_fraction: float, seed: int) -> tuple[NDArray[np.intp], ...]:
+def _split(
+    y: Labels, counts: NDArray[np.intp], test_fraction: float, seed: int
+) -> tuple[NDArray[np.intp], ...]:
     """The rows of the training and of the test set, in random order."""
     order = np.random.default_rng(seed).permutation(len(y))
     tested = np.zeros(len(y), np.bool_)
@@ -349,7 +440,9 @@ def _split(y: Labels, counts: NDArray[np.intp], test_fraction: float, seed: int)
 
 def _name_array(where: str, names: NDArray[Any]) -> tuple[str, ...]:
     if names.ndim != 1 or names.dtype.kind != "U" or len({*names, ""}) <= len(names):
-        raise ValueError(f"{where}: {names.dtype} with shape {names.shape}; expected names as text, all different")
+        raise ValueError(
+            f"{where}: {names.dtype} with shape {names.shape}; expected names as text, all different"
+        )
     return tuple(str(name) for name in names)
 
 

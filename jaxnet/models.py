@@ -30,7 +30,9 @@ class NormLayer(NamedTuple):
     shift: jax.Array | None = None  # [out]
 
 
-Params: TypeAlias = tuple[Layer | NormLayer, ...]  # one per affine map, from the input on; the last is a Layer
+Params: TypeAlias = tuple[
+    Layer | NormLayer, ...
+]  # one per affine map, from the input on; the last is a Layer
 # (key, (in, out), dtype) -> weights [in, out], as the functions of jax.nn.initializers, or a whole Layer
 Initializer: TypeAlias = Callable[[jax.Array, tuple[int, int], Any], jax.Array | Layer]
 _Range: TypeAlias = Callable[[int], tuple[float, float]]  # in -> least and largest value of a layer
@@ -54,7 +56,9 @@ def _course_range(fan_in: int) -> tuple[float, float]:
     return 0.0, 0.01
 
 
-def _uniform(key: jax.Array, sizes: Sequence[int], dtype: Any, range_of: _Range) -> tuple[Layer, ...]:
+def _uniform(
+    key: jax.Array, sizes: Sequence[int], dtype: Any, range_of: _Range
+) -> tuple[Layer, ...]:
     """Every layer from one flat draw: XLA takes a tenth of a second to compile each draw, more where it is not flat."""
     counts = [fan_out * (fan_in + 1) for fan_in, fan_out in pairwise(sizes)]
     ends = list(accumulate(counts))
@@ -89,22 +93,36 @@ def init_mlp(
     """
     sizes = tuple(sizes)
     if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
-        raise ValueError(f"init_mlp: sizes must be at least two positive integers (in, hidden ..., out), got {sizes}")
+        raise ValueError(
+            f"init_mlp: sizes must be at least two positive integers (in, hidden ..., out), got {sizes}"
+        )
     if norm not in (None, "layer", "rms"):
         raise ValueError(f'init_mlp: norm must be "layer", "rms" or None, got {norm!r}')
-    return cast(Params, _draw(key, sizes, initializer, norm, jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))))
+    return cast(
+        Params,
+        _draw(key, sizes, initializer, norm, jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))),
+    )
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3, 4))  # one small program instead of a dozen, each compiled by itself
-def _draw(key: jax.Array, sizes: tuple[int, ...], initializer: Initializer, norm: str | None, dtype: Any) -> Params:
+@partial(
+    jax.jit, static_argnums=(1, 2, 3, 4)
+)  # one small program instead of a dozen, each compiled by itself
+def _draw(
+    key: jax.Array, sizes: tuple[int, ...], initializer: Initializer, norm: str | None, dtype: Any
+) -> Params:
     *hidden, last = _affine_maps(key, sizes, initializer, dtype)
     if norm is None:
         return (*hidden, last)
     shift = jnp.zeros_like if norm == "layer" else lambda bias: None
-    return (*(NormLayer(*layer, jnp.ones_like(layer.bias), shift(layer.bias)) for layer in hidden), last)
+    return (
+        *(NormLayer(*layer, jnp.ones_like(layer.bias), shift(layer.bias)) for layer in hidden),
+        last,
+    )
 
 
-def _affine_maps(key: jax.Array, sizes: Sequence[int], initializer: Initializer, dtype: Any) -> tuple[Layer, ...]:
+def _affine_maps(
+    key: jax.Array, sizes: Sequence[int], initializer: Initializer, dtype: Any
+) -> tuple[Layer, ...]:
     ranges: dict[Initializer, Any] = {pytorch_init: _pytorch_range, course_init: _course_range}
     if initializer in ranges:
         return _uniform(key, sizes, dtype, ranges[initializer])
@@ -112,7 +130,9 @@ def _affine_maps(key: jax.Array, sizes: Sequence[int], initializer: Initializer,
     layers = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         drawn = initializer(keys[i], (fan_in, fan_out), dtype)
-        layers.append(drawn if isinstance(drawn, Layer) else Layer(drawn.T, jnp.zeros(fan_out, dtype)))
+        layers.append(
+            drawn if isinstance(drawn, Layer) else Layer(drawn.T, jnp.zeros(fan_out, dtype))
+        )
     return tuple(layers)
 
 
@@ -137,9 +157,13 @@ def mlp(
     Source: report, sections 2.1 and 4.
     """
     if not len(params):
-        raise ValueError("mlp: params must hold at least one layer (weight, bias); init_mlp makes them")
+        raise ValueError(
+            "mlp: params must hold at least one layer (weight, bias); init_mlp makes them"
+        )
     if not callable(activation):
-        raise TypeError(f"mlp: activation must be a function such as jaxnet.gelu, got {activation!r}")
+        raise TypeError(
+            f"mlp: activation must be a function such as jaxnet.gelu, got {activation!r}"
+        )
     *hidden, last = params
     for i, (weight, bias, *norm) in enumerate(hidden):
         x = activation(_normed(linear(x, weight, bias), *norm))
@@ -148,7 +172,9 @@ def mlp(
     return linear(x, *last)
 
 
-def _normed(x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
+def _normed(
+    x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None
+) -> jax.Array:
     if scale is None:
         return x
     return rms_norm(x, scale) if shift is None else layer_norm(x, scale, shift)

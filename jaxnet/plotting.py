@@ -27,7 +27,10 @@ OKABE_ITO = {
     "vermillion": "#D55E00",
     "purple": "#CC79A7",
 }
-SETS = {"train": ("training", OKABE_ITO["blue"], "-"), "test": ("test", OKABE_ITO["vermillion"], (0, (4, 1.6)))}
+SETS = {
+    "train": ("training", OKABE_ITO["blue"], "-"),
+    "test": ("test", OKABE_ITO["vermillion"], (0, (4, 1.6))),
+}
 
 
 def plot_history(history: History, *, title: str | None = None) -> "Figure":
@@ -40,7 +43,9 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
     figure = new_figure(4.5 * len(metrics), 3.4)
     if title:
         figure.suptitle(title)
-    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+    for axes, metric in zip(
+        figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True
+    ):
         draw_metric(axes, history.values, metric)
         axes.legend(frameon=False)
     return figure
@@ -69,7 +74,9 @@ def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -
     tidy(axes)
 
 
-def draw_runs(axes: "Axes", values: NDArray[Any], *, label: str, linewidth: float = 1.8, **style: Any) -> None:
+def draw_runs(
+    axes: "Axes", values: NDArray[Any], *, label: str, linewidth: float = 1.8, **style: Any
+) -> None:
     """Draw values [epochs] or [runs, epochs], the first epoch being 1: thin lines, and run 0 bold with the label."""
     runs = np.atleast_2d(values)
     epochs = np.arange(1, runs.shape[1] + 1)

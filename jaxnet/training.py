@@ -29,11 +29,15 @@ Params = TypeVar("Params")
 # (params, x) -> outputs, one row per example; one that draws numbers while it trains also takes (params, x, key)
 Model: TypeAlias = Callable[..., jax.Array]
 Loss: TypeAlias = Callable[[jax.Array, Any], jax.Array]  # (outputs, y) -> one loss per example
-Metric: TypeAlias = Callable[[jax.Array, Any], jax.Array]  # (outputs, y) -> a number, or one per example (averaged)
+Metric: TypeAlias = Callable[
+    [jax.Array, Any], jax.Array
+]  # (outputs, y) -> a number, or one per example (averaged)
 Data: TypeAlias = tuple[Any, Any]  # x [rows, ...], y [rows, ...]
 
 ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": accuracy})
-SEGMENT_SECONDS = 0.2  # a call costs about a millisecond: long enough to hide it, short enough to stop at once
+SEGMENT_SECONDS = (
+    0.2  # a call costs about a millisecond: long enough to hide it, short enough to stop at once
+)
 SEGMENT_EPOCHS = 1024  # rows of the buffer in which a segment returns its measurements
 
 
@@ -52,8 +56,12 @@ class History:
     interrupted: bool = False
 
     def __getattr__(self, name: str) -> NDArray[np.floating[Any]]:
-        if name.startswith("__") or name not in self.values:  # dunder: copy and others ask before values is there
-            raise AttributeError(f"History has no {name!r}; it has {', '.join(self.__dict__.get('values', ()))}")
+        if (
+            name.startswith("__") or name not in self.values
+        ):  # dunder: copy and others ask before values is there
+            raise AttributeError(
+                f"History has no {name!r}; it has {', '.join(self.__dict__.get('values', ()))}"
+            )
         return self.values[name]
 
 
@@ -95,7 +103,9 @@ def _update(
 
     value, grads = jax.value_and_grad(mean_loss)(params)
     # What line searches and schedules on the loss ask for (optax.lbfgs, reduce_on_plateau); others ignore it.
-    updates, opt_state = optimizer.update(grads, opt_state, params, value=value, grad=grads, value_fn=mean_loss)
+    updates, opt_state = optimizer.update(
+        grads, opt_state, params, value=value, grad=grads, value_fn=mean_loss
+    )
     return optax.apply_updates(params, updates), opt_state, value
 
 
@@ -117,7 +127,9 @@ def evaluate(
 
 
 @partial(jax.jit, static_argnames=("model", "loss", "metrics"))
-def _evaluate(params: Any, data: Data, *, model: Model, loss: Loss, metrics: Any) -> list[jax.Array]:
+def _evaluate(
+    params: Any, data: Data, *, model: Model, loss: Loss, metrics: Any
+) -> list[jax.Array]:
     outputs = model(params, data[0])
     return [jnp.mean(f(outputs, data[1])) for f in (loss, *(metric for _, metric in metrics))]
 
@@ -256,7 +268,9 @@ def fit(
             show(done, float(np.mean(measured[-1][-1, ..., 0])))
             if not np.isfinite(measured[-1][..., 0]).all():
                 break
-    history = _history(names, np.concatenate(measured), time.perf_counter() - start, interrupted.is_set())
+    history = _history(
+        names, np.concatenate(measured), time.perf_counter() - start, interrupted.is_set()
+    )
     _require_finite(history)
     if return_opt_state:
         return state[0], history, state[1]
@@ -296,15 +310,21 @@ def _segment(
     rows = len(x)
     update = partial(_update, model, loss, optax.with_extra_args_support(optimizer))
 
-    def epoch(state: Any, key: jax.Array | None, model_key: jax.Array | None, number: Any) -> tuple[Any, jax.Array]:
-        order = None if key is None else jax.random.permutation(jax.random.fold_in(key, number), rows)
+    def epoch(
+        state: Any, key: jax.Array | None, model_key: jax.Array | None, number: Any
+    ) -> tuple[Any, jax.Array]:
+        order = (
+            None if key is None else jax.random.permutation(jax.random.fold_in(key, number), rows)
+        )
         epoch_key = None if model_key is None else jax.random.fold_in(model_key, number)
 
         def step(i: Any, state: Any) -> Any:
             # The last batch, where it is smaller, is filled up with rows of the one before, which do not count in it:
             # a step of its own size would be compiled beside this one, for a fifth of a second.
             start = jnp.minimum(i * batch_size, rows - batch_size)
-            counts = None if rows % batch_size == 0 else start + jnp.arange(batch_size) >= i * batch_size
+            counts = (
+                None if rows % batch_size == 0 else start + jnp.arange(batch_size) >= i * batch_size
+            )
 
             def batch(a: jax.Array) -> jax.Array:
                 if order is None:
@@ -316,11 +336,15 @@ def _segment(
             return update(params, opt_state, batch(x), batch(y), step_key, counts)[:2]
 
         state = jax.lax.fori_loop(0, -(-rows // batch_size), step, state)
-        values = [v for d in data for v in _evaluate(state[0], d, model=model, loss=loss, metrics=metrics)]
+        values = [
+            v for d in data for v in _evaluate(state[0], d, model=model, loss=loss, metrics=metrics)
+        ]
         return state, jnp.stack([v.astype(float) for v in values])
 
     if runs is not None:
-        epoch = jax.vmap(epoch, in_axes=(0, None if key is None else 0, None if model_key is None else 0, None))
+        epoch = jax.vmap(
+            epoch, in_axes=(0, None if key is None else 0, None if model_key is None else 0, None)
+        )
 
     def body(number: Any, carry: Any) -> Any:
         state, buffer = carry
@@ -328,10 +352,15 @@ def _segment(
         return state, buffer.at[number - first].set(values)
 
     shape = (SEGMENT_EPOCHS, *(() if runs is None else (runs,)), len(data) * (1 + len(metrics)))
-    return cast(tuple[Any, jax.Array], jax.lax.fori_loop(first, stop, body, (state, jnp.zeros(shape, float))))
+    return cast(
+        tuple[Any, jax.Array],
+        jax.lax.fori_loop(first, stop, body, (state, jnp.zeros(shape, float))),
+    )
 
 
-def _history(names: Sequence[str], measured: NDArray[Any], seconds: float, interrupted: bool) -> History:
+def _history(
+    names: Sequence[str], measured: NDArray[Any], seconds: float, interrupted: bool
+) -> History:
     values = {name: np.ascontiguousarray(measured[..., i].T) for i, name in enumerate(names)}
     return History(values, epochs=len(measured), seconds=seconds, interrupted=interrupted)
 
@@ -374,11 +403,17 @@ def _require_key_parameter(model: Model) -> None:
 
 def _require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) -> None:
     """Check, where data enter, what compiled code cannot: nothing there can raise on a value."""
-    if not isinstance(data, tuple | list) or len(data) != 2 or not all(hasattr(a, "shape") for a in data):
+    if (
+        not isinstance(data, tuple | list)
+        or len(data) != 2
+        or not all(hasattr(a, "shape") for a in data)
+    ):
         raise TypeError(f"{name} must be a pair of arrays (x, y), got {type(data).__name__}")
     x, y = data
     if np.ndim(x) < 1 or np.ndim(y) < 1 or len(x) != len(y):
-        raise ValueError(f"{name}: x and y must have as many rows, got shapes {np.shape(x)} and {np.shape(y)}")
+        raise ValueError(
+            f"{name}: x and y must have as many rows, got shapes {np.shape(x)} and {np.shape(y)}"
+        )
     if len(x) == 0:
         raise ValueError(f"{name}: no rows; x has shape {np.shape(x)}")
     if jnp.issubdtype(x.dtype, jnp.floating):
@@ -388,22 +423,32 @@ def _require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) 
                 f"{name}: x holds {len(bad)} values that are NaN or inf, the first at index {tuple(map(int, bad[0]))}; "
                 f"remove or fill those rows"
             )
-    outputs, losses = cast(Any, _outputs_and_losses).eval_shape(params, x, y, model=model, loss=loss)
+    outputs, losses = cast(Any, _outputs_and_losses).eval_shape(
+        params, x, y, model=model, loss=loss
+    )
     if losses.shape != (len(x),):
         raise ValueError(
             f"{name}: loss must return one value per example, shape {(len(x),)}, got shape {losses.shape} "
             f"for outputs of shape {outputs.shape} and y of shape {np.shape(y)}"
         )
-    by_class = inspect.unwrap(loss) is inspect.unwrap(softmax_cross_entropy) and jnp.issubdtype(y.dtype, jnp.integer)
-    if (by_class and not ((labels := np.asarray(y)) < outputs.shape[-1]).all()) or (by_class and (labels < 0).any()):
+    by_class = inspect.unwrap(loss) is inspect.unwrap(softmax_cross_entropy) and jnp.issubdtype(
+        y.dtype, jnp.integer
+    )
+    if (by_class and not ((labels := np.asarray(y)) < outputs.shape[-1]).all()) or (
+        by_class and (labels < 0).any()
+    ):
         raise ValueError(
             f"{name}: labels must be in 0 .. {outputs.shape[-1] - 1} (the model has {outputs.shape[-1]} outputs), "
             f"got {labels.min()} .. {labels.max()}"
         )
 
 
-@partial(jax.jit, static_argnames=("model", "loss"))  # never run: jit remembers the shapes, jax.eval_shape would not
-def _outputs_and_losses(params: Any, x: Any, y: Any, *, model: Model, loss: Loss) -> tuple[jax.Array, jax.Array]:
+@partial(
+    jax.jit, static_argnames=("model", "loss")
+)  # never run: jit remembers the shapes, jax.eval_shape would not
+def _outputs_and_losses(
+    params: Any, x: Any, y: Any, *, model: Model, loss: Loss
+) -> tuple[jax.Array, jax.Array]:
     outputs = model(params, x)
     return outputs, loss(outputs, y)
 

@@ -31,14 +31,25 @@ DATA = Path(__file__).parents[1] / "data" / "course_twin"
 NETWORKS = ((100,), (100, 100))
 EPOCHS, RATE, BATCH_SIZE = 200, 0.01, 64
 COLD_RUNS = 5
-SAME, ALIKE = 0.001, 0.25  # how far a final test loss may be off jaxnet's: same start and network; either differs
+SAME, ALIKE = (
+    0.001,
+    0.25,
+)  # how far a final test loss may be off jaxnet's: same start and network; either differs
 
-Data: TypeAlias = Mapping[str, tuple[np.ndarray, np.ndarray]]  # train, test: x [rows, features], y [rows]
-Start: TypeAlias = Sequence[tuple[np.ndarray, np.ndarray]]  # weight [out, in] and bias [out] of each layer
-Curves: TypeAlias = Mapping[str, Sequence[float] | np.ndarray]  # {train,test}_{loss,accuracy}, by epoch
+Data: TypeAlias = Mapping[
+    str, tuple[np.ndarray, np.ndarray]
+]  # train, test: x [rows, features], y [rows]
+Start: TypeAlias = Sequence[
+    tuple[np.ndarray, np.ndarray]
+]  # weight [out, in] and bias [out] of each layer
+Curves: TypeAlias = Mapping[
+    str, Sequence[float] | np.ndarray
+]  # {train,test}_{loss,accuracy}, by epoch
 
 
-def train_jaxnet(data: Data, sizes: Sequence[int], epochs: int, start: Start | None, *, automatic: bool) -> Curves:
+def train_jaxnet(
+    data: Data, sizes: Sequence[int], epochs: int, start: Start | None, *, automatic: bool
+) -> Curves:
     import jax
 
     import jaxnet
@@ -70,27 +81,43 @@ def made_once(automatic: bool) -> tuple[Any, Any, Any]:
     return kind(jaxnet.mlp), kind(jaxnet.softmax_cross_entropy), optax.sgd(RATE)
 
 
-def train_pytorch(data: Data, sizes: Sequence[int], epochs: int, start: Start | None, *, whole: bool) -> Curves:
+def train_pytorch(
+    data: Data, sizes: Sequence[int], epochs: int, start: Start | None, *, whole: bool
+) -> Curves:
     """Eager. whole: each set is evaluated in one pass, else batch by batch through a DataLoader."""
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
 
-    torch.set_num_threads(1)  # the default, one per core, took ten times as long on two cores (torch 2.13)
+    torch.set_num_threads(
+        1
+    )  # the default, one per core, took ten times as long on two cores (torch 2.13)
     torch.manual_seed(0)
-    layers = [layer for fan_in, out in itertools.pairwise(sizes) for layer in (nn.Linear(fan_in, out), nn.ReLU())]
+    layers = [
+        layer
+        for fan_in, out in itertools.pairwise(sizes)
+        for layer in (nn.Linear(fan_in, out), nn.ReLU())
+    ]
     model = nn.Sequential(*layers[:-1])
     if start is not None:
-        for parameter, value in zip(model.parameters(), itertools.chain.from_iterable(start), strict=True):
+        for parameter, value in zip(
+            model.parameters(), itertools.chain.from_iterable(start), strict=True
+        ):
             parameter.data = torch.tensor(value)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
 
-    sets = {name: (torch.tensor(x), torch.tensor(y, dtype=torch.long)) for name, (x, y) in data.items()}
-    loaders = {name: DataLoader(TensorDataset(*pair), batch_size=BATCH_SIZE) for name, pair in sets.items()}
+    sets = {
+        name: (torch.tensor(x), torch.tensor(y, dtype=torch.long)) for name, (x, y) in data.items()
+    }
+    loaders = {
+        name: DataLoader(TensorDataset(*pair), batch_size=BATCH_SIZE) for name, pair in sets.items()
+    }
     evaluated = {name: [pair] for name, pair in sets.items()} if whole else loaders
 
-    curves: dict[str, list[float]] = {f"{name}_{kind}": [] for name in sets for kind in ("loss", "accuracy")}
+    curves: dict[str, list[float]] = {
+        f"{name}_{kind}": [] for name in sets for kind in ("loss", "accuracy")
+    }
     for _ in range(epochs):
         model.train()
         for x, y in loaders["train"]:
@@ -136,22 +163,32 @@ def train_sklearn(data: Data, sizes: Sequence[int], epochs: int, start: Start | 
         weights, biases = (list(arrays) for arrays in zip(*start, strict=True))
         if len(classes) == 2:  # it has a single output then, the difference of the two scores
             weights[-1], biases[-1] = (np.diff(last, axis=0) for last in (weights[-1], biases[-1]))
-        for ours, theirs in zip([w.T for w in weights] + biases, model.coefs_ + model.intercepts_, strict=True):
+        for ours, theirs in zip(
+            [w.T for w in weights] + biases, model.coefs_ + model.intercepts_, strict=True
+        ):
             theirs[...] = ours
 
-    curves: dict[str, list[float]] = {f"{name}_{kind}": [] for name in data for kind in ("loss", "accuracy")}
+    curves: dict[str, list[float]] = {
+        f"{name}_{kind}": [] for name in data for kind in ("loss", "accuracy")
+    }
     with threadpool_limits(1):  # for the same reason
         for _ in range(epochs):
             model.partial_fit(x, y, classes=classes)
             for name, (inputs, labels) in data.items():
                 probabilities = model.predict_proba(inputs)
-                curves[f"{name}_loss"].append(float(log_loss(labels, probabilities, labels=classes)))
-                curves[f"{name}_accuracy"].append(float(np.mean(probabilities.argmax(axis=1) == labels)))
+                curves[f"{name}_loss"].append(
+                    float(log_loss(labels, probabilities, labels=classes))
+                )
+                curves[f"{name}_accuracy"].append(
+                    float(np.mean(probabilities.argmax(axis=1) == labels))
+                )
     return curves
 
 
 class Contestant(NamedTuple):
-    train: Callable[[Data, Sequence[int], int, Start | None], Curves]  # start None: the library's own
+    train: Callable[
+        [Data, Sequence[int], int, Start | None], Curves
+    ]  # start None: the library's own
     module: str  # without which it cannot take part
     band: float = SAME
 
@@ -164,7 +201,9 @@ CONTESTANTS = {
     "PyTorch, sets whole": Contestant(functools.partial(train_pytorch, whole=True), "torch"),
     "scikit-learn": Contestant(train_sklearn, "sklearn", ALIKE),
 }
-INSTALLED = [name for name, contestant in CONTESTANTS.items() if importlib.util.find_spec(contestant.module)]
+INSTALLED = [
+    name for name, contestant in CONTESTANTS.items() if importlib.util.find_spec(contestant.module)
+]
 
 
 class Times(NamedTuple):
@@ -228,10 +267,14 @@ def time_network(hidden: Sequence[int], options: argparse.Namespace) -> dict[str
         require_same_job(name, ends[name][0], ends[HAND][0], CONTESTANTS[name].band)
         return taken
 
-    first = {name: warm_run(name) for name in INSTALLED}  # by hand before the others, which are held against it
+    first = {
+        name: warm_run(name) for name in INSTALLED
+    }  # by hand before the others, which are held against it
     warm: dict[str, list[float]] = {name: [] for name in INSTALLED}
     for name in rounds(options.repeats):
-        CONTESTANTS[name].train(data, sizes, min(20, options.epochs), start)  # clears away what the one before left
+        CONTESTANTS[name].train(
+            data, sizes, min(20, options.epochs), start
+        )  # clears away what the one before left
         warm[name].append(warm_run(name))
 
     cold: dict[str, list[float]] = {name: [] for name in INSTALLED}
@@ -240,10 +283,15 @@ def time_network(hidden: Sequence[int], options: argparse.Namespace) -> dict[str
         taken, cold_losses[name] = time_process(name, hidden, options)
         cold[name].append(taken)
         require_same_job(f"{name} (cold)", cold_losses[name], ends[HAND][0], ALIKE)
-    return {name: Times(first[name], warm[name], cold[name], *ends[name], cold_losses[name]) for name in INSTALLED}
+    return {
+        name: Times(first[name], warm[name], cold[name], *ends[name], cold_losses[name])
+        for name in INSTALLED
+    }
 
 
-def time_process(name: str, hidden: Sequence[int], options: argparse.Namespace) -> tuple[float, float]:
+def time_process(
+    name: str, hidden: Sequence[int], options: argparse.Namespace
+) -> tuple[float, float]:
     """Seconds from the start of a process until it prints its final test loss, and that loss."""
     command = [sys.executable, __file__, "--cold", name, "--hidden", ",".join(map(str, hidden))]
     command += ["--data", str(options.data), "--epochs", str(options.epochs)]
@@ -253,13 +301,17 @@ def time_process(name: str, hidden: Sequence[int], options: argparse.Namespace) 
         line = process.stdout.readline()
         taken = time.perf_counter() - begin
     if process.returncode:
-        raise SystemExit(f"benchmark.py: the process of {name} failed with exit code {process.returncode}")
+        raise SystemExit(
+            f"benchmark.py: the process of {name} failed with exit code {process.returncode}"
+        )
     return taken, float(line)
 
 
 def run_cold(options: argparse.Namespace) -> None:
     data = read(options.data)
-    curves = CONTESTANTS[options.cold].train(data, sizes_of(data, options.hidden[0]), options.epochs, None)
+    curves = CONTESTANTS[options.cold].train(
+        data, sizes_of(data, options.hidden[0]), options.epochs, None
+    )
     print(curves["test_loss"][-1], flush=True)
 
 
@@ -288,7 +340,9 @@ def table(hidden: Sequence[int], data: Data, times: Mapping[str, Times], epochs:
     for name, t in times.items():
         to_torch = number(median(ratios(t.cold, times[LOADERS].cold))) if LOADERS in times else "–"
         to_hand = spread(ratios(t.warm, hand.warm))
-        lines.append(row(name, spread(t.warm, 4), to_hand, spread(t.cold), to_torch, f"{t.test_loss:.4f}"))
+        lines.append(
+            row(name, spread(t.warm, 4), to_hand, spread(t.cold), to_torch, f"{t.test_loss:.4f}")
+        )
     lines.append("")
     for name in (HAND, AUTO):
         warm = median(times[name].warm)
@@ -297,13 +351,23 @@ def table(hidden: Sequence[int], data: Data, times: Mapping[str, Times], epochs:
             f"compiled in {times[name].first - warm:.2f} s (its first run less a warm one)"
         )
     for what, band, losses in (
-        ("same start and network", SAME, [t.test_loss for n, t in times.items() if CONTESTANTS[n].band == SAME]),
-        ("scikit-learn", ALIKE, [t.test_loss for n, t in times.items() if CONTESTANTS[n].band == ALIKE]),
+        (
+            "same start and network",
+            SAME,
+            [t.test_loss for n, t in times.items() if CONTESTANTS[n].band == SAME],
+        ),
+        (
+            "scikit-learn",
+            ALIKE,
+            [t.test_loss for n, t in times.items() if CONTESTANTS[n].band == ALIKE],
+        ),
         ("cold", ALIKE, [t.cold_test_loss for t in times.values()]),
     ):
         if losses:
             furthest = max(abs(loss / hand.test_loss - 1) for loss in losses)
-            lines.append(f"loss, {what}: at most {furthest:.1e} off that by hand, relatively (allowed: {band})")
+            lines.append(
+                f"loss, {what}: at most {furthest:.1e} off that by hand, relatively (allowed: {band})"
+            )
     return "\n".join(lines)
 
 
@@ -334,7 +398,9 @@ def environment() -> dict[str, Any]:
 
 
 def in_words(about: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {about[name]}" for name in ("jax", "jaxlib", "numpy", "torch", "scikit-learn"))
+    versions = ", ".join(
+        f"{name} {about[name]}" for name in ("jax", "jaxlib", "numpy", "torch", "scikit-learn")
+    )
     return (
         f"Python {about['python']}, {versions.replace('None', 'not installed')}; {about['platform']}; "
         f"{about['processor'] or 'unknown processor'}, {about['cores']} cores; jax on {about['device']}"
@@ -372,12 +438,19 @@ def time_the_job(options: argparse.Namespace) -> None:
     for hidden in options.hidden:
         times = time_network(hidden, options)
         print(table(hidden, data, times, options.epochs), end="\n\n", flush=True)
-        networks.append({"hidden": hidden, "contestants": {name: t._asdict() for name, t in times.items()}})
+        networks.append(
+            {"hidden": hidden, "contestants": {name: t._asdict() for name, t in times.items()}}
+        )
     print_paragraph(LEGEND)
     if options.json:
         settings = {"epochs": options.epochs, "rate": RATE, "batch_size": BATCH_SIZE}
         settings |= {f"{part}_rows": len(x) for part, (x, _) in data.items()}
-        content = {"environment": about, "settings": settings, "not_installed": missing, "networks": networks}
+        content = {
+            "environment": about,
+            "settings": settings,
+            "not_installed": missing,
+            "networks": networks,
+        }
         write_json(options.json, content)
 
 
@@ -388,7 +461,9 @@ def measure_rules(options: argparse.Namespace) -> None:
     unknown = set(options.names) - set(ENTRIES)
     if unknown:
         names = ", ".join(sorted(unknown))
-        raise SystemExit(f"benchmark.py: error: argument NAME: no entry for {names}; there is {', '.join(ENTRIES)}")
+        raise SystemExit(
+            f"benchmark.py: error: argument NAME: no entry for {names}; there is {', '.join(ENTRIES)}"
+        )
     about = environment()
     print_paragraph(in_words(about))
     print(benchmark_rules.HEAD, flush=True)
@@ -405,7 +480,9 @@ def measure_rules(options: argparse.Namespace) -> None:
     if options.json:
         content = {name: row._asdict() | {"verdict": row.verdict()} for name, row in rows.items()}
         for row in content.values():  # JSON has no infinity
-            row["error"] = {way: error if math.isfinite(error) else None for way, error in row["error"].items()}
+            row["error"] = {
+                way: error if math.isfinite(error) else None for way, error in row["error"].items()
+            }
         write_json(options.json, {"environment": about, "rules": content})
 
 
@@ -427,7 +504,9 @@ def new_file(text: str) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # here and in the cold processes: compiling is measured
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = (
+        "false"  # here and in the cold processes: compiling is measured
+    )
     parser = argparse.ArgumentParser(description=__doc__)
     parser.set_defaults(job=time_the_job)  # a sub-command sets another
     parser.add_argument(
@@ -438,18 +517,28 @@ def main(arguments: list[str] | None = None) -> None:
         help="folder with XTrain.txt, yTrain.txt, XTest.txt and yTest.txt (default: the twin of the course's data)",
     )
     rules = parser.add_subparsers(title="instead").add_parser(
-        "rules", help="measure what each rule gives over autodiff", description="What each rule gives over autodiff."
+        "rules",
+        help="measure what each rule gives over autodiff",
+        description="What each rule gives over autodiff.",
     )
     rules.set_defaults(job=measure_rules)
     rules.add_argument("names", nargs="*", metavar="NAME", help="a rule; all by default")
     for p in (parser, rules):
         p.add_argument(
-            "--repeats", type=count, default=7, metavar="N", help="rounds (default, and better not fewer: %(default)s)"
+            "--repeats",
+            type=count,
+            default=7,
+            metavar="N",
+            help="rounds (default, and better not fewer: %(default)s)",
         )
-        p.add_argument("--json", type=new_file, metavar="FILE", help="write every single timing there")
+        p.add_argument(
+            "--json", type=new_file, metavar="FILE", help="write every single timing there"
+        )
     parser.add_argument("--epochs", type=count, default=EPOCHS, help=argparse.SUPPRESS)
     parser.add_argument("--cold-runs", type=count, default=COLD_RUNS, help=argparse.SUPPRESS)
-    parser.add_argument("--hidden", type=widths, nargs="+", default=NETWORKS, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--hidden", type=widths, nargs="+", default=NETWORKS, help=argparse.SUPPRESS
+    )
     parser.add_argument("--cold", choices=CONTESTANTS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     run_cold(options) if options.cold else options.job(options)

@@ -65,7 +65,10 @@ def worst_error(entry: Entry, f: Callable[..., Any]) -> float:
 
 def true_gradients(entry: Entry, c: Any, args: Args) -> Args:
     """In float64, of the same arguments: widening is exact."""
-    wide = [np.asarray(a, np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.asarray(a) for a in (c, *args)]
+    wide = [
+        np.asarray(a, np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.asarray(a)
+        for a in (c, *args)
+    ]
     if entry.truth:
         return entry.truth(*wide)
     with jax.enable_x64(True):
@@ -149,7 +152,9 @@ class Row(NamedTuple):
 
     def against(self, way: str) -> float:
         """The time by hand over that of another way: the median of the rounds' ratios."""
-        return median(h / other for h, other in zip(self.seconds["hand"], self.seconds[way], strict=True))
+        return median(
+            h / other for h, other in zip(self.seconds["hand"], self.seconds[way], strict=True)
+        )
 
     def share(self, kind: str, way: str) -> float:
         return self.bytes["hand"][kind] / max(1, self.bytes[way][kind])
@@ -189,7 +194,10 @@ HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 def line(name: str, row: Row) -> str:
     errors = " / ".join(map(digits, row.error.values())) or "–"
-    sizes = (" / ".join(mebibytes(b[kind]) for b in row.bytes.values()) for kind in ("kept", "jit", "scan"))
+    sizes = (
+        " / ".join(mebibytes(b[kind]) for b in row.bytes.values())
+        for kind in ("kept", "jit", "scan")
+    )
     times = (f"{row.against(way):.2f}" for way in ("text", "ckpt"))
     return f"| {' | '.join((f'`{name}`', errors, *sizes, *times, row.verdict()))} |"
 
@@ -197,7 +205,11 @@ def line(name: str, row: Row) -> str:
 def digits(value: float) -> str:
     if not math.isfinite(value):
         return "∞"
-    return f"{value:.0e}".replace("e+0", "e") if value >= 9999.5 else f"{value:.{max(0, 2 - len(f'{value:.0f}'))}f}"
+    return (
+        f"{value:.0e}".replace("e+0", "e")
+        if value >= 9999.5
+        else f"{value:.{max(0, 2 - len(f'{value:.0f}'))}f}"
+    )
 
 
 def mebibytes(count: int) -> str:

@@ -46,8 +46,12 @@ class Verdict(NamedTuple):
 
 
 def by_check(example: Any, args: Sequence[Any]) -> Verdict:
-    report = jaxnet.check(example.f, *args, kwargs=example.kwargs, ref=example.ref, dtypes=example.dtypes)
-    return Verdict(not report.ok, any(f.leaf == example.leaf for f in report.findings if f.verdict in BAD))
+    report = jaxnet.check(
+        example.f, *args, kwargs=example.kwargs, ref=example.ref, dtypes=example.dtypes
+    )
+    return Verdict(
+        not report.ok, any(f.leaf == example.leaf for f in report.findings if f.verdict in BAD)
+    )
 
 
 def by_check_grads(example: Any, args: Sequence[Any]) -> Verdict:
@@ -61,7 +65,11 @@ def by_allclose(example: Any, args: Sequence[Any]) -> Verdict:
         g, floating = of_floating(f, example, args)
 
         def total(*xs: Any) -> Any:
-            return sum(jnp.sum(y.real) for y in jax.tree.leaves(g(*xs)) if jnp.issubdtype(y.dtype, jnp.inexact))
+            return sum(
+                jnp.sum(y.real)
+                for y in jax.tree.leaves(g(*xs))
+                if jnp.issubdtype(y.dtype, jnp.inexact)
+            )
 
         return jax.tree.leaves(jax.grad(total, argnums=tuple(range(len(floating))))(*floating))
 
@@ -75,10 +83,16 @@ def close(a: Any, b: Any) -> bool:
     return np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-def of_floating(f: Callable[..., Any], example: Any, args: Sequence[Any]) -> tuple[Callable[..., Any], list[Any]]:
+def of_floating(
+    f: Callable[..., Any], example: Any, args: Sequence[Any]
+) -> tuple[Callable[..., Any], list[Any]]:
     """f as a function of its floating leaves."""
     leaves, tree = jax.tree.flatten(args)
-    at = [i for i, x in enumerate(leaves) if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.inexact)]
+    at = [
+        i
+        for i, x in enumerate(leaves)
+        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.inexact)
+    ]
 
     def of_leaves(*floating: Any) -> Any:
         full = list(leaves)
@@ -98,7 +112,9 @@ def verdict_of(checker: Callable[..., Verdict], example: Any) -> Verdict:
         return checker(example, args)
     try:
         return checker(example, args)
-    except Exception:  # that is how check_grads says no; and a rule that raises is not passed by anyone
+    except (
+        Exception
+    ):  # that is how check_grads says no; and a rule that raises is not passed by anyone
         return Verdict(True)
 
 
@@ -111,14 +127,24 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.simplefilter("ignore")
 
     rows = []
-    for examples, kind_of in ((WRONG, lambda e: KINDS[e.what]), (RIGHT, lambda e: "none: right rules")):
+    for examples, kind_of in (
+        (WRONG, lambda e: KINDS[e.what]),
+        (RIGHT, lambda e: "none: right rules"),
+    ):
         for name, example in list(examples.items())[: options.most]:
             verdicts = {checker: verdict_of(f, example) for checker, f in CHECKERS.items()}
-            rows.append({"kind": kind_of(example), "rule": name, **{c: v.objects for c, v in verdicts.items()}})
+            rows.append(
+                {
+                    "kind": kind_of(example),
+                    "rule": name,
+                    **{c: v.objects for c, v in verdicts.items()},
+                }
+            )
             rows[-1]["named"] = verdicts["jaxnet.check"].names
             if options.every:
                 print(
-                    f"{name:72}" + "".join(f"{'caught' if v.objects else '-':>14}" for v in verdicts.values()),
+                    f"{name:72}"
+                    + "".join(f"{'caught' if v.objects else '-':>14}" for v in verdicts.values()),
                     flush=True,
                 )
 
@@ -129,7 +155,9 @@ def main(arguments: list[str] | None = None) -> None:
         caught = [sum(row[checker] for row in rows if row["kind"] == kind) for checker in CHECKERS]
         print(line.format(kind, count, *caught))
     wrong = [row for row in rows if row["kind"] != "none: right rules" and row["jaxnet.check"]]
-    print(f"jaxnet.check named the argument at fault in {sum(row['named'] for row in wrong)} of {len(wrong)}.")
+    print(
+        f"jaxnet.check named the argument at fault in {sum(row['named'] for row in wrong)} of {len(wrong)}."
+    )
     print(f"Python {sys.version.split()[0]}, jax {jax.__version__}")
     if options.json:
         write_json(options.json, {"jax": jax.__version__, "rules": rows})

@@ -28,7 +28,10 @@ class Gaussian(NamedTuple):
     def draw(self, rng: np.random.Generator, rows: int) -> np.ndarray:
         first, second = rng.standard_normal((2, rows))
         second = self.correlation * first + math.sqrt(1 - self.correlation**2) * second
-        return np.stack([m + s * z for m, s, z in zip(self.mean, self.deviation, (first, second), strict=True)], axis=1)
+        return np.stack(
+            [m + s * z for m, s, z in zip(self.mean, self.deviation, (first, second), strict=True)],
+            axis=1,
+        )
 
     def density(self, x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
         (m1, m2), (s1, s2), r = self
@@ -60,7 +63,9 @@ def course_twin() -> dict[str, str]:
         x = rng.standard_normal((rows, 2 + NOISE_COLUMNS))
         for label, gaussian in enumerate(TWIN):
             x[y == label, :2] = gaussian.draw(rng, rows // 2)
-        files[f"X{part}.txt"] = "".join("\t".join(f"{value:.5g}" for value in row) + "\n" for row in x)
+        files[f"X{part}.txt"] = "".join(
+            "\t".join(f"{value:.5g}" for value in row) + "\n" for row in x
+        )
         files[f"y{part}.txt"] = "".join(f"{label}\n" for label in y)
     return files
 
@@ -145,7 +150,9 @@ def torch_history(
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
 
-    history: dict[str, list[float]] = {f"{name}_{kind}": [] for name in sets for kind in ("loss", "accuracy")}
+    history: dict[str, list[float]] = {
+        f"{name}_{kind}": [] for name in sets for kind in ("loss", "accuracy")
+    }
     for _ in range(epochs):
         model.train()
         for x, y in loader:
@@ -159,7 +166,9 @@ def torch_history(
             for name, (x, y) in sets.items():
                 scores = model(x)
                 history[f"{name}_loss"].append(criterion(scores, y).item())
-                history[f"{name}_accuracy"].append((scores.argmax(dim=1) == y).float().mean().item())
+                history[f"{name}_accuracy"].append(
+                    (scores.argmax(dim=1) == y).float().mean().item()
+                )
     return {name: np.array(values, np.float32) for name, values in history.items()}
 
 
@@ -175,7 +184,9 @@ def torch_histories(folder: Path) -> dict[str, np.ndarray]:
         for initialisation in INITIALISATIONS:
             runs = [torch_history(hidden, initialisation, seed, data) for seed in SEEDS]
             for name in runs[0]:
-                arrays[f"{len(hidden)}_{initialisation}_{name}"] = np.stack([run[name] for run in runs])
+                arrays[f"{len(hidden)}_{initialisation}_{name}"] = np.stack(
+                    [run[name] for run in runs]
+                )
             loss = arrays[f"{len(hidden)}_{initialisation}_test_loss"][:, -1].mean()
             accuracy = arrays[f"{len(hidden)}_{initialisation}_test_accuracy"][:, -1].mean()
             print(
@@ -269,9 +280,13 @@ Source: `torch_history` in `scripts/make_data.py`. Licence: this project's.
 def readme(out: Path) -> str:
     """README.md for the files in `out`."""
     bayes, (drawn, error) = bayes_accuracy(), bayes_accuracy_by_draws()
-    print(f"Bayes accuracy of the twin: {bayes:.5f} by integration, {drawn:.5f} ± {error:.5f} by draws")
+    print(
+        f"Bayes accuracy of the twin: {bayes:.5f} by integration, {drawn:.5f} ± {error:.5f} by draws"
+    )
     x, y = load(out / "course_twin").test
-    rows = [f"| {label} | {g.mean} | {g.deviation} | {g.correlation} |" for label, g in enumerate(TWIN)]
+    rows = [
+        f"| {label} | {g.mean} | {g.deviation} | {g.correlation} |" for label, g in enumerate(TWIN)
+    ]
     files = [Path("course_twin", name) for name in TWIN_FILES] + [Path("breast_cancer.csv")]
     torch = ""
     if (histories := out / "torch_histories.npz").exists():
@@ -292,8 +307,12 @@ def readme(out: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write to (default: %(default)s)")
-    parser.add_argument("--torch", action="store_true", help="also train the 32 networks in PyTorch: about a minute")
+    parser.add_argument(
+        "--out", type=Path, default=Path("data"), help="folder to write to (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--torch", action="store_true", help="also train the 32 networks in PyTorch: about a minute"
+    )
     options = parser.parse_args(arguments)
 
     for name, text in course_twin().items():

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from jaxnet.datasets import Dataset
 
-Curves = Mapping[str, NDArray[Any]]  # train_loss, train_accuracy, test_loss, test_accuracy: [seeds, epochs]
+Curves = Mapping[
+    str, NDArray[Any]
+]  # train_loss, train_accuracy, test_loss, test_accuracy: [seeds, epochs]
 
 HOLDS, IN_PART, NOT, UNTESTABLE = "holds", "in part", "does not hold", "not testable"
 OTHER_DATA = "not testable (other data)"
@@ -27,8 +29,14 @@ class Limits(NamedTuple):
     similar_accuracy: float = 1.0  # points between the medians
     similar_loss: float = 10.0  # percent of PyTorch's, between the medians
     overfit_rise: float = 1.0  # percent of the test loss above its minimum
-    overfit_gaps: tuple[int, int] = (10, 5)  # percent of the training loss that the test loss lies above it, for good
-    overfit_epochs: tuple[int, int] = (140, 60)  # "after around 140" (scratch), "roughly 60" (PyTorch)
+    overfit_gaps: tuple[int, int] = (
+        10,
+        5,
+    )  # percent of the training loss that the test loss lies above it, for good
+    overfit_epochs: tuple[int, int] = (
+        140,
+        60,
+    )  # "after around 140" (scratch), "roughly 60" (PyTorch)
     overfit_slack: int = 10  # epochs that "around" and "roughly" allow
     deep_high_by: int = 20  # two hidden layers, PyTorch: above 90 % within
     deep_goal_by: int = 50  # ... and 94 % after
@@ -86,7 +94,9 @@ class Claim(NamedTuple):
 def first_for_good(flags: NDArray[np.bool_]) -> NDArray[Any]:
     """[..., epochs] -> the first epoch from which the flag stays true to the end; inf where it does not."""
     epochs = flags.shape[-1]
-    tail = np.logical_and.accumulate(flags[..., ::-1], axis=-1).sum(-1)  # how many at the end are true
+    tail = np.logical_and.accumulate(flags[..., ::-1], axis=-1).sum(
+        -1
+    )  # how many at the end are true
     return np.where(tail > 0, epochs - tail + 1.0, np.inf)
 
 
@@ -129,9 +139,20 @@ def share(flags: NDArray[np.bool_]) -> float:
 
 
 def the_data(e: Evidence) -> Judgement:
-    rows, columns, classes = [e.rows("train"), e.rows("test")], len(e.data.features), len(e.data.classes)
-    balanced = all(len(set(np.bincount(y, minlength=classes))) == 1 for _, y in (e.data.train, e.data.test))
-    found = {"rows to train": rows[0], "rows to test": rows[1], "features": columns, "classes": classes}
+    rows, columns, classes = (
+        [e.rows("train"), e.rows("test")],
+        len(e.data.features),
+        len(e.data.classes),
+    )
+    balanced = all(
+        len(set(np.bincount(y, minlength=classes))) == 1 for _, y in (e.data.train, e.data.test)
+    )
+    found = {
+        "rows to train": rows[0],
+        "rows to test": rows[1],
+        "features": columns,
+        "classes": classes,
+    }
     return [Measure(what, "the files", value) for what, value in found.items()], by_parts(
         [rows == [500, 200] and columns == 10 and classes == 2 and balanced]
     )
@@ -143,13 +164,20 @@ def validated(e: Evidence) -> Judgement:
 
 
 def slower(e: Evidence, hidden: int) -> Judgement:
-    scratch, pytorch = (c["train_loss"][:, : LIMITS.slow_epochs].mean(1) for c in e.sides(hidden).values())
+    scratch, pytorch = (
+        c["train_loss"][:, : LIMITS.slow_epochs].mean(1) for c in e.sides(hidden).values()
+    )
     excess = scratch[:, None] - pytorch
     measures = [
-        Measure("excess of scratch's mean training loss, pairs of seeds", f"scratch − {e.pytorch_label}", excess)
+        Measure(
+            "excess of scratch's mean training loss, pairs of seeds",
+            f"scratch − {e.pytorch_label}",
+            excess,
+        )
     ]
     measures += [
-        Measure("training loss at the end", side, c["train_loss"][:, -1]) for side, c in e.sides(hidden).items()
+        Measure("training loss at the end", side, c["train_loss"][:, -1])
+        for side, c in e.sides(hidden).items()
     ]
     return measures, by_share([share(excess > 0)])
 
@@ -167,10 +195,21 @@ def above_goal(e: Evidence) -> Judgement:
     for side, curves in e.sides(1).items():
         final = [f(e, curves, "test", LIMITS.goal)[:, -1] for f in (above, at_least)]
         measures.append(
-            Measure("final test accuracy", side, 100 * e.counts(curves, "test")[:, -1] / e.rows("test"), "%")
+            Measure(
+                "final test accuracy",
+                side,
+                100 * e.counts(curves, "test")[:, -1] / e.rows("test"),
+                "%",
+            )
         )
-        measures.append(Measure(f"seeds above {LIMITS.goal}.0 %", side, final[0].sum(), f"of {len(final[0])}"))
-        measures.append(Measure(f"seeds at or above {LIMITS.goal}.0 %", side, final[1].sum(), f"of {len(final[1])}"))
+        measures.append(
+            Measure(f"seeds above {LIMITS.goal}.0 %", side, final[0].sum(), f"of {len(final[0])}")
+        )
+        measures.append(
+            Measure(
+                f"seeds at or above {LIMITS.goal}.0 %", side, final[1].sum(), f"of {len(final[1])}"
+            )
+        )
         shares.append(share(final[0]))
     return measures, by_share(shares)
 
@@ -182,13 +221,17 @@ def similar(e: Evidence) -> Judgement:
     for which in ("train", "test"):
         a, b = (np.median(e.counts(curves, which), 0)[late] for curves in e.sides(1).values())
         gap = 100 * (a - b) / e.rows(which)
-        measures.append(Measure(f"{which} accuracy, gap of the medians, over epochs", source, gap, "points"))
+        measures.append(
+            Measure(f"{which} accuracy, gap of the medians, over epochs", source, gap, "points")
+        )
         accurate.append(np.abs(gap).max() <= LIMITS.similar_accuracy)
         losses = [curves[f"{which}_loss"] for curves in e.sides(1).values()]
         a, b = (np.median(loss, 0)[late] for loss in losses)
         gap = 100 * (a / b - 1)
         measures.append(Measure(f"{which} loss, gap of the medians, over epochs", source, gap, "%"))
-        lowest, highest = zip(*((loss[:, -1].min(), loss[:, -1].max()) for loss in losses), strict=True)
+        lowest, highest = zip(
+            *((loss[:, -1].min(), loss[:, -1].max()) for loss in losses), strict=True
+        )
         lossy.append(np.abs(gap).max() <= LIMITS.similar_loss and max(lowest) <= min(highest))
     return measures, by_parts([all(accurate), all(lossy)])
 
@@ -197,7 +240,14 @@ def rises_again(e: Evidence) -> Judgement:
     measures = []
     for side, curves in e.sides(1).items():
         loss = curves["test_loss"]
-        measures.append(Measure("final test loss above its minimum", side, 100 * (loss[:, -1] / loss.min(1) - 1), "%"))
+        measures.append(
+            Measure(
+                "final test loss above its minimum",
+                side,
+                100 * (loss[:, -1] / loss.min(1) - 1),
+                "%",
+            )
+        )
     return measures, by_share([share(m.values > LIMITS.overfit_rise) for m in measures])
 
 
@@ -209,7 +259,11 @@ def gap_opens(e: Evidence) -> Judgement:
             gap = curves["test_loss"] / curves["train_loss"] - 1
             epoch = first_for_good(100 * gap > percent)
             measures.append(
-                Measure(f"test loss more than {percent} % above training loss for good from epoch", side, epoch)
+                Measure(
+                    f"test loss more than {percent} % above training loss for good from epoch",
+                    side,
+                    epoch,
+                )
             )
             medians.append(float(np.median(epoch)))
             near.append(abs(medians[-1] - said) <= LIMITS.overfit_slack)
@@ -220,12 +274,19 @@ def gap_opens(e: Evidence) -> Judgement:
 def reaches_goal(e: Evidence, by: int, scratch: bool) -> Judgement:
     side, curves = list(e.sides(2).items())[0 if scratch else 1]
     row = 100 / e.rows("test")
-    epochs = {p: first(at_least(e, curves, "test", p)) for p in (float(LIMITS.goal), LIMITS.goal - row)}
-    measures = [Measure(f"first at {percent:g} % or more in epoch", side, epoch) for percent, epoch in epochs.items()]
+    epochs = {
+        p: first(at_least(e, curves, "test", p)) for p in (float(LIMITS.goal), LIMITS.goal - row)
+    }
+    measures = [
+        Measure(f"first at {percent:g} % or more in epoch", side, epoch)
+        for percent, epoch in epochs.items()
+    ]
     reached = epochs[LIMITS.goal]
     final = 100 * e.counts(curves, "test")[:, -1] / e.rows("test")
     measures.append(Measure("final test accuracy", side, final, "%"))
-    return measures, HOLDS if (reached <= by).all() else IN_PART if share(np.isfinite(reached)) >= 0.5 else NOT
+    return measures, HOLDS if (reached <= by).all() else IN_PART if share(
+        np.isfinite(reached)
+    ) >= 0.5 else NOT
 
 
 def converges_late(e: Evidence) -> Judgement:
@@ -234,12 +295,21 @@ def converges_late(e: Evidence) -> Judgement:
         counts = e.counts(curves, "test")
         near = 100 * np.abs(counts - counts[:, -1:]) <= LIMITS.settled * e.rows("test")
         measures.append(
-            Measure("test accuracy within a point of its last value from epoch", side, first_for_good(near))
+            Measure(
+                "test accuracy within a point of its last value from epoch",
+                side,
+                first_for_good(near),
+            )
         )
     loss = e.scratch[2]["train_loss"]
     fall = 100 * (1 - loss[:, -1] / loss[:, -11])
-    measures.append(Measure("fall of the training loss in the last ten epochs", "scratch", fall, "%"))
-    late, converged = np.median(measures[0].values) > LIMITS.deep_late, np.median(fall) <= LIMITS.falling
+    measures.append(
+        Measure("fall of the training loss in the last ten epochs", "scratch", fall, "%")
+    )
+    late, converged = (
+        np.median(measures[0].values) > LIMITS.deep_late,
+        np.median(fall) <= LIMITS.falling,
+    )
     return measures, by_parts([bool(late), bool(converged)])
 
 

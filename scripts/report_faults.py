@@ -21,7 +21,9 @@ class Fault(NamedTuple):
     loss: Loss
 
 
-def network(relu: Callable[[Array], Array] = jaxnet.relu, linear: Callable[..., Array] = jaxnet.linear) -> Model:
+def network(
+    relu: Callable[[Array], Array] = jaxnet.relu, linear: Callable[..., Array] = jaxnet.linear
+) -> Model:
     """`jaxnet.mlp`, made of other rules."""
 
     def model(params: Any, x: Array) -> Array:
@@ -33,7 +35,9 @@ def network(relu: Callable[[Array], Array] = jaxnet.relu, linear: Callable[..., 
     return model
 
 
-def in_linear(words: str, right: str, wrong: str, backward: Callable[..., tuple[Array, ...]]) -> Fault:
+def in_linear(
+    words: str, right: str, wrong: str, backward: Callable[..., tuple[Array, ...]]
+) -> Fault:
     """backward(x, dy, dx, dw, db), the last three as they should be -> cotangents of x, W and b."""
     faulty = jaxnet.rule(jaxnet.linear.body)
     faulty.forward(linear_forward)
@@ -62,7 +66,10 @@ def in_loss(words: str, right: str, wrong: str, backward: Callable[..., Array]) 
 
     @faulty.forward
     def faulty_forward(z: Array, labels: Array) -> tuple[Array, tuple[Array, Array]]:
-        return faulty.body(z, labels), (nn.softmax(z), nn.one_hot(labels, z.shape[-1], dtype=z.dtype))
+        return faulty.body(z, labels), (
+            nn.softmax(z),
+            nn.one_hot(labels, z.shape[-1], dtype=z.dtype),
+        )
 
     faulty.backward(lambda r, dloss: (backward(*r, dloss[..., None]), None))
     return Fault(words, right, wrong, network(), faulty)

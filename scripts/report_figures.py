@@ -10,7 +10,12 @@ from jaxnet.plotting import OKABE_ITO as C
 from jaxnet.plotting import draw_metric, draw_runs, new_figure, tidy
 
 Curves = Mapping[str, Any]  # train_loss, train_accuracy, test_loss, test_accuracy: [seeds, epochs]
-PAIRS = (("AC", 1, "loss"), ("BD", 1, "accuracy"), ("EG", 2, "loss"), ("FH", 2, "accuracy"))  # letters, hidden layers
+PAIRS = (
+    ("AC", 1, "loss"),
+    ("BD", 1, "accuracy"),
+    ("EG", 2, "loss"),
+    ("FH", 2, "accuracy"),
+)  # letters, hidden layers
 
 
 def layers(hidden: int) -> str:
@@ -33,23 +38,48 @@ def network(hidden: int, width: int, features: int, classes: int) -> Any:
     for i, n in enumerate(widths):
         color = C["sky"] if i == 0 else C["orange"] if i == len(widths) - 1 else C["green"]
         axes.scatter(
-            [i * step] * len(heights[i]), heights[i], s=120, color=color, edgecolor="0.2", linewidth=0.8, zorder=2
+            [i * step] * len(heights[i]),
+            heights[i],
+            s=120,
+            color=color,
+            edgecolor="0.2",
+            linewidth=0.8,
+            zorder=2,
         )
         if n > 3:
             axes.text(i * step, 0, "⋮", ha="center", va="center", fontsize=16)
-        name = "x" if i == 0 else "logits x̃" if i == len(widths) - 1 else "h" if hidden == 1 else f"h$^{{({i})}}$"
+        name = (
+            "x"
+            if i == 0
+            else "logits x̃"
+            if i == len(widths) - 1
+            else "h"
+            if hidden == 1
+            else f"h$^{{({i})}}$"
+        )
         axes.text(i * step, 2.05, f"{name}: {n}", ha="center", fontsize=11)
     for i in range(1, len(widths)):
         last, k = i == len(widths) - 1, f"$^{{({i})}}$"
         before = "x" if i == 1 else "h" if hidden == 1 else f"h$^{{({i - 1})}}$"
         inner, h = ("l", "h") if hidden == 1 else (f"l{k}", f"h{k}")
-        forward = f"x̃ = W{k}{before} + b{k}" if last else f"{inner} = W{k}{before} + b{k}\n{h} = ReLU({inner})"
+        forward = (
+            f"x̃ = W{k}{before} + b{k}"
+            if last
+            else f"{inner} = W{k}{before} + b{k}\n{h} = ReLU({inner})"
+        )
         axes.text((i - 0.5) * step, -2.05, forward, ha="center", va="top", fontsize=10)
     end = (len(widths) - 1) * step
-    axes.annotate("", (end + 1.3, 0), (end + 0.35, 0), arrowprops={"arrowstyle": "->", "color": "0.2"})
-    axes.text(end + 1.4, 0, "p = softmax(x̃)\n$L = -\\Sigma_i\\, y_i \\log p_i$", va="center", fontsize=11)
     axes.annotate(
-        "", (0, -3.25), (end + 2.6, -3.25), arrowprops={"arrowstyle": "->", "color": C["vermillion"], "lw": 1.4}
+        "", (end + 1.3, 0), (end + 0.35, 0), arrowprops={"arrowstyle": "->", "color": "0.2"}
+    )
+    axes.text(
+        end + 1.4, 0, "p = softmax(x̃)\n$L = -\\Sigma_i\\, y_i \\log p_i$", va="center", fontsize=11
+    )
+    axes.annotate(
+        "",
+        (0, -3.25),
+        (end + 2.6, -3.25),
+        arrowprops={"arrowstyle": "->", "color": C["vermillion"], "lw": 1.4},
     )
     axes.text(
         end / 2 + 1.3, -3.35, "backward: p − y, then through each map and ReLU to ∂L/∂W and ∂L/∂b", ha="center",
@@ -68,12 +98,16 @@ def chance(axes: Any, metric: str, classes: int, test_rows: int | None = None) -
         axes.annotate(f"ln {classes}", (1, level), (-2, 2), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", va="bottom", fontsize=8, color="0.4")  # fmt: skip
     if metric == "accuracy" and test_rows:
-        right = axes.secondary_yaxis("right", functions=(lambda a: a * test_rows, lambda n: n / test_rows))
+        right = axes.secondary_yaxis(
+            "right", functions=(lambda a: a * test_rows, lambda n: n / test_rows)
+        )
         right.set_ylabel(f"test rows of {test_rows}", fontsize=9)
         right.spines["right"].set_visible(False)
 
 
-def pair(sides: Sequence[tuple[str, str, Curves]], metric: str, classes: int, test_rows: int) -> Any:
+def pair(
+    sides: Sequence[tuple[str, str, Curves]], metric: str, classes: int, test_rows: int
+) -> Any:
     """Two panels on shared axes. sides: (letter, label by fact, curves)."""
     figure = new_figure(9.2, 3.5)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -99,10 +133,21 @@ def hand_and_auto(runs: Mapping[int, Mapping[str, Mapping[str, Curves]]], classe
             ("course", "orange", "vermillion", "black"),
             ("PyTorch", "sky", "blue", "white"),
         ):
-            losses = {gradient: curves[start]["train_loss"][0] for gradient, curves in by_gradient.items()}
+            losses = {
+                gradient: curves[start]["train_loss"][0] for gradient, curves in by_gradient.items()
+            }
             epochs = np.arange(1, len(losses["hand"]) + 1)
-            axes.plot(epochs, losses["auto"], color=C[pale], linewidth=6, alpha=0.55, label=f"auto, {start} init.")
-            axes.plot(epochs, losses["hand"], color=C[dark], linewidth=1.3, label=f"hand, {start} init.")
+            axes.plot(
+                epochs,
+                losses["auto"],
+                color=C[pale],
+                linewidth=6,
+                alpha=0.55,
+                label=f"auto, {start} init.",
+            )
+            axes.plot(
+                epochs, losses["hand"], color=C[dark], linewidth=1.3, label=f"hand, {start} init."
+            )
             if "pytorch" in losses:
                 dots = {"linestyle": "none", "marker": "o", "markersize": 3.4, "markevery": (9, 10)}
                 dots |= {"color": "black", "markerfacecolor": dot, "markeredgewidth": 0.8}
@@ -120,12 +165,16 @@ START_COLORS = (C["vermillion"], C["orange"], C["green"], C["blue"])
 START_STYLES = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), "-")
 
 
-def starts(runs: Mapping[int, Mapping[str, Curves]], labels: Mapping[str, str], classes: int) -> Any:
+def starts(
+    runs: Mapping[int, Mapping[str, Curves]], labels: Mapping[str, str], classes: int
+) -> Any:
     """Training loss from several initialisations. runs: hidden layers -> initialisation -> curves."""
     figure = new_figure(9.2, 3.7)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (hidden, curves) in zip(panels, runs.items(), strict=True):
-        for (start, label), color, style in zip(labels.items(), START_COLORS, START_STYLES, strict=True):
+        for (start, label), color, style in zip(
+            labels.items(), START_COLORS, START_STYLES, strict=True
+        ):
             draw_runs(axes, curves[start]["train_loss"], label=label, color=color, linestyle=style)
         chance(axes, "loss", classes)
         axes.set_title(layers(hidden), loc="left", fontsize=10)
@@ -136,13 +185,17 @@ def starts(runs: Mapping[int, Mapping[str, Curves]], labels: Mapping[str, str], 
     return figure
 
 
-def gradient_norms(norms: Mapping[int, Mapping[str, Any]], labels: Mapping[str, str], epochs: Sequence[int]) -> Any:
+def gradient_norms(
+    norms: Mapping[int, Mapping[str, Any]], labels: Mapping[str, str], epochs: Sequence[int]
+) -> Any:
     """|dL/dW| of each layer along training. norms: hidden layers -> initialisation -> [seeds, checkpoints, layers]."""
     figure = new_figure(9.2, 5.0)
     grid = figure.subplots(len(norms), len(labels), sharex=True, sharey=True)
     for row, (hidden, by_start) in zip(grid, norms.items(), strict=True):
         for axes, (start, label) in zip(row, labels.items(), strict=True):
-            for layer, color in zip(range(hidden + 1), (C["blue"], C["orange"], C["green"]), strict=False):
+            for layer, color in zip(
+                range(hidden + 1), (C["blue"], C["orange"], C["green"]), strict=False
+            ):
                 color = C["green"] if layer == hidden else color
                 style = "--" if layer == hidden else "-"
                 values = by_start[start][:, :, layer]
@@ -152,7 +205,9 @@ def gradient_norms(norms: Mapping[int, Mapping[str, Any]], labels: Mapping[str, 
                         if i
                         else {"linewidth": 1.7, "label": f"W$^{{({layer + 1})}}$"}
                     )
-                    axes.plot(epochs, np.maximum(run, 1e-12), color=color, linestyle=style, **style_of_run)
+                    axes.plot(
+                        epochs, np.maximum(run, 1e-12), color=color, linestyle=style, **style_of_run
+                    )
             axes.set_yscale("log")
             tidy(axes)
             axes.set_xlabel("epoch" if hidden == max(norms) else "")
@@ -185,7 +240,9 @@ def wrong_gradients(rules: Sequence[Mapping[str, Any]], classes: int, seeds: int
 
     for rule, kind in rows:
         accuracy = 100 * np.median(rule["curves"]["test_accuracy"], axis=0)
-        left.plot(np.arange(1, len(accuracy) + 1), accuracy, label=labels.pop(kind, None), **look[kind])
+        left.plot(
+            np.arange(1, len(accuracy) + 1), accuracy, label=labels.pop(kind, None), **look[kind]
+        )
     tidy(left)
     left.set_ylim(top=100)
     left.set_title(f"test accuracy (%), median of {seeds} seeds", loc="left", fontsize=10.5)
@@ -197,7 +254,12 @@ def wrong_gradients(rules: Sequence[Mapping[str, Any]], classes: int, seeds: int
         table.plot(error, y, "o", color=color, markersize=6)
         beside = {"textcoords": "offset points", "va": "center", "fontsize": 10}
         table.annotate(
-            f"{rule['accuracy']:.4g} %", (0, y), (-8, 0), xycoords=("axes fraction", "data"), ha="right", **beside
+            f"{rule['accuracy']:.4g} %",
+            (0, y),
+            (-8, 0),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            **beside,
         )
         text = f"{error:.0f} %" if error >= 1 else f"{error:.5f} %"
         table.annotate(text, (error, y), (7, 0), **beside)

@@ -15,7 +15,10 @@ FORWARD = (
     ("h = ReLU(l) = max(0, l)", "hidden units"),
     ("x̃ = W^(2) h + b^(2)", "logits"),
     ("p_i = exp(x̃_i) / Σ_k exp(x̃_k)", "softmax"),
-    ("L = −Σ_i y_i log p_i", "cross-entropy of one row; the loss of a batch of n rows is the mean, (1/n) Σ L"),
+    (
+        "L = −Σ_i y_i log p_i",
+        "cross-entropy of one row; the loss of a batch of n rows is the mean, (1/n) Σ L",
+    ),
 )
 BACKWARD = (
     ("∂p_i/∂x̃_j = p_i (δ_ij − p_j)", "softmax"),
@@ -23,17 +26,29 @@ BACKWARD = (
     ("∂L/∂W^(2)_ij = (p_i − y_i) h_j", "sum over k: only k = i is left"),
     ("∂L/∂b^(2)_i = p_i − y_i", ""),
     ("∂L/∂h_j = Σ_i (p_i − y_i) W^(2)_ij", ""),
-    ("∂L/∂l_j = a_j Σ_i (p_i − y_i) W^(2)_ij", "a_j = 1 where l_j > 0, 0 where l_j < 0, by convention 0 at l_j = 0"),
+    (
+        "∂L/∂l_j = a_j Σ_i (p_i − y_i) W^(2)_ij",
+        "a_j = 1 where l_j > 0, 0 where l_j < 0, by convention 0 at l_j = 0",
+    ),
     ("∂L/∂W^(1)_jk = (∂L/∂l_j) x_k", "not in the report"),
     ("∂L/∂b^(1)_j = ∂L/∂l_j", "not in the report"),
-    ("θ ← θ − η · (1/n) Σ ∂L/∂θ", "update of every parameter θ with learning rate η; not in the report"),
+    (
+        "θ ← θ − η · (1/n) Σ ∂L/∂θ",
+        "update of every parameter θ with learning rate η; not in the report",
+    ),
 )
 DEEPER = (
     ("l^(1) = W^(1) x + b^(1),   h^(1) = ReLU(l^(1))", ""),
     ("l^(2) = W^(2) h^(1) + b^(2),   h^(2) = ReLU(l^(2)),   x̃ = W^(3) h^(2) + b^(3)", ""),
     ("∂L/∂l^(2)_j = a^(2)_j Σ_i (p_i − y_i) W^(3)_ij", "as above"),
-    ("∂L/∂l^(1)_k = a^(1)_k Σ_j (∂L/∂l^(2)_j) W^(2)_jk", "the same step once more; not in the report"),
-    ("∂L/∂W^(2)_jk = (∂L/∂l^(2)_j) h^(1)_k,   ∂L/∂W^(1)_ki = (∂L/∂l^(1)_k) x_i", "not in the report"),
+    (
+        "∂L/∂l^(1)_k = a^(1)_k Σ_j (∂L/∂l^(2)_j) W^(2)_jk",
+        "the same step once more; not in the report",
+    ),
+    (
+        "∂L/∂W^(2)_jk = (∂L/∂l^(2)_j) h^(1)_k,   ∂L/∂W^(1)_ki = (∂L/∂l^(1)_k) x_i",
+        "not in the report",
+    ),
 )
 ERRATA = (  # report, corrected, where in the code: file of jaxnet and name
     ("“single layer”, “two-layers”", "one and two hidden layers: two and three linear maps", "models.py: mlp"),
@@ -105,7 +120,9 @@ dt { color: var(--soft); } dd { margin: 0; }
 """
 
 
-def page(results: Mapping[str, Any], content: Mapping[str, bytes], starts: Mapping[str, str]) -> str:
+def page(
+    results: Mapping[str, Any], content: Mapping[str, bytes], starts: Mapping[str, str]
+) -> str:
     """results: what metrics.json holds. content: the PNG files by name. starts: initialisation -> its label."""
     title = "A neural network by hand: the course report, made again"
     sections = (first, structure, gradients, curves, two_by_two, why, wrong, claims, limits)
@@ -141,7 +158,9 @@ def equations(rows: Iterable[tuple[str, str]]) -> str:
     ) + "</div>"  # fmt: skip
 
 
-def table(head: Sequence[str], rows: Iterable[Iterable[Any]], numbers: int = 0, first_apart: bool = False) -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Iterable[Any]], numbers: int = 0, first_apart: bool = False
+) -> str:
     """The last `numbers` columns are set to the right; first_apart sets the first row off."""
     body = [list(row) for row in rows]
     kinds = [""] * (len(body[0]) - numbers) + [' class="n"'] * numbers
@@ -151,7 +170,9 @@ def table(head: Sequence[str], rows: Iterable[Iterable[Any]], numbers: int = 0, 
         return f"<tr{kind}>{inner}</tr>"
 
     top = f"<thead>{line('th', head)}</thead>" if head else ""
-    lines = [line("td", row, ' class="first"' if first_apart and row is body[0] else "") for row in body]
+    lines = [
+        line("td", row, ' class="first"' if first_apart and row is body[0] else "") for row in body
+    ]
     return f'<div class="scroll"><table>{top}<tbody>{"".join(lines)}</tbody></table></div>'
 
 
@@ -181,17 +202,25 @@ def first(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) -> str
         "and validated it by comparing its curves with PyTorch’s. This page makes that report again, measured, and "
         "asks what such a comparison can show.</p>\n"
         f'<p class="finding">{escape(r["finding"])}</p>\n<h2>1. Data, versions, command</h2>\n'
-        "<dl>" + "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items()) + "</dl>"
+        "<dl>"
+        + "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items())
+        + "</dl>"
     )
 
 
 def structure(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) -> str:
-    where = [(eq(report), eq(corrected), f"<code>{code}</code>") for report, corrected, code in ERRATA]
+    where = [
+        (eq(report), eq(corrected), f"<code>{code}</code>") for report, corrected, code in ERRATA
+    ]
     return (
         "<h2>2. The networks and their equations</h2>\n"
-        + image("network_1", "Figure 1. The report’s “single layer” network: one hidden layer.", "36rem")
+        + image(
+            "network_1", "Figure 1. The report’s “single layer” network: one hidden layer.", "36rem"
+        )
         + f"<h3>Forward</h3>{equations(FORWARD)}<h3>Backward</h3>{equations(BACKWARD)}"
-        + image("network_2", "Figure 2. The report’s “two-layers” network: two hidden layers.", "46rem")
+        + image(
+            "network_2", "Figure 2. The report’s “two-layers” network: two hidden layers.", "46rem"
+        )
         + f"<h3>Two hidden layers</h3>{equations(DEEPER)}"
         + "<h3>Errata</h3><p>The equations above are corrected. What the report prints, what it should be, and where "
         "the code of jaxnet does it:</p>" + table(("report", "corrected", "in jaxnet/"), where)
@@ -202,9 +231,21 @@ def gradients(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) ->
     rows = []
     for hidden, by_start in r["gradient_errors_in_eps"].items():
         for name in by_start["course"]["start"]:
-            cells = [by_start[s][at][name][g] for s in by_start for at in by_start[s] for g in ("hand", "auto")]
-            rows.append((f"{unbroken(hidden)}, {symbol(name)}", *(f"{value:.1f}" for value in cells)))
-    head = [f"{s}, {when}<br>{g}" for s in ("course", "PyTorch") for when in ("start", "end") for g in ("hand", "auto")]
+            cells = [
+                by_start[s][at][name][g]
+                for s in by_start
+                for at in by_start[s]
+                for g in ("hand", "auto")
+            ]
+            rows.append(
+                (f"{unbroken(hidden)}, {symbol(name)}", *(f"{value:.1f}" for value in cells))
+            )
+    head = [
+        f"{s}, {when}<br>{g}"
+        for s in ("course", "PyTorch")
+        for when in ("start", "end")
+        for g in ("hand", "auto")
+    ]
     return (
         "<h2>3. The gradients</h2>\n<p>Before any curve: the gradient of the mean training loss by hand and by "
         "automatic differentiation (the same graph without the hand-written rules), both in float32, each against the "
@@ -222,7 +263,9 @@ def gradients(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) ->
 def curves(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) -> str:
     side = r["pytorch_side"]
     who = escape(side["label"]) + (
-        ", from its own initialisation" if side["itself"] else "; PyTorch itself was not run on these data"
+        ", from its own initialisation"
+        if side["itself"]
+        else "; PyTorch itself was not run on these data"
     )
     text = (
         "<h2>4. Figures A to H</h2>\n<p>The report’s pairs side by side on shared axes. Left: gradients by hand from "
@@ -245,7 +288,9 @@ def curves(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) -> st
 def final_accuracies(r: Mapping[str, Any]) -> list[tuple[float, int]]:
     rows = r["data"]["rows"]["test"]
     gradient = "pytorch" if r["pytorch_side"]["itself"] else "hand"
-    finals = [f for by in r["medians"].values() for f in (by["hand"]["course"], by[gradient]["PyTorch"])]
+    finals = [
+        f for by in r["medians"].values() for f in (by["hand"]["course"], by[gradient]["PyTorch"])
+    ]
     return [(f["final_test_accuracy"], rows) for f in finals]
 
 
@@ -253,7 +298,11 @@ def two_by_two(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) -
     differences = []
     for hidden, by_start in r["hand_against_auto"].items():
         for start, c in by_start.items():
-            loss = f"{c['largest_loss_difference']:.1e}" if c["largest_loss_difference"] else "none: bitwise equal"
+            loss = (
+                f"{c['largest_loss_difference']:.1e}"
+                if c["largest_loss_difference"]
+                else "none: bitwise equal"
+            )
             equal = c["accuracies"] - c["accuracies_different"]
             differences.append((unbroken(hidden), start, loss, f"{equal} of {c['accuracies']}"))
     rows = []
@@ -263,8 +312,21 @@ def two_by_two(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) -
             for gradient in by_gradient:
                 f = by_gradient[gradient][start]
                 who = "PyTorch itself" if gradient == "pytorch" else gradient
-                numbers = (f[early], f["final_train_loss"], f["final_test_loss"], 100 * f["final_test_accuracy"])
-                rows.append((unbroken(hidden), start, who, *(f"{v:.4f}" for v in numbers[:3]), f"{numbers[3]:.2f} %"))
+                numbers = (
+                    f[early],
+                    f["final_train_loss"],
+                    f["final_test_loss"],
+                    100 * f["final_test_accuracy"],
+                )
+                rows.append(
+                    (
+                        unbroken(hidden),
+                        start,
+                        who,
+                        *(f"{v:.4f}" for v in numbers[:3]),
+                        f"{numbers[3]:.2f} %",
+                    )
+                )
     effect = "; ".join(
         f"{layers(hidden)}: up to {e['largest']:.3f} (epoch {e['in_epoch']}), {e['final']:.3f} after the last epoch"
         for hidden, e in r["effect_of_initialisation"].items()
@@ -295,7 +357,9 @@ def why(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) -> str:
             about = by_start[start]
             norms = about["gradient_norms_at_start"]
             high = about["above"]
-            reached = f"{high if high == 'never' else f'{high:g}'} ({about['seeds_above']} of {seeds})"
+            reached = (
+                f"{high if high == 'never' else f'{high:g}'} ({about['seeds_above']} of {seeds})"
+            )
             rows.append((unbroken(hidden), label, ", ".join(f"{n:.2g}" for n in norms), f"{reference / norms[0]:.3g}",
                          reached, f"{about['final_train_loss']:.3f}",
                          f"{100 * about['final_test_accuracy']:.2f} %"))  # fmt: skip
@@ -388,7 +452,11 @@ def limits(r: Mapping[str, Any], image: Images, starts: Mapping[str, str]) -> st
         if r["data"]["reports_own"]
         else "These are not the report’s data, so no claim of the report is judged here.",
     )
-    return "<h2>9. Limits</h2>\n<ul>" + "".join(f"<li>{point}</li>" for point in points if point) + "</ul>"
+    return (
+        "<h2>9. Limits</h2>\n<ul>"
+        + "".join(f"<li>{point}</li>" for point in points if point)
+        + "</ul>"
+    )
 
 
 def unbroken(hidden: int) -> str:
@@ -407,7 +475,8 @@ def percent(share: float) -> str:
 def spread(measure: Mapping[str, Any]) -> str:
     """The median, and the range where there is one."""
     median, low, high = (
-        v if isinstance(v, str) else f"{v:.4g}" for v in (measure[k] for k in ("median", "min", "max"))
+        v if isinstance(v, str) else f"{v:.4g}"
+        for v in (measure[k] for k in ("median", "min", "max"))
     )
     unit = f" {escape(measure['unit'])}" if measure["unit"] else ""
     return f"{median}{unit}" if low == high else f"{median} [{low} – {high}]{unit}"

@@ -86,7 +86,9 @@ def draw(data: Dataset, hidden: int, seeds: int) -> dict[str, Any]:
     sizes = (len(data.features), *[WIDTH] * hidden, len(data.classes))
     drawn = []
     for initializer in (jaxnet.course_init, jaxnet.pytorch_init):
-        networks = [jaxnet.init_mlp(jax.random.key(seed), sizes, initializer) for seed in range(seeds)]
+        networks = [
+            jaxnet.init_mlp(jax.random.key(seed), sizes, initializer) for seed in range(seeds)
+        ]
         drawn.append(jax.tree.map(lambda *leaves: np.stack(leaves), *networks))
     return {start: jax.tree.map(f, *drawn) for start, f in STARTS.items()}
 
@@ -97,11 +99,16 @@ def train_by_hand(data: Dataset, hidden: int, seeds: int) -> Trained:
 
     def by_start(tree: Any) -> dict[str, Any]:
         parts = {start: slice(i * seeds, (i + 1) * seeds) for i, start in enumerate(STARTS)}
-        return {start: jax.tree.map(lambda a, part=part: np.asarray(a[part]), tree) for start, part in parts.items()}
+        return {
+            start: jax.tree.map(lambda a, part=part: np.asarray(a[part]), tree)
+            for start, part in parts.items()
+        }
 
     def norms() -> np.ndarray:
         grads = gradients(params, *data.train, model=HAND[0], loss=HAND[1])
-        return np.stack([norm(v) for name, v in by_parameter(grads).items() if name[0] == "W"], axis=-1)
+        return np.stack(
+            [norm(v) for name, v in by_parameter(grads).items() if name[0] == "W"], axis=-1
+        )
 
     params = jax.tree.map(lambda *leaves: np.concatenate(leaves), *starts.values())
     segments, looks = [], [norms()]
@@ -109,13 +116,17 @@ def train_by_hand(data: Dataset, hidden: int, seeds: int) -> Trained:
         params, values = train(data, HAND, params, SEGMENT)
         segments.append(values)
         looks.append(norms())
-    curves = {name: np.concatenate([values[name] for values in segments], axis=1) for name in segments[0]}
+    curves = {
+        name: np.concatenate([values[name] for values in segments], axis=1) for name in segments[0]
+    }
     return Trained(by_start(curves), starts, by_start(params), by_start(np.stack(looks, axis=1)))
 
 
 def train_by_auto(data: Dataset, hidden: int, hand: Trained, seeds: int) -> dict[str, Curves]:
     """From the course's and from PyTorch's initialisation."""
-    params = jax.tree.map(lambda *leaves: np.concatenate(leaves), hand.start["course"], hand.start["PyTorch"])
+    params = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves), hand.start["course"], hand.start["PyTorch"]
+    )
     _, values = train(data, AUTO, params, EPOCHS)
     return {
         start: {name: v[i * seeds : (i + 1) * seeds] for name, v in values.items()}
@@ -135,9 +146,13 @@ def exact_gradients(data: Dataset, params: Any) -> Any:
 def by_parameter(grads: Any) -> dict[str, np.ndarray]:
     """W1, b1, W2, ... -> float64 [seeds, elements]."""
     leaves = {
-        f"{letter}{k}": leaf for k, layer in enumerate(grads, 1) for letter, leaf in zip("Wb", layer, strict=True)
+        f"{letter}{k}": leaf
+        for k, layer in enumerate(grads, 1)
+        for letter, leaf in zip("Wb", layer, strict=True)
     }
-    return {name: np.asarray(leaf, np.float64).reshape(len(leaf), -1) for name, leaf in leaves.items()}
+    return {
+        name: np.asarray(leaf, np.float64).reshape(len(leaf), -1) for name, leaf in leaves.items()
+    }
 
 
 def gradient_errors(data: Dataset, params: Any) -> dict[str, dict[str, float]]:
@@ -146,7 +161,10 @@ def gradient_errors(data: Dataset, params: Any) -> dict[str, dict[str, float]]:
     apart: the largest difference between the two, as a share of the largest element of the whole gradient.
     """
     exact = by_parameter(exact_gradients(data, params))
-    hand, auto = (by_parameter(gradients(params, *data.train, model=model, loss=loss)) for model, loss in (HAND, AUTO))
+    hand, auto = (
+        by_parameter(gradients(params, *data.train, model=model, loss=loss))
+        for model, loss in (HAND, AUTO)
+    )
 
     whole = np.concatenate(list(exact.values()), axis=1)
 
@@ -165,8 +183,12 @@ def gradient_errors(data: Dataset, params: Any) -> dict[str, dict[str, float]]:
 
 def compare(hand: Curves, auto: Curves) -> dict[str, Any]:
     """How far two sets of curves lie apart, over all epochs, seeds and both sets."""
-    losses = [np.abs(hand[f"{which}_loss"] - auto[f"{which}_loss"]).max() for which in ("train", "test")]
-    different = [(hand[f"{which}_accuracy"] != auto[f"{which}_accuracy"]) for which in ("train", "test")]
+    losses = [
+        np.abs(hand[f"{which}_loss"] - auto[f"{which}_loss"]).max() for which in ("train", "test")
+    ]
+    different = [
+        (hand[f"{which}_accuracy"] != auto[f"{which}_accuracy"]) for which in ("train", "test")
+    ]
     return {
         "largest_loss_difference": float(max(losses)),
         "accuracies_different": int(sum(d.sum() for d in different)),
@@ -178,7 +200,9 @@ def summarise(curves: Curves) -> dict[str, float]:
     """Medians over the seeds."""
     early = f"train_loss_mean_1_to_{LIMITS.slow_epochs}"
     means = {early: float(np.median(curves["train_loss"][:, : LIMITS.slow_epochs].mean(1)))}
-    return means | {f"final_{name}": float(np.median(values[:, -1])) for name, values in curves.items()}
+    return means | {
+        f"final_{name}": float(np.median(values[:, -1])) for name, values in curves.items()
+    }
 
 
 def plant_faults(data: Dataset, hand: Trained) -> list[dict[str, Any]]:
@@ -191,10 +215,19 @@ def plant_faults(data: Dataset, hand: Trained) -> list[dict[str, Any]]:
 
     def row(words: str, right: str, wrong: str, model: Any, loss: Any) -> dict[str, Any]:
         grads = by_parameter(gradients(params, *data.train, model=model, loss=loss))
-        ratios = {name: norm(grads[name] - true) / np.maximum(norm(true), TINY) for name, true in exact.items()}
+        ratios = {
+            name: norm(grads[name] - true) / np.maximum(norm(true), TINY)
+            for name, true in exact.items()
+        }
         errors = {name: float(np.median(ratio)) for name, ratio in ratios.items()}
         worst = max(errors, key=errors.__getitem__)
-        return {"words": words, "right": right, "wrong": wrong, "error": errors[worst], "worst": worst}
+        return {
+            "words": words,
+            "right": right,
+            "wrong": wrong,
+            "error": errors[worst],
+            "worst": worst,
+        }
 
     def planted(fault: Fault) -> dict[str, Any]:
         try:
@@ -203,8 +236,13 @@ def plant_faults(data: Dataset, hand: Trained) -> list[dict[str, Any]]:
             curves, diverged = e.history.values, True
         return row(*fault) | {"curves": curves, "diverged": diverged}
 
-    rows = [row("the right rules", "", "", *HAND) | {"curves": hand.curves["PyTorch"], "diverged": False}]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the time is compilation, which takes one core each
+    rows = [
+        row("the right rules", "", "", *HAND)
+        | {"curves": hand.curves["PyTorch"], "diverged": False}
+    ]
+    with ThreadPoolExecutor(
+        os.cpu_count()
+    ) as pool:  # most of the time is compilation, which takes one core each
         rows += pool.map(planted, FAULTS)
     for r in rows:
         r["accuracy"] = float(np.round(100 * np.median(r["curves"]["test_accuracy"][:, -1]), 3))
@@ -222,8 +260,13 @@ def pytorch_curves(
         runs: dict[int, dict[str, Curves]] = {}
         for hidden in DEPTHS:
             for start in ("course", "PyTorch"):
-                histories = [make_data.torch_history((WIDTH,) * hidden, start.lower(), s, data) for s in range(seeds)]
-                runs.setdefault(hidden, {})[start] = {k: np.stack([h[k] for h in histories]) for k in histories[0]}
+                histories = [
+                    make_data.torch_history((WIDTH,) * hidden, start.lower(), s, data)
+                    for s in range(seeds)
+                ]
+                runs.setdefault(hidden, {})[start] = {
+                    k: np.stack([h[k] for h in histories]) for k in histories[0]
+                }
         return f"PyTorch {torch.__version__}", runs
     with np.load(HISTORIES, allow_pickle=False) as archive:
         meta = json.loads(str(archive["meta"]))
@@ -232,7 +275,9 @@ def pytorch_curves(
         return f"PyTorch {meta['torch']}, recorded", {
             hidden: {
                 start: {
-                    f"{which}_{quantity}": archive[f"{hidden}_{start.lower()}_{which}_{quantity}"][:seeds]
+                    f"{which}_{quantity}": archive[f"{hidden}_{start.lower()}_{which}_{quantity}"][
+                        :seeds
+                    ]
                     for which in ("train", "test")
                     for quantity in ("loss", "accuracy")
                 }

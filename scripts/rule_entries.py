@@ -21,10 +21,16 @@ Gradient: TypeAlias = Callable[..., Args]  # (cotangent, *args) -> true gradient
 class Entry(NamedTuple):
     hand: Callable[..., Any]
     text: Callable[..., Any]
-    rest: Callable[[int, int], Args] = lambda rows, columns: ()  # the arguments after x [rows, columns]
+    rest: Callable[[int, int], Args] = (
+        lambda rows, columns: ()
+    )  # the arguments after x [rows, columns]
     points: Sequence[Args] = ()  # where the error is measured
-    truth: Gradient | None = None  # None: autodiff of `text` in float64, which is right at these points
-    cotangent: Callable[[tuple[int, ...]], np.ndarray] = lambda shape: np.random.default_rng(1).normal(size=shape)
+    truth: Gradient | None = (
+        None  # None: autodiff of `text` in float64, which is right at these points
+    )
+    cotangent: Callable[[tuple[int, ...]], np.ndarray] = lambda shape: np.random.default_rng(
+        1
+    ).normal(size=shape)
     timed: tuple[int, int] = TIMED
 
     def ways(self) -> dict[str, Callable[..., Any]]:
@@ -147,7 +153,9 @@ def safe_norm_truth(c: Any, x: Any) -> Args:
 
 def normalize_truth(c: Any, x: Any) -> Args:
     n, u = norm_and_direction(x)
-    return (np.where((u == 0).all(-1, keepdims=True), 0, (c - u * (c * u).sum(-1, keepdims=True)) / n),)
+    return (
+        np.where((u == 0).all(-1, keepdims=True), 0, (c - u * (c * u).sum(-1, keepdims=True)) / n),
+    )
 
 
 # Where the error is measured.
@@ -177,7 +185,10 @@ def rows_of(*scales: float, columns: int = 64) -> list[Args]:
 def norm_points(*params: Any) -> list[Args]:
     """Ordinary rows, rows with mean 10000, small ones, constant ones."""
     ordinary, far, small = rows_of(1, 1, 1e-3)
-    return [(x, *params) for x in (ordinary[0], far[0] + 10000, small[0], np.full((3, 64), np.float32(3)))]
+    return [
+        (x, *params)
+        for x in (ordinary[0], far[0] + 10000, small[0], np.full((3, 64), np.float32(3)))
+    ]
 
 
 def in_bfloat16(*arrays: Any) -> Args:
@@ -187,7 +198,12 @@ def in_bfloat16(*arrays: Any) -> Args:
 GAMMA, BETA = normal(64), normal(64)
 LABELS = [(z, y) for (z,) in margins() for y in (np.int32(2), np.int32(0))]
 CLASSIFIERS = [
-    (np.eye(5, dtype=np.float32)[2:3] * margin, np.eye(5, dtype=np.float32), normal(5) / 4, np.array([y], np.int32))
+    (
+        np.eye(5, dtype=np.float32)[2:3] * margin,
+        np.eye(5, dtype=np.float32),
+        normal(5) / 4,
+        np.array([y], np.int32),
+    )
     for margin in (1, 5, 10, 17, 25, 40, 80)
     for y in (2, 0)
 ]
@@ -196,14 +212,25 @@ ENTRIES = {
         jaxnet.linear,
         lambda x, weight, bias: x @ weight.T + bias,
         lambda rows, columns: (normal(columns, columns), normal(columns)),
-        [(normal(64, 16), normal(8, 16), normal(8)), in_bfloat16(normal(4096, 16), normal(8, 16), normal(8))],
+        [
+            (normal(64, 16), normal(8, 16), normal(8)),
+            in_bfloat16(normal(4096, 16), normal(8, 16), normal(8)),
+        ],
         timed=SMALLER,
     ),
     "relu": Entry(jaxnet.relu, lambda x: jnp.maximum(x, 0), points=numbers()[1:]),
     "sigmoid": Entry(
-        jaxnet.sigmoid, jax.nn.sigmoid, points=numbers(), truth=elementwise(lambda x: sigma(x) * sigma(-x))
+        jaxnet.sigmoid,
+        jax.nn.sigmoid,
+        points=numbers(),
+        truth=elementwise(lambda x: sigma(x) * sigma(-x)),
     ),
-    "tanh": Entry(jaxnet.tanh, jnp.tanh, points=numbers(-40, 40), truth=elementwise(lambda x: 1 / np.cosh(x) ** 2)),
+    "tanh": Entry(
+        jaxnet.tanh,
+        jnp.tanh,
+        points=numbers(-40, 40),
+        truth=elementwise(lambda x: 1 / np.cosh(x) ** 2),
+    ),
     "softplus": Entry(jaxnet.softplus, jax.nn.softplus, points=numbers(), truth=elementwise(sigma)),
     "silu": Entry(jaxnet.silu, jax.nn.silu, points=numbers(), truth=elementwise(silu_slope)),
     "gelu": Entry(jaxnet.gelu, jax.nn.gelu, points=numbers(-9), truth=elementwise(tanh_gelu_slope)),
@@ -226,7 +253,9 @@ ENTRIES = {
         jax.nn.log_softmax,
         points=margins(),
         truth=log_softmax_truth,
-        cotangent=lambda shape: -np.eye(*shape[-1:])[2],  # of a loss whose label is the entry above the others
+        cotangent=lambda shape: (
+            -np.eye(*shape[-1:])[2]
+        ),  # of a loss whose label is the entry above the others
     ),
     "layer_norm": Entry(
         jaxnet.layer_norm,
@@ -234,7 +263,9 @@ ENTRIES = {
         lambda rows, columns: (normal(columns), normal(columns)),
         norm_points(GAMMA, BETA),
     ),
-    "rms_norm": Entry(jaxnet.rms_norm, rms_norm, lambda rows, columns: (normal(columns),), norm_points(GAMMA)),
+    "rms_norm": Entry(
+        jaxnet.rms_norm, rms_norm, lambda rows, columns: (normal(columns),), norm_points(GAMMA)
+    ),
     "dropout": Entry(lambda x, key: jaxnet.dropout(key, x, rate=0.1), dropout, key),
     "safe_sqrt": Entry(
         lambda x: jaxnet.safe_sqrt(abs(x)),
@@ -292,7 +323,10 @@ ENTRIES = {
         jaxnet.embedding,
         lambda table, ids: table[ids],
         lambda rows, columns: (rng.integers(0, rows, rows).astype(np.int32),),
-        [(normal(16, 8), rng.integers(0, 16, 64)), in_bfloat16(normal(4, 8), rng.integers(0, 4, 65536))],
+        [
+            (normal(16, 8), rng.integers(0, 16, 64)),
+            in_bfloat16(normal(4, 8), rng.integers(0, 4, 65536)),
+        ],
     ),
 }
 
@@ -301,7 +335,10 @@ REASONS = {  # why a rule is slower than the textbook's, or is here without a ga
     "relu": "the report derives it; in a scan whose carry is its output, autodiff's mask takes less",
     "sigmoid": "its tails cost one exp more in the backward",
     "tanh": "its tails cost one exp more in the backward",
-    **dict.fromkeys(("silu", "gelu", "gelu, exact", "swiglu"), "what autodiff keeps is computed again in the backward"),
+    **dict.fromkeys(
+        ("silu", "gelu", "gelu, exact", "swiglu"),
+        "what autodiff keeps is computed again in the backward",
+    ),
     "softmax": "the second projection of its backward is one more pass",
     "log_softmax": "the second projection of its backward is one more pass",
     "safe_norm": "the largest element, which keeps the squares in range, is one more pass",

@@ -40,7 +40,11 @@ def distributions(*shape):
 
 def textbook_cross_entropy(logits, labels):
     log_p = jax.nn.log_softmax(logits, axis=-1)
-    y = labels if jnp.issubdtype(labels.dtype, jnp.floating) else jax.nn.one_hot(labels, logits.shape[-1])
+    y = (
+        labels
+        if jnp.issubdtype(labels.dtype, jnp.floating)
+        else jax.nn.one_hot(labels, logits.shape[-1])
+    )
     return -jnp.sum(jnp.where(y == 0, 0, y * log_p), axis=-1)
 
 
@@ -64,7 +68,9 @@ def textbook_dropout(key, x, *, rate):
     dropping = round(rate * 2**16)
     columns = x.shape[-1] if x.ndim else 1
     words = jax.random.bits(key, (*x.shape[:-1], (columns + 1) // 2), "uint32")
-    bits = jnp.stack([words % 2**16, words // 2**16], axis=-1).reshape(*words.shape[:-1], 2 * words.shape[-1])
+    bits = jnp.stack([words % 2**16, words // 2**16], axis=-1).reshape(
+        *words.shape[:-1], 2 * words.shape[-1]
+    )
     return jnp.where(bits[..., :columns].reshape(x.shape) < dropping, 0, x / (1 - dropping / 2**16))
 
 
@@ -75,7 +81,11 @@ def textbook_normalize(x, *, axis=-1):
 
 def textbook_binary_cross_entropy(logits, labels):
     log_yes, log_no = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
-    return -labels * log_yes - (1 - labels) * log_no if is_float(labels) else -jnp.where(labels, log_yes, log_no)
+    return (
+        -labels * log_yes - (1 - labels) * log_no
+        if is_float(labels)
+        else -jnp.where(labels, log_yes, log_no)
+    )
 
 
 def is_float(labels):
@@ -92,7 +102,17 @@ def classifier(rows, fan_in, classes):
 
 
 def textbook_linear_cross_entropy(
-    x, weight, bias, labels, *, reduction="mean", chunk=None, label_smoothing=0.0, z_loss=0.0, soft_cap=None, **ignored
+    x,
+    weight,
+    bias,
+    labels,
+    *,
+    reduction="mean",
+    chunk=None,
+    label_smoothing=0.0,
+    z_loss=0.0,
+    soft_cap=None,
+    **ignored,
 ):
     """The logits whole, and every option as it is usually written."""
     z = jnp.einsum("...k,ik->...i", x, weight) + bias
@@ -158,7 +178,10 @@ CASES = [
         {
             "matrix": (normal(5, 7), normal(5, 7)),
             "scalar": (normal(), normal()),
-            "gate at zero and in the tails": (np.array([-80.0, -20.0, 0.0, -0.0, 20.0, 80.0]), normal(6)),
+            "gate at zero and in the tails": (
+                np.array([-80.0, -20.0, 0.0, -0.0, 20.0, 80.0]),
+                normal(6),
+            ),
             "value at zero": (normal(4), np.zeros(4)),
             "empty": (normal(0, 3), normal(0, 3)),
             "large": (1e2 * normal(100, 90), normal(100, 90)),
@@ -310,14 +333,27 @@ CASES = [
             "empty batch": classifier((0,), 3, 2),
         },
         textbook_linear_cross_entropy,
-        (of_all := {"chunk": 3, "label_smoothing": 0.1, "z_loss": 0.01, "soft_cap": 2.0, "ignored_label": 1},),
+        (
+            of_all := {
+                "chunk": 3,
+                "label_smoothing": 0.1,
+                "z_loss": 0.01,
+                "soft_cap": 2.0,
+                "ignored_label": 1,
+            },
+        ),
     ),
     Case(
         jaxnet.linear_softmax_cross_entropy,
         {
             "large": classifier((130,), 17, 40),
             "sure": (20 * normal(6, 5), *classifier((6,), 5, 4)[1:]),
-            "masked": (normal(3, 2), normal(4, 2), np.array([0.5, -np.inf, 1.0, -np.inf]), np.array([0, 2, 2])),
+            "masked": (
+                normal(3, 2),
+                normal(4, 2),
+                np.array([0.5, -np.inf, 1.0, -np.inf]),
+                np.array([0, 2, 2]),
+            ),
             "no inputs": classifier((4,), 0, 3),
         },
         textbook_linear_cross_entropy,
@@ -377,7 +413,10 @@ CASES = [
             "no ids": (normal(5, 3), np.zeros((0,), int)),
             "no features": (normal(5, 0), np.array([1, 2])),
             "large": (normal(300, 31), rng.integers(0, 300, 1000)),
-            "a favourite": (normal(3, 2), np.ones(4096, int)),  # where a sum in the working dtype would drift
+            "a favourite": (
+                normal(3, 2),
+                np.ones(4096, int),
+            ),  # where a sum in the working dtype would drift
         },
         lambda table, ids: table[ids],
     ),

@@ -29,9 +29,15 @@ def forced_devices():
     """Run a program in a process of its own where the CPU counts as two devices."""
 
     def run(program):
-        environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+        environment = os.environ | {
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            "JAX_PLATFORMS": "cpu",
+        }
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True
+            [sys.executable, "-c", textwrap.dedent(program)],
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
 

@@ -32,8 +32,14 @@ HALVES = {
     jaxnet.linear: (linear_forward, linear_backward),
     jaxnet.relu: (relu_forward, relu_backward),
     jaxnet.softmax_cross_entropy: (softmax_cross_entropy_forward, softmax_cross_entropy_backward),
-    jaxnet.linear_softmax_cross_entropy: (linear_softmax_cross_entropy_forward, linear_softmax_cross_entropy_backward),
-    jaxnet.sigmoid_binary_cross_entropy: (sigmoid_binary_cross_entropy_forward, sigmoid_binary_cross_entropy_backward),
+    jaxnet.linear_softmax_cross_entropy: (
+        linear_softmax_cross_entropy_forward,
+        linear_softmax_cross_entropy_backward,
+    ),
+    jaxnet.sigmoid_binary_cross_entropy: (
+        sigmoid_binary_cross_entropy_forward,
+        sigmoid_binary_cross_entropy_backward,
+    ),
     jaxnet.mean_squared_error: (mean_squared_error_forward, mean_squared_error_backward),
     jaxnet.huber: (huber_forward, huber_backward),
     jaxnet.embedding: (embedding_forward, embedding_backward),
@@ -72,19 +78,33 @@ of_linear(
     "weight not transposed in dx",
     lambda dx, dw, db, r, dy: ((dy @ r[1].T) if r[1].shape[0] == r[1].shape[1] else dx, dw, db),
 )
-of_linear("dweight transposed", lambda dx, dw, db, r, dy: (dx, dw.T if dw.shape[0] == dw.shape[1] else dw, db))
+of_linear(
+    "dweight transposed",
+    lambda dx, dw, db, r, dy: (dx, dw.T if dw.shape[0] == dw.shape[1] else dw, db),
+)
 of_linear("dx is zero", lambda dx, dw, db, r, dy: (0 * dx, dw, db))
 of_linear("dweight is half", lambda dx, dw, db, r, dy: (dx, dw / 2, db))
 of_linear("dweight without the last row", lambda dx, dw, db, r, dy: (dx, dw.at[-1].set(0), db))
-of_linear("dweight wrong at one element", lambda dx, dw, db, r, dy: (dx, dw.at[0, 0].multiply(1 + 1e-6), db))
-of_linear("dbias is the mean over rows", lambda dx, dw, db, r, dy: (dx, dw, db / max(1, dy.size // dy.shape[-1])))
+of_linear(
+    "dweight wrong at one element",
+    lambda dx, dw, db, r, dy: (dx, dw.at[0, 0].multiply(1 + 1e-6), db),
+)
+of_linear(
+    "dbias is the mean over rows",
+    lambda dx, dw, db, r, dy: (dx, dw, db / max(1, dy.size // dy.shape[-1])),
+)
 of_linear("dbias missing", lambda dx, dw, db, r, dy: (dx, dw, 0 * db))
 of_linear(
     "dbias of the first row only",
     lambda dx, dw, db, r, dy: (dx, dw, dy.reshape(-1, dy.shape[-1])[0] if dy.size else db),
 )
-of_linear("dweight summed row by row in the working dtype", lambda dx, dw, db, r, dy: (dx, sum_rows(r[0], dy, dw), db))
-of_linear("dbias in float32 whatever the bias", lambda dx, dw, db, r, dy: (dx, dw, db.astype(jnp.float32)))
+of_linear(
+    "dweight summed row by row in the working dtype",
+    lambda dx, dw, db, r, dy: (dx, sum_rows(r[0], dy, dw), db),
+)
+of_linear(
+    "dbias in float32 whatever the bias", lambda dx, dw, db, r, dy: (dx, dw, db.astype(jnp.float32))
+)
 of_linear("clips its result", lambda dx, dw, db, r, dy: (dx, jnp.clip(dw, -1, 1), db))
 
 
@@ -92,7 +112,9 @@ def sum_rows(x, dy, dweight):
     """The sum over rows one after the other, each partial sum rounded to the dtype of the weights."""
     rows = math.prod(x.shape[:-1])
     xs, dys = x.reshape(rows, x.shape[-1]), dy.reshape(rows, dy.shape[-1])
-    return jax.lax.scan(lambda total, row: (total + jnp.outer(*row), None), jnp.zeros_like(dweight), (dys, xs))[0]
+    return jax.lax.scan(
+        lambda total, row: (total + jnp.outer(*row), None), jnp.zeros_like(dweight), (dys, xs)
+    )[0]
 
 
 def of_relu(name, backward, **halves):
@@ -110,26 +132,45 @@ of_relu(
     lambda r, dy, *, slope_at_zero: (jnp.where(r >= 0, dy, 0),),
     forward=lambda x, *, slope_at_zero: (relu_forward(x, slope_at_zero=slope_at_zero)[0], x),
 )
-of_relu("leaks a tenth below zero", lambda r, dy, *, slope_at_zero: (jnp.where(r > 0, dy, 0.1 * dy),))
+of_relu(
+    "leaks a tenth below zero", lambda r, dy, *, slope_at_zero: (jnp.where(r > 0, dy, 0.1 * dy),)
+)
 of_relu(
     "value of the forward differs",
     relu_backward,
-    forward=lambda x, *, slope_at_zero: (jnp.abs(x), relu_forward(x, slope_at_zero=slope_at_zero)[1]),
+    forward=lambda x, *, slope_at_zero: (
+        jnp.abs(x),
+        relu_forward(x, slope_at_zero=slope_at_zero)[1],
+    ),
 )
 
 fault(
-    jaxnet.sigmoid, "slope at the output, not at the input", backward=lambda x, dy: sigmoid_slope(jaxnet.sigmoid(x), dy)
+    jaxnet.sigmoid,
+    "slope at the output, not at the input",
+    backward=lambda x, dy: sigmoid_slope(jaxnet.sigmoid(x), dy),
 )
 fault(jaxnet.sigmoid, "1 - y forgotten", backward=lambda x, dy: (jaxnet.sigmoid(x) * dy,))
 fault(jaxnet.sigmoid, "slope of tanh", backward=lambda x, dy: ((1 - jnp.tanh(x) ** 2) * dy,))
 fault(jaxnet.tanh, "1 - y for 1 - y²", backward=lambda x, dy: ((1 - jnp.tanh(x)) * dy,))
 fault(jaxnet.tanh, "1 - x² for 1 - y²", backward=lambda x, dy: ((1 - x * x) * dy,))
-fault(jaxnet.tanh, "slope of sigmoid(2x), without the 4", backward=lambda x, dy: sigmoid_slope(2 * x, dy))
+fault(
+    jaxnet.tanh,
+    "slope of sigmoid(2x), without the 4",
+    backward=lambda x, dy: sigmoid_slope(2 * x, dy),
+)
 fault(jaxnet.softplus, "slope of relu", backward=lambda x, dy: (jnp.where(x > 0, dy, 0),))
 fault(jaxnet.softplus, "sigmoid of -x", backward=lambda x, dy: (jaxnet.sigmoid(-x) * dy,))
-fault(jaxnet.softplus, "sigmoid of the output", backward=lambda x, dy: (jaxnet.sigmoid(jaxnet.softplus(x)) * dy,))
+fault(
+    jaxnet.softplus,
+    "sigmoid of the output",
+    backward=lambda x, dy: (jaxnet.sigmoid(jaxnet.softplus(x)) * dy,),
+)
 fault(jaxnet.silu, "the gate alone", backward=lambda x, dy: (jaxnet.sigmoid(x) * dy,))
-fault(jaxnet.silu, "the slope of the gate alone", backward=lambda x, dy: (x * sigmoid_slope(x, dy)[0],))
+fault(
+    jaxnet.silu,
+    "the slope of the gate alone",
+    backward=lambda x, dy: (x * sigmoid_slope(x, dy)[0],),
+)
 fault(
     jaxnet.silu,
     "slope at -|x| not carried over",
@@ -143,20 +184,34 @@ def sigmoid_slope(x, dy):
 
 def of_swiglu(name, change):
     """change: (dgate, dvalue, gate, value, dy) -> the wrong two."""
-    fault(jaxnet.swiglu, name, backward=lambda r, dy: change(*activations.swiglu_backward(r, dy), *r, dy))
+    fault(
+        jaxnet.swiglu,
+        name,
+        backward=lambda r, dy: change(*activations.swiglu_backward(r, dy), *r, dy),
+    )
 
 
 of_swiglu("the two exchanged", lambda dgate, dvalue, gate, value, dy: (dvalue, dgate))
-of_swiglu("value forgotten", lambda dgate, dvalue, gate, value, dy: (activations.silu_backward(gate, dy)[0], dvalue))
-of_swiglu("sigmoid for silu", lambda dgate, dvalue, gate, value, dy: (dgate, jaxnet.sigmoid(gate) * dy))
-of_swiglu("gate not differentiated", lambda dgate, dvalue, gate, value, dy: (jnp.zeros_like(dgate), dvalue))
+of_swiglu(
+    "value forgotten",
+    lambda dgate, dvalue, gate, value, dy: (activations.silu_backward(gate, dy)[0], dvalue),
+)
+of_swiglu(
+    "sigmoid for silu", lambda dgate, dvalue, gate, value, dy: (dgate, jaxnet.sigmoid(gate) * dy)
+)
+of_swiglu(
+    "gate not differentiated",
+    lambda dgate, dvalue, gate, value, dy: (jnp.zeros_like(dgate), dvalue),
+)
 
 
 def gelu_of_slope(slope):
     """Wrong slopes of the tanh form; the exact one stays right."""
 
     def backward(x, dy, *, approximate):
-        return (slope(x) * dy,) if approximate else activations.gelu_backward(x, dy, approximate=False)
+        return (
+            (slope(x) * dy,) if approximate else activations.gelu_backward(x, dy, approximate=False)
+        )
 
     return backward
 
@@ -175,7 +230,10 @@ fault(
     jaxnet.gelu,
     "cubic term without its factor 3",
     backward=gelu_of_slope(
-        lambda x: gelu_gate(x) * (1 + x * (1 - gelu_gate(x)) * 2 * activations.C * (1 + activations.A * x * x))
+        lambda x: (
+            gelu_gate(x)
+            * (1 + x * (1 - gelu_gate(x)) * 2 * activations.C * (1 + activations.A * x * x))
+        )
     ),
 )
 fault(
@@ -186,7 +244,11 @@ fault(
 
 SUM = {"axis": -1, "keepdims": True}
 fault(jaxnet.softmax, "without the sum", backward=lambda p, dp, *, axis: (p * dp, None))
-fault(jaxnet.softmax, "diagonal of the Jacobian only", backward=lambda p, dp, *, axis: (p * (1 - p) * dp, None))
+fault(
+    jaxnet.softmax,
+    "diagonal of the Jacobian only",
+    backward=lambda p, dp, *, axis: (p * (1 - p) * dp, None),
+)
 fault(
     jaxnet.softmax,
     "sum over the wrong axis",
@@ -197,7 +259,11 @@ fault(
     "the mean for the sum",
     backward=lambda p, dp, *, axis: (p * (dp - jnp.mean(dp * p, **SUM)), None),
 )
-fault(jaxnet.softmax, "not scaled by p", backward=lambda p, dp, *, axis: (dp - jnp.sum(dp * p, **SUM), None))
+fault(
+    jaxnet.softmax,
+    "not scaled by p",
+    backward=lambda p, dp, *, axis: (dp - jnp.sum(dp * p, **SUM), None),
+)
 fault(
     jaxnet.log_softmax,
     "the backward of softmax",
@@ -211,7 +277,10 @@ fault(
 fault(
     jaxnet.log_softmax,
     "the output for its exponential",
-    backward=lambda r, dy, *, axis: (dy - jnp.where(jnp.isinf(r[0]), 0, r[0]) * jnp.sum(dy, **SUM), None),
+    backward=lambda r, dy, *, axis: (
+        dy - jnp.where(jnp.isinf(r[0]), 0, r[0]) * jnp.sum(dy, **SUM),
+        None,
+    ),
 )
 fault(
     jaxnet.log_softmax,
@@ -225,7 +294,9 @@ def of_layer_norm(name, change):
     fault(
         jaxnet.layer_norm,
         name,
-        backward=lambda r, dy, *, eps: change(*normalization.layer_norm_backward(r, dy, eps=eps), r, dy),
+        backward=lambda r, dy, *, eps: change(
+            *normalization.layer_norm_backward(r, dy, eps=eps), r, dy
+        ),
     )
 
 
@@ -239,11 +310,16 @@ def if_given(param, value):
 
 of_layer_norm("scale forgotten in dx", lambda dx, ds, db, r, dy: (normed_backward(r, dy), ds, db))
 of_layer_norm(
-    "mean and deviation taken as constants", lambda dx, ds, db, r, dy: (times(dy, r[3]) * r[2].astype(dy.dtype), ds, db)
+    "mean and deviation taken as constants",
+    lambda dx, ds, db, r, dy: (times(dy, r[3]) * r[2].astype(dy.dtype), ds, db),
 )
 of_layer_norm(
     "deviation taken as constant",
-    lambda dx, ds, db, r, dy: (((g := times(dy, r[3])) - jnp.mean(g, **SUM)) * r[2].astype(dy.dtype), ds, db),
+    lambda dx, ds, db, r, dy: (
+        ((g := times(dy, r[3])) - jnp.mean(g, **SUM)) * r[2].astype(dy.dtype),
+        ds,
+        db,
+    ),
 )
 of_layer_norm(
     "mean taken as constant",
@@ -255,11 +331,19 @@ of_layer_norm(
 )
 of_layer_norm(
     "dscale with x for the normalised x",
-    lambda dx, ds, db, r, dy: (dx, if_given(r[3], jnp.sum(dy * r[0], axis=tuple(range(dy.ndim - 1)))), db),
+    lambda dx, ds, db, r, dy: (
+        dx,
+        if_given(r[3], jnp.sum(dy * r[0], axis=tuple(range(dy.ndim - 1)))),
+        db,
+    ),
 )
 of_layer_norm(
     "dbias is the mean over rows",
-    lambda dx, ds, db, r, dy: (dx, ds, if_given(r[4], jnp.mean(dy, axis=tuple(range(dy.ndim - 1)))) if dy.size else db),
+    lambda dx, ds, db, r, dy: (
+        dx,
+        ds,
+        if_given(r[4], jnp.mean(dy, axis=tuple(range(dy.ndim - 1)))) if dy.size else db,
+    ),
 )
 
 
@@ -272,16 +356,27 @@ def of_rms_norm(name, change):
     fault(
         jaxnet.rms_norm,
         name,
-        backward=lambda r, dy, *, eps: change(*normalization.rms_norm_backward(r, dy, eps=eps), *r, dy),
+        backward=lambda r, dy, *, eps: change(
+            *normalization.rms_norm_backward(r, dy, eps=eps), *r, dy
+        ),
     )
 
 
-of_rms_norm("r taken as constant", lambda dx, ds, x, r, scale, dy: ((times(dy, scale) * r).astype(dy.dtype), ds))
+of_rms_norm(
+    "r taken as constant",
+    lambda dx, ds, x, r, scale, dy: ((times(dy, scale) * r).astype(dy.dtype), ds),
+)
 of_rms_norm("scale forgotten in dx", lambda dx, ds, x, r, scale, dy: (rms_backward(x, r, dy), ds))
-of_rms_norm("mean subtracted as in layer_norm", lambda dx, ds, x, r, scale, dy: (dx - jnp.mean(dx, **SUM), ds))
+of_rms_norm(
+    "mean subtracted as in layer_norm",
+    lambda dx, ds, x, r, scale, dy: (dx - jnp.mean(dx, **SUM), ds),
+)
 of_rms_norm(
     "dscale with x for the normalised x",
-    lambda dx, ds, x, r, scale, dy: (dx, if_given(scale, jnp.sum(dy * x, axis=tuple(range(dy.ndim - 1))))),
+    lambda dx, ds, x, r, scale, dy: (
+        dx,
+        if_given(scale, jnp.sum(dy * x, axis=tuple(range(dy.ndim - 1)))),
+    ),
 )
 
 
@@ -294,16 +389,40 @@ def of_dropout(name, change):
     fault(jaxnet.dropout, name, backward=lambda key, dy, *, rate: (None, change(key, dy, rate)))
 
 
-of_dropout("another mask", lambda key, dy, rate: jaxnet.dropout(jax.random.fold_in(key, 0), dy, rate=rate))
-of_dropout("not divided by 1 - rate", lambda key, dy, rate: jaxnet.dropout(key, dy, rate=rate) * (1 - rate))
+of_dropout(
+    "another mask", lambda key, dy, rate: jaxnet.dropout(jax.random.fold_in(key, 0), dy, rate=rate)
+)
+of_dropout(
+    "not divided by 1 - rate", lambda key, dy, rate: jaxnet.dropout(key, dy, rate=rate) * (1 - rate)
+)
 of_dropout("no mask", lambda key, dy, rate: dy / (1 - rate))
-of_dropout("mask inverted", lambda key, dy, rate: jnp.where(jaxnet.dropout(key, dy, rate=rate) == 0, dy, 0))
+of_dropout(
+    "mask inverted", lambda key, dy, rate: jnp.where(jaxnet.dropout(key, dy, rate=rate) == 0, dy, 0)
+)
 
-fault(jaxnet.safe_sqrt, "2y not divided by but multiplied with", backward=lambda y, dy: (2 * y * dy,))
-fault(jaxnet.safe_sqrt, "2 forgotten", backward=lambda y, dy: (jnp.where(y == 0, 0, dy / jnp.where(y == 0, 1, y)),))
-fault(jaxnet.safe_sqrt, "clipped, not 0, at 0", backward=lambda y, dy: (dy / (2 * jnp.maximum(y, 1e-3)),))
-fault(jaxnet.safe_norm, "NaN at 0", backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0] / r[1],))
-fault(jaxnet.safe_norm, "x for its direction", backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0],))
+fault(
+    jaxnet.safe_sqrt, "2y not divided by but multiplied with", backward=lambda y, dy: (2 * y * dy,)
+)
+fault(
+    jaxnet.safe_sqrt,
+    "2 forgotten",
+    backward=lambda y, dy: (jnp.where(y == 0, 0, dy / jnp.where(y == 0, 1, y)),),
+)
+fault(
+    jaxnet.safe_sqrt,
+    "clipped, not 0, at 0",
+    backward=lambda y, dy: (dy / (2 * jnp.maximum(y, 1e-3)),),
+)
+fault(
+    jaxnet.safe_norm,
+    "NaN at 0",
+    backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0] / r[1],),
+)
+fault(
+    jaxnet.safe_norm,
+    "x for its direction",
+    backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0],),
+)
 fault(
     jaxnet.safe_norm,
     "cotangent ignored",
@@ -317,12 +436,16 @@ fault(
 fault(
     jaxnet.normalize,
     "projected but not divided by the norm",
-    backward=lambda r, du, *, axis: (jnp.where(r[1] == 0, 0, du - r[0] * jnp.sum(du * r[0], axis, keepdims=True)),),
+    backward=lambda r, du, *, axis: (
+        jnp.where(r[1] == 0, 0, du - r[0] * jnp.sum(du * r[0], axis, keepdims=True)),
+    ),
 )
 fault(
     jaxnet.normalize,
     "not zero at zero",
-    backward=lambda r, du, *, axis: safe.normalize_backward((r[0], jnp.where(r[1] == 0, 1, r[1])), du, axis=axis),
+    backward=lambda r, du, *, axis: safe.normalize_backward(
+        (r[0], jnp.where(r[1] == 0, 1, r[1])), du, axis=axis
+    ),
 )
 
 
@@ -331,12 +454,16 @@ def of_loss(name, change):
     fault(
         jaxnet.softmax_cross_entropy,
         name,
-        backward=lambda residuals, dloss: change(*softmax_cross_entropy_backward(residuals, dloss), residuals, dloss),
+        backward=lambda residuals, dloss: change(
+            *softmax_cross_entropy_backward(residuals, dloss), residuals, dloss
+        ),
     )
 
 
 def one_hot(labels, logits):
-    return labels if labels.ndim == logits.ndim else labels[..., None] == jnp.arange(logits.shape[-1])
+    return (
+        labels if labels.ndim == logits.ndim else labels[..., None] == jnp.arange(logits.shape[-1])
+    )
 
 
 of_loss(
@@ -347,7 +474,9 @@ of_loss("sign", lambda dz, dy, r, dloss: (-dz, dy))
 of_loss("mean over the batch taken twice", lambda dz, dy, r, dloss: (dz / max(1, dloss.size), dy))
 of_loss("labels not differentiated", lambda dz, dy, r, dloss: (dz, None))
 of_loss("p without y", lambda dz, dy, r, dloss: (dz + dloss[..., None] * one_hot(r[1], r[0]), dy))
-of_loss("half of y", lambda dz, dy, r, dloss: (dz + 0.5 * dloss[..., None] * one_hot(r[1], r[0]), dy))
+of_loss(
+    "half of y", lambda dz, dy, r, dloss: (dz + 0.5 * dloss[..., None] * one_hot(r[1], r[0]), dy)
+)
 of_loss(
     "p - y though y does not sum to one",
     lambda dz, dy, r, dloss: (dloss[..., None] * (jaxnet.softmax(r[0]) - one_hot(r[1], r[0])), dy),
@@ -359,8 +488,12 @@ def of_fused(name, change=lambda residuals, *args: residuals, **forgotten):
 
     def forward(x, weight, bias, labels, **options):
         value, _ = linear_softmax_cross_entropy_forward(x, weight, bias, labels, **options)
-        _, residuals = linear_softmax_cross_entropy_forward(x, weight, bias, labels, **{**options, **forgotten})
-        return value, change(residuals, x, labels) if isinstance(residuals, Gradients) else residuals
+        _, residuals = linear_softmax_cross_entropy_forward(
+            x, weight, bias, labels, **{**options, **forgotten}
+        )
+        return value, change(residuals, x, labels) if isinstance(
+            residuals, Gradients
+        ) else residuals
 
     fault(jaxnet.linear_softmax_cross_entropy, name, forward=forward)
 
@@ -369,18 +502,32 @@ of_fused("soft cap in the value only", soft_cap=None)
 of_fused("label smoothing in the value only", label_smoothing=0.0)
 of_fused("z-loss in the value only", z_loss=0.0)
 of_fused("ignored rows have a gradient", ignored_label=None)
-of_fused("the mean counts ignored rows", lambda r, x, labels: r._replace(share=1 / max(1, labels.size)))
-of_fused("the gradient of the sum for the mean", lambda r, x, labels: r._replace(share=jnp.ones_like(r.share)))
-of_fused("dx of the last row missing", lambda r, x, labels: r._replace(dx=r.dx.at[-1:].set(0)) if x.ndim > 1 else r)
-of_fused("dweight without the label", lambda r, x, labels: r._replace(dweight=r.dweight + label_rows(r, x, labels)))
+of_fused(
+    "the mean counts ignored rows", lambda r, x, labels: r._replace(share=1 / max(1, labels.size))
+)
+of_fused(
+    "the gradient of the sum for the mean",
+    lambda r, x, labels: r._replace(share=jnp.ones_like(r.share)),
+)
+of_fused(
+    "dx of the last row missing",
+    lambda r, x, labels: r._replace(dx=r.dx.at[-1:].set(0)) if x.ndim > 1 else r,
+)
+of_fused(
+    "dweight without the label",
+    lambda r, x, labels: r._replace(dweight=r.dweight + label_rows(r, x, labels)),
+)
 of_fused("dbias is zero", lambda r, x, labels: r._replace(dbias=0 * r.dbias))
 of_fused(
-    "dweight in float32 whatever the weight", lambda r, x, labels: r._replace(dtypes=(jnp.float32(0), r.dtypes[1]))
+    "dweight in float32 whatever the weight",
+    lambda r, x, labels: r._replace(dtypes=(jnp.float32(0), r.dtypes[1])),
 )
 fault(
     jaxnet.linear_softmax_cross_entropy,
     "takes the cotangent for 1, which it is in jax.grad",
-    backward=lambda r, dloss, **options: linear_softmax_cross_entropy_backward(r, jnp.ones_like(dloss), **options),
+    backward=lambda r, dloss, **options: linear_softmax_cross_entropy_backward(
+        r, jnp.ones_like(dloss), **options
+    ),
 )
 
 
@@ -394,20 +541,36 @@ def of_binary(name, change):
     fault(
         jaxnet.sigmoid_binary_cross_entropy,
         name,
-        backward=lambda r, dloss: change(*sigmoid_binary_cross_entropy_backward(r, dloss), r, dloss),
+        backward=lambda r, dloss: change(
+            *sigmoid_binary_cross_entropy_backward(r, dloss), r, dloss
+        ),
     )
 
 
 of_binary(
-    "p instead of p - y", lambda dz, dy, r, dloss: (dloss * jax.nn.sigmoid(r[1]), dy) if dy is not None else (dz, dy)
+    "p instead of p - y",
+    lambda dz, dy, r, dloss: (dloss * jax.nn.sigmoid(r[1]), dy) if dy is not None else (dz, dy),
 )
 of_binary("sign", lambda dz, dy, r, dloss: (-dz, dy))
-of_binary("the mean's division taken into the rule", lambda dz, dy, r, dloss: (dz / max(1, dloss.size), dy))
+of_binary(
+    "the mean's division taken into the rule",
+    lambda dz, dy, r, dloss: (dz / max(1, dloss.size), dy),
+)
 of_binary("labels have no gradient", lambda dz, dy, r, dloss: (dz, None))
-of_binary("the gradient of the labels has the wrong sign", lambda dz, dy, r, dloss: (dz, None if dy is None else -dy))
-of_binary("0 where the sigmoid rounds to 1", lambda dz, dy, r, dloss: (jnp.where(jnp.abs(r[0]) < 1e-3, 0, dz), dy))
+of_binary(
+    "the gradient of the labels has the wrong sign",
+    lambda dz, dy, r, dloss: (dz, None if dy is None else -dy),
+)
+of_binary(
+    "0 where the sigmoid rounds to 1",
+    lambda dz, dy, r, dloss: (jnp.where(jnp.abs(r[0]) < 1e-3, 0, dz), dy),
+)
 
-fault(jaxnet.mean_squared_error, "without the 2", backward=lambda r, g: halved(*mean_squared_error_backward(r, g)))
+fault(
+    jaxnet.mean_squared_error,
+    "without the 2",
+    backward=lambda r, g: halved(*mean_squared_error_backward(r, g)),
+)
 fault(
     jaxnet.mean_squared_error,
     "the sum instead of the mean",
@@ -440,7 +603,9 @@ def of_huber(name, change):
 
 
 of_huber("the square's slope everywhere, doubled", lambda c, delta: 2 * c)
-of_huber("the slope beyond delta is 1", lambda c, delta: jnp.where(jnp.abs(c) == delta, jnp.sign(c), c))
+of_huber(
+    "the slope beyond delta is 1", lambda c, delta: jnp.where(jnp.abs(c) == delta, jnp.sign(c), c)
+)
 of_huber("no slope beyond delta", lambda c, delta: jnp.where(jnp.abs(c) == delta, 0, c))
 of_huber("delta taken for 1", lambda c, delta: jnp.clip(c, -1, 1))
 
@@ -455,10 +620,18 @@ def rows_of(residuals, dy):
 
 
 of_embedding("repeated ids count once", lambda r, dy: (rows_of(r, dy).set(dy), None))
-of_embedding("repeated ids are averaged", lambda r, dy: (embedding_backward(r, dy)[0] / counts_of(*r), None))
+of_embedding(
+    "repeated ids are averaged", lambda r, dy: (embedding_backward(r, dy)[0] / counts_of(*r), None)
+)
 of_embedding("ids one off", lambda r, dy: (jnp.roll(embedding_backward(r, dy)[0], 1, axis=0), None))
-of_embedding("float32 whatever the table", lambda r, dy: (embedding_backward(r, dy)[0].astype(jnp.float32), None))
-of_embedding("row 0 has no gradient, as for padding", lambda r, dy: (embedding_backward(r, dy)[0].at[0].set(0), None))
+of_embedding(
+    "float32 whatever the table",
+    lambda r, dy: (embedding_backward(r, dy)[0].astype(jnp.float32), None),
+)
+of_embedding(
+    "row 0 has no gradient, as for padding",
+    lambda r, dy: (embedding_backward(r, dy)[0].at[0].set(0), None),
+)
 
 
 def counts_of(ids, table):

@@ -55,7 +55,10 @@ def pullback(f):
 
 
 def leaves(tree):
-    return [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+    return [
+        (jax.tree_util.keystr(path), np.asarray(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
 
 
 def assert_equal_but_for_rounding(both, args):
@@ -80,7 +83,9 @@ def assert_equal_but_for_rounding(both, args):
             tolerance = 64 * max(spread, eps * np.abs(truth).max())
             error = np.abs(result - truth)
             worst = tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
-            assert error.max() <= tolerance, f"{path}{worst}: {result[worst]}, autodiff {truth[worst]}"
+            assert error.max() <= tolerance, (
+                f"{path}{worst}: {result[worst]}, autodiff {truth[worst]}"
+            )
 
 
 def assert_linear_in_cotangent(both, args, c, d):
@@ -88,7 +93,9 @@ def assert_linear_in_cotangent(both, args, c, d):
     c, d = map(np.asarray, (c, d))
     at = [both(v.astype(c.dtype), *args)[0] for v in (c, d, 2 * c, c + d, 0 * c)]
     for pc, pd, p2c, psum, p0 in zip(*([leaf for _, leaf in leaves(p)] for p in at), strict=True):
-        np.testing.assert_array_equal(p2c, 2 * pc, "twice the cotangent must give exactly twice the result")
+        np.testing.assert_array_equal(
+            p2c, 2 * pc, "twice the cotangent must give exactly twice the result"
+        )
         np.testing.assert_array_equal(p0, 0 * p0, "a zero cotangent must give zero")
         scale = max(np.abs(pc).max(initial=0), np.abs(pd).max(initial=0))
         error = np.abs(psum - pc - pd).max(initial=0)
@@ -106,12 +113,16 @@ def assert_as_precise_as_autodiff(both, args, cotangents, dtype):
         hand, automatic = both(*narrow)
         t = both(*cast(narrow, np.float64))[1]
         for (path, r), (_, a), (_, truth) in zip(*map(leaves, (hand, automatic, t)), strict=True):
-            assert r.dtype == a.dtype == jnp.dtype(dtype), f"{path}: {r.dtype} for arguments of {jnp.dtype(dtype)}"
+            assert r.dtype == a.dtype == jnp.dtype(dtype), (
+                f"{path}: {r.dtype} for arguments of {jnp.dtype(dtype)}"
+            )
             sizes = [np.abs(v).max(initial=0) for v in (r - truth, a - truth, truth)]
             errors[path] = np.maximum(errors.get(path, 0), sizes)
     for path, (error, auto_error, scale) in errors.items():
         allowed = max(4 * auto_error, 8 * float(jnp.finfo(dtype).eps) * scale)
-        assert error <= allowed, f"{path} in {jnp.dtype(dtype)}: error {error}, autodiff's {auto_error}"
+        assert error <= allowed, (
+            f"{path} in {jnp.dtype(dtype)}: error {error}, autodiff's {auto_error}"
+        )
 
 
 def compiled_together(*functions):
@@ -126,7 +137,9 @@ def verify(f, args, textbook=None):
     c, d = (cotangent_of_value(f, args, seed) for seed in (1, 2))
     both = compiled_together(*pulls)
 
-    forward_value, value, expected = compiled_together(lambda *args: jax.vjp(f, *args)[0], f, textbook or f)(*args)
+    forward_value, value, expected = compiled_together(
+        lambda *args: jax.vjp(f, *args)[0], f, textbook or f
+    )(*args)
     np.testing.assert_array_equal(forward_value, value, "the forward's value is not the body's")
     np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
     assert_linear_in_cotangent(both, args, c, d)
@@ -177,7 +190,9 @@ def assert_right_under_transforms(f, args):
     weights = [random_like(leaf, 5) for leaf in jax.tree.leaves(jax.eval_shape(pulls[0], c, *args))]
 
     def projected(pull):
-        return lambda *args: sum(jnp.sum(w * leaf) for w, leaf in zip(weights, pull(c, *args), strict=True))
+        return lambda *args: sum(
+            jnp.sum(w * leaf) for w, leaf in zip(weights, pull(c, *args), strict=True)
+        )
 
     second = compiled_together(*(pullback(projected(pull)) for pull in pulls))
     assert_equal_but_for_rounding(second, (np.float64(1), *args))

@@ -36,12 +36,26 @@ replaced("a tail is noise", _Examination, "_definite", lambda self, k, look: Fal
 replaced("transformations are not compared", _Examination, "_transforms", nothing)
 replaced("an element is never wrong", judge, "_verdict", lambda r, t, x, s: "unresolved")
 replaced("an element that differs is always wrong", judge, "_verdict", lambda r, t, x, s: "wrong")
-replaced("nothing differs by more than is allowed", judge, "tolerance", lambda t, nu, eps: np.full(t.shape, np.inf))
+replaced(
+    "nothing differs by more than is allowed",
+    judge,
+    "tolerance",
+    lambda t, nu, eps: np.full(t.shape, np.inf),
+)
 replaced("there are no kinks", differences.Slopes, "kink", property(lambda self: False))
 replaced("everything is a kink", differences.Slopes, "kink", property(lambda self: True))
-replaced("every value lies between the slopes", differences.Slopes, "between", lambda self, value: True)
-replaced("finite differences agree with everything", differences.Slopes, "holds", lambda self, value: True)
-replaced("finite differences agree with nothing", differences.Slopes, "holds", lambda self, value: False)
+replaced(
+    "every value lies between the slopes", differences.Slopes, "between", lambda self, value: True
+)
+replaced(
+    "finite differences agree with everything",
+    differences.Slopes,
+    "holds",
+    lambda self, value: True,
+)
+replaced(
+    "finite differences agree with nothing", differences.Slopes, "holds", lambda self, value: False
+)
 replaced("differences have no bar", differences, "SAFETY", 0.0)
 replaced("NaN is no NaN", examination, "same", lambda a, b: a == b)
 
@@ -91,5 +105,9 @@ def _(patch):
 
 @mutation("only the first cotangent counts")
 def _(patch):
-    patch.setattr(examination.Look, "rule", lambda self, cell, k: np.stack([self.rows[0][cell.name][0][k]]))
-    patch.setattr(examination.Look, "ref", lambda self, cell, k: np.stack([self.rows[0][cell.name][1][k]]))
+    patch.setattr(
+        examination.Look, "rule", lambda self, cell, k: np.stack([self.rows[0][cell.name][0][k]])
+    )
+    patch.setattr(
+        examination.Look, "ref", lambda self, cell, k: np.stack([self.rows[0][cell.name][1][k]])
+    )

@@ -36,7 +36,9 @@ class ByHand:
         for i in reversed(range(len(self.W))):
             found.append((dl @ hs[i].T, dl.sum(axis=1)))  # dL/dW_ij = dl_i h_j;  dL/db_j = dl_j
             if i > 0:
-                dl = (self.W[i].T @ dl) * (ls[i - 1] > 0)  # dL/dl_j = a_j Σ_i dl_i W_ij, with a = 0 at l = 0
+                dl = (self.W[i].T @ dl) * (
+                    ls[i - 1] > 0
+                )  # dL/dl_j = a_j Σ_i dl_i W_ij, with a = 0 at l = 0
         return found[::-1]
 
     def step(self, x, y, rate):

@@ -51,12 +51,17 @@ def softmax_backward(p, dp):
 
 
 def smoothed_cross_entropy(logits, labels):
-    targets = 0.9 * jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype) + 0.1 / logits.shape[-1]
+    targets = (
+        0.9 * jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype) + 0.1 / logits.shape[-1]
+    )
     return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
 
 
 def logits_and_labels(rows, classes):
-    return lambda rng: (*normal((rows, classes))(rng), jnp.asarray(rng.integers(0, classes, rows), "int32"))
+    return lambda rng: (
+        *normal((rows, classes))(rng),
+        jnp.asarray(rng.integers(0, classes, rows), "int32"),
+    )
 
 
 def layer_norm(x, scale, bias):
@@ -135,7 +140,10 @@ def with_key(*shapes, key=jax.random.key):
 
 def linear_cross_entropy(x, weight, labels):
     logits = x @ weight.T
-    return jax.nn.logsumexp(logits, axis=-1) - jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+    return (
+        jax.nn.logsumexp(logits, axis=-1)
+        - jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+    )
 
 
 def head(rows, fan_in, classes):
@@ -151,7 +159,9 @@ def fixed_point(x, w):
 
 
 def fixed_point_forward(x, w):
-    z = by_implicit_function(x, w)  # itself, so that a derivative of the backward does not go through the iteration
+    z = by_implicit_function(
+        x, w
+    )  # itself, so that a derivative of the backward does not go through the iteration
     return z, (w, z)
 
 
@@ -167,19 +177,32 @@ CONTRACTION = uniform(0.2, 0.9, (5,), (5,))
 
 
 def matrix_and_vector(n):
-    return lambda rng: (jnp.asarray(2 * np.eye(n) + 0.3 * rng.normal(size=(n, n)), "float32"), *normal((n,))(rng))
+    return lambda rng: (
+        jnp.asarray(2 * np.eye(n) + 0.3 * rng.normal(size=(n, n)), "float32"),
+        *normal((n,))(rng),
+    )
 
 
 def complex_normal(*shapes):
-    return lambda rng: tuple(jnp.asarray(rng.normal(size=s) + 1j * rng.normal(size=s), "complex64") for s in shapes)
+    return lambda rng: tuple(
+        jnp.asarray(rng.normal(size=s) + 1j * rng.normal(size=s), "complex64") for s in shapes
+    )
 
 
 # ---- what wrong_rules.py spoils, unspoilt
 
 right("softmax", vjp(softmax, softmax_forward, softmax_backward), MATRIX)
-right("layer norm", vjp(layer_norm, layer_norm_forward, layer_norm_backward), normal((4, 6), (6,), (6,), shift=0.5))
+right(
+    "layer norm",
+    vjp(layer_norm, layer_norm_forward, layer_norm_backward),
+    normal((4, 6), (6,), (6,), shift=0.5),
+)
 right("rms norm", vjp(rms_norm, rms_norm_forward, rms_norm_backward), normal((4, 6), (6,)))
-right("causal attention", vjp(attention, attention_forward, attention_backward), normal((5, 4), (5, 4), (5, 4)))
+right(
+    "causal attention",
+    vjp(attention, attention_forward, attention_backward),
+    normal((5, 4), (5, 4), (5, 4)),
+)
 right(
     "an orthogonal map's backward is its inverse",
     by_hand(lambda x: rotary(x), lambda _, dy: (rotary(dy, -1),)),
@@ -213,7 +236,11 @@ right(
     jaxnet.softmax,
     lambda rng: (normal((3, 4))(rng)[0].at[0, 1].set(-jnp.inf).at[1, :3].set(-jnp.inf),),
 )
-right("jaxnet.softmax_cross_entropy of integers", jaxnet.softmax_cross_entropy, logits_and_labels(5, 4))
+right(
+    "jaxnet.softmax_cross_entropy of integers",
+    jaxnet.softmax_cross_entropy,
+    logits_and_labels(5, 4),
+)
 right(
     "jaxnet.softmax_cross_entropy of distributions",
     jaxnet.softmax_cross_entropy,
@@ -235,7 +262,11 @@ def equal_in_part(rng):
 right("jax.nn.relu at zero", jax.nn.relu, zeros_among(2, 4))
 right("jax.nn.silu", jax.nn.silu, MATRIX)
 right("jax.nn.softplus at zero", jax.nn.softplus, zeros_among(5))
-right("jax.nn.log_sigmoid at zero and in its tails", jax.nn.log_sigmoid, given([0.0, 30.0, -30.0, 1.0]))
+right(
+    "jax.nn.log_sigmoid at zero and in its tails",
+    jax.nn.log_sigmoid,
+    given([0.0, 30.0, -30.0, 1.0]),
+)
 right("jnp.logaddexp at ties", lambda a, b: jnp.logaddexp(a, b), equal_in_part)
 right(
     "jax.nn.logsumexp with a masked entry",
@@ -265,7 +296,9 @@ right(
 
 # ---- kinks and ties: any slope between the one-sided ones is right
 
-right("the slope of the absolute value at zero is 0", pointwise(jnp.abs, jnp.sign), zeros_among(2, 3))
+right(
+    "the slope of the absolute value at zero is 0", pointwise(jnp.abs, jnp.sign), zeros_among(2, 3)
+)
 right(
     "the slope of the absolute value at zero is 1",
     pointwise(jnp.abs, lambda x: jnp.where(x >= 0, 1, -1).astype(x.dtype)),
@@ -299,7 +332,9 @@ right(
     "the first of the largest takes all, autodiff shares",
     by_hand(
         largest,
-        lambda x, dy: (dy[:, None] * (jnp.argmax(x, -1)[:, None] == jnp.arange(x.shape[-1])).astype(dy.dtype),),
+        lambda x, dy: (
+            dy[:, None] * (jnp.argmax(x, -1)[:, None] == jnp.arange(x.shape[-1])).astype(dy.dtype),
+        ),
     ),
     given([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.5, -1.0, 0.0]]),
 )
@@ -363,7 +398,10 @@ def without_cancellation_backward(logits, labels, dy):
 right(
     "cross-entropy without cancellation against a textbook body, at a margin of 40",
     by_hand(textbook_cross_entropy, without_cancellation_backward),
-    lambda rng: (jnp.asarray(rng.normal(size=(3, 3)) + 40 * np.eye(3), "float32"), jnp.arange(3, dtype="int32")),
+    lambda rng: (
+        jnp.asarray(rng.normal(size=(3, 3)) + 40 * np.eye(3), "float32"),
+        jnp.arange(3, dtype="int32"),
+    ),
 )
 
 # ---- ill-conditioned
@@ -537,7 +575,11 @@ def growth(a, b):
 
 of_growth = by_hand(growth, lambda a, b, dy: (dy * jnp.exp(b), dy * growth(a, b)))
 right("scalars", of_growth, normal((), ()))
-right("a Python number beside an array", of_growth, lambda rng: (*normal(())(rng), float(rng.normal())))
+right(
+    "a Python number beside an array",
+    of_growth,
+    lambda rng: (*normal(())(rng), float(rng.normal())),
+)
 right("an empty array", of_growth, normal((0, 3), (0, 3)))
 right("odd shapes", of_growth, normal((1, 3, 1, 5, 1), (1, 3, 1, 5, 1)))
 right("ten thousand elements", pointwise(jnp.sin, jnp.cos), normal((10_000,)))
@@ -551,7 +593,9 @@ def gated(state):
 
 def gated_backward(state, dy):
     t = jnp.tanh(state["step"] * state["w"])
-    return ({"w": dy * (t + state["w"] * state["step"] * (1 - t * t)), "step": None, "extra": None},)
+    return (
+        {"w": dy * (t + state["w"] * state["step"] * (1 - t * t)), "step": None, "extra": None},
+    )
 
 
 right(
@@ -584,7 +628,10 @@ def scaled_power(x, n):
 right(
     "nondiff_argnums, given by name",
     vjp(
-        scaled_power, lambda x, n: (scaled_power(x, n), x), lambda n, x, dy: (dy * x ** (n - 1),), nondiff_argnums=(1,)
+        scaled_power,
+        lambda x, n: (scaled_power(x, n), x),
+        lambda n, x, dy: (dy * x ** (n - 1),),
+        nondiff_argnums=(1,),
     ),
     MATRIX,
     kwargs={"n": 3},
@@ -680,7 +727,9 @@ remat_cube.defvjp(lambda x: (x**3, x), lambda x, dy: (3 * x**2 * dy,), optimize_
 right("optimize_remat", remat_cube, MATRIX)
 right(
     "a custom_jvp",
-    jvp(lambda x, y: jnp.sin(x) * y, lambda p, t: jnp.cos(p[0]) * p[1] * t[0] + jnp.sin(p[0]) * t[1]),
+    jvp(
+        lambda x, y: jnp.sin(x) * y, lambda p, t: jnp.cos(p[0]) * p[1] * t[0] + jnp.sin(p[0]) * t[1]
+    ),
     normal((4,), (4,)),
 )
 
@@ -692,7 +741,9 @@ def cube_kernel(x_ref, y_ref):
 
 
 def in_kernel(x):
-    return pallas.pallas_call(cube_kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True)(x)
+    return pallas.pallas_call(
+        cube_kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True
+    )(x)
 
 
 right(

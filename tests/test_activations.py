@@ -132,7 +132,9 @@ def test_narrow_dtypes_keep_two_bytes_and_round_once(f, dtype):
     narrow = jax.vjp(f, x)[1](jnp.ones_like(x))[0]
     assert narrow.dtype == dtype
     tiny = 1e-7  # the last digit of float16's subnormals
-    np.testing.assert_allclose(np.float64(narrow), wide, rtol=float(jnp.finfo(dtype).eps), atol=tiny)
+    np.testing.assert_allclose(
+        np.float64(narrow), wide, rtol=float(jnp.finfo(dtype).eps), atol=tiny
+    )
     assert residual_bytes(f, x) == 2 * x.size
 
 
@@ -188,13 +190,19 @@ def test_values_and_slopes_beside_pytorch():
         with jax.enable_x64(True):
             ours, pull = jax.vjp(f, jnp.asarray(x))
             np.testing.assert_allclose(ours, y.detach().numpy(), rtol=1e-12)
-            np.testing.assert_allclose(pull(jnp.ones_like(ours))[0], t.grad.numpy(), rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(
+                pull(jnp.ones_like(ours))[0], t.grad.numpy(), rtol=1e-12, atol=1e-14
+            )
 
 
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: silu(jnp.arange(3)), TypeError, "silu: x must be a floating-point array, got dtype int32"),
+        (
+            lambda: silu(jnp.arange(3)),
+            TypeError,
+            "silu: x must be a floating-point array, got dtype int32",
+        ),
         (
             lambda: gelu(jnp.ones(3), approximate="none"),
             ValueError,
@@ -205,7 +213,11 @@ def test_values_and_slopes_beside_pytorch():
             ValueError,
             r"swiglu: gate and value must have the same shape, got \(3,\) and \(2, 3\)",
         ),
-        (lambda: swiglu(jnp.ones(3), jnp.ones(3, int)), TypeError, "swiglu: value must be a floating-point array"),
+        (
+            lambda: swiglu(jnp.ones(3), jnp.ones(3, int)),
+            TypeError,
+            "swiglu: value must be a floating-point array",
+        ),
     ],
 )
 def test_error_text(call, error, text):

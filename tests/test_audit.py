@@ -25,7 +25,11 @@ HERE = Path(__file__)
 
 def line_of(mark):
     """file:line of the line that ends in this comment"""
-    [line] = [n for n, text in enumerate(HERE.read_text("utf-8").splitlines(), 1) if text.endswith(f"# {mark}")]
+    [line] = [
+        n
+        for n, text in enumerate(HERE.read_text("utf-8").splitlines(), 1)
+        if text.endswith(f"# {mark}")
+    ]
     return f"{HERE.name}:{line}"
 
 
@@ -56,7 +60,10 @@ def jvp_probe(name, factor):
 
 
 right, wrong = probe("right", 1), probe("wrong", 2)
-wrong_on_turn = {turn: probe("on_turn", lambda v, i, turn=turn: jnp.where(i == turn, 2.0, 1.0)) for turn in range(5)}
+wrong_on_turn = {
+    turn: probe("on_turn", lambda v, i, turn=turn: jnp.where(i == turn, 2.0, 1.0))
+    for turn in range(5)
+}
 wrong_near_three = probe("near_three", lambda v: 1 + jnp.exp(-(((v - 3) * 50) ** 2)))
 
 
@@ -75,7 +82,9 @@ def assert_culprit(found, name, where):
     assert where in found.sites[0].where
     assert found.sentence().startswith(f"{name} at {found.sites[0].where}: WRONG in ")
     assert str(found).startswith(found.sentence())
-    assert {s.rule for s in found.sites if s.verdict not in ("ok", "never ran", "shadowed")} == {name}
+    assert {s.rule for s in found.sites if s.verdict not in ("ok", "never ran", "shadowed")} == {
+        name
+    }
     assert any(f.verdict == "wrong" for f in found.whole.findings)
 
 
@@ -110,7 +119,8 @@ def test_all_rules_of_the_training_loss(training_loss):
     found, _ = training_loss
     lines, first = inspect.getsourcelines(models.mlp)
     hidden, last = (
-        f"models.py:{first + next(i for i, t in enumerate(lines) if c in t)}" for c in ("activation(", "*last")
+        f"models.py:{first + next(i for i, t in enumerate(lines) if c in t)}"
+        for c in ("activation(", "*last")
     )
     assert_right(found, "linear", "relu", "linear", "relu", "linear", "softmax_cross_entropy")
     assert [s.count for s in found.sites] == [1] * 6
@@ -128,10 +138,14 @@ def test_training_loss_is_audited_in_ten_seconds(training_loss):
     assert training_loss[1] < 10  # of the processor's time
 
 
-@pytest.mark.parametrize("broken", [linear, relu, softmax_cross_entropy], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize(
+    "broken", [linear, relu, softmax_cross_entropy], ids=lambda rule: rule.__name__
+)
 def test_a_broken_rule_of_the_training_loss_is_named(broken, monkeypatch):
     backward = broken._backward
-    monkeypatch.setattr(broken, "_backward", lambda r, dy, **options: backward(r, 0.99 * dy, **options))
+    monkeypatch.setattr(
+        broken, "_backward", lambda r, dy, **options: backward(r, 0.99 * dy, **options)
+    )
     found = audit(loss, *arguments_of((3, 4, 2), 5))
     assert_culprit(found, broken.__name__, f"loss ({line_of('the loss')})")
     with pytest.raises(AssertionError, match=f"^{broken.__name__} at loss .*WRONG in ") as raised:
@@ -161,7 +175,9 @@ def test_first_and_last_turn_of_a_scan_are_checked():
 
 
 def test_fori_loop():
-    found = audit(lambda v: lax.fori_loop(0, 3, lambda i, v: wrong(right(v)), v).sum(), X)  # in the fori_loop
+    found = audit(
+        lambda v: lax.fori_loop(0, 3, lambda i, v: wrong(right(v)), v).sum(), X
+    )  # in the fori_loop
     assert_culprit(found, "wrong", line_of("in the fori_loop"))
     assert table(found) == {"wrong": [(3, "wrong")], "right": [(3, "ok")]}
 
@@ -191,7 +207,10 @@ def test_cond(taken):
     sign = 1 if taken == "wrong" else -1
     found = audit(lambda v, flag: lax.cond(flag > 0, wrong, right, v).sum(), X, sign)
     other = {"wrong": "right", "right": "wrong"}[taken]
-    assert table(found) == {taken: [(1, "wrong" if taken == "wrong" else "ok")], other: [(0, "never ran")]}
+    assert table(found) == {
+        taken: [(1, "wrong" if taken == "wrong" else "ok")],
+        other: [(0, "never ran")],
+    }
     assert found.ok == (taken == "right")
     if found.ok:
         assert found.sentence().startswith("ok: 1 custom rule right")
@@ -246,7 +265,9 @@ def test_rules_inside_a_rule_are_shadowed():
     assert found.ok
     assert table(found) == {"outer": [(1, "ok")], "wrong": [(1, "shadowed")]}
     assert found.sentence().startswith("ok: 1 custom rule right")
-    inside = probe("outer", 1, body=right, slope=lambda v: jax.vjp(wrong, v)[1](jnp.ones_like(v))[0])
+    inside = probe(
+        "outer", 1, body=right, slope=lambda v: jax.vjp(wrong, v)[1](jnp.ones_like(v))[0]
+    )
     found = audit(lambda v: inside(v).sum(), X)  # its backward makes use of a wrong rule
     assert_culprit(found, "outer", line_of("its backward makes use of a wrong rule"))
 
@@ -342,11 +363,15 @@ def test_integers_and_keys_of_rules():
 
     def make(factor):
         rule = jax.custom_vjp(lambda v, i, key: noisy(v, i, key))
-        rule.defvjp(lambda v, i, key: (noisy(v, i, key), i), lambda i, dy: (factor * i * dy, None, None))
+        rule.defvjp(
+            lambda v, i, key: (noisy(v, i, key), i), lambda i, dy: (factor * i * dy, None, None)
+        )
         return rule
 
     def scanned(rule):
-        return lambda v, i, key: lax.scan(lambda v, k: (rule(v, i, k), None), v, jax.random.split(key, 2))[0].sum()
+        return lambda v, i, key: lax.scan(
+            lambda v, k: (rule(v, i, k), None), v, jax.random.split(key, 2)
+        )[0].sum()
 
     for key in (jax.random.key(0), jax.random.PRNGKey(0)):
         assert audit(scanned(make(1)), X, jnp.arange(4), key).ok
@@ -425,7 +450,9 @@ def test_report_is_readable_at_a_hundred_columns(training_loss):
 def test_wrong_input():
     with pytest.raises(TypeError, match=r"^audit: f must be a function, got int"):
         audit(3, X)
-    with pytest.raises(ValueError, match=r"^audit: .* no floating array among its arguments.*i32\[3\]"):
+    with pytest.raises(
+        ValueError, match=r"^audit: .* no floating array among its arguments.*i32\[3\]"
+    ):
         audit(lambda v: v, jnp.arange(3))
     with pytest.raises(ValueError, match=r"^audit: .* returns no floating array"):
         audit(lambda v: 3, X)
@@ -514,8 +541,12 @@ def test_equinox_filter_custom_vjp(factor):
         x, name = arrays_and_name
         return times * jnp.sin(x) if name == "sin" else x
 
-    f.def_fwd(lambda perturbed, arrays_and_name, *, times: (f.fn(arrays_and_name, times=times), None))
-    f.def_bwd(lambda kept, dy, perturbed, it, *, times: (factor * times * jnp.cos(it[0]) * dy, None))
+    f.def_fwd(
+        lambda perturbed, arrays_and_name, *, times: (f.fn(arrays_and_name, times=times), None)
+    )
+    f.def_bwd(
+        lambda kept, dy, perturbed, it, *, times: (factor * times * jnp.cos(it[0]) * dy, None)
+    )
     found = audit(eqx.filter_jit(lambda x: f((x, "sin"), times=2).sum()), X)  # in filter_jit
     assert found.ok == (factor == 1)
     [site] = found.sites
@@ -523,12 +554,16 @@ def test_equinox_filter_custom_vjp(factor):
     assert line_of("in filter_jit") in site.where
 
 
-@pytest.mark.parametrize("name", ["sigmoid_binary_cross_entropy", "ctc_loss", "multiclass_sparsemax_loss"])
+@pytest.mark.parametrize(
+    "name", ["sigmoid_binary_cross_entropy", "ctc_loss", "multiclass_sparsemax_loss"]
+)
 def test_optax_losses(name):
     optax = pytest.importorskip("optax")
     on = {
         "sigmoid_binary_cross_entropy": lambda f, z: f(z, (ROWS > 0).astype(jnp.float32)),
-        "ctc_loss": lambda f, z: f(z[None], jnp.zeros((1, 5)), jnp.array([[1, 2]]), jnp.zeros((1, 2))),
+        "ctc_loss": lambda f, z: f(
+            z[None], jnp.zeros((1, 5)), jnp.array([[1, 2]]), jnp.zeros((1, 2))
+        ),
         "multiclass_sparsemax_loss": lambda f, z: f(z, LABELS),
     }
     found = audit(lambda z: on[name](getattr(optax.losses, name), z).sum(), ROWS)

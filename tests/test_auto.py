@@ -32,7 +32,9 @@ X = jnp.float32(0.7)
 SIN, COS = float(jnp.sin(X)), float(jnp.cos(X))
 ROOT = Path(__file__).parents[1]
 
-DIFFERENTIATES = "differentiates inside itself; rules of jaxnet are off there too, but rules of other libraries"
+DIFFERENTIATES = (
+    "differentiates inside itself; rules of jaxnet are off there too, but rules of other libraries"
+)
 
 
 def forward(x):
@@ -101,12 +103,17 @@ def repeated(f, x):
 
 def on_mesh(f):
     none = PartitionSpec()
-    return jax.jit(jax.shard_map(f, mesh=jax.make_mesh((1,), ("i",)), in_specs=none, out_specs=none))
+    return jax.jit(
+        jax.shard_map(f, mesh=jax.make_mesh((1,), ("i",)), in_specs=none, out_specs=none)
+    )
 
 
 def by_root_of_matrix(f, y):  # u f(y) = 1, scaled so that the derivative is that of f
     solution = lax.custom_linear_solve(
-        lambda u: u * f(y), jnp.float32(1), lambda matvec, b: b / matvec(jnp.float32(1)), symmetric=True
+        lambda u: u * f(y),
+        jnp.float32(1),
+        lambda matvec, b: b / matvec(jnp.float32(1)),
+        symmetric=True,
     )
     return -(SIN**2) * solution
 
@@ -139,15 +146,21 @@ PLACES = {
     "jit": lambda f, y: jax.jit(f)(y),
     "jit of jit, inlined": lambda f, y: jax.jit(jax.jit(f, inline=True))(y),
     "vmap": lambda f, y: jax.vmap(f)(y * jnp.ones(3)).mean(),
-    "vmap with an axis name": lambda f, y: jax.vmap(lambda z: lax.pmean(f(z), "i"), axis_name="i")(y * jnp.ones(3))[0],
+    "vmap with an axis name": lambda f, y: jax.vmap(lambda z: lax.pmean(f(z), "i"), axis_name="i")(
+        y * jnp.ones(3)
+    )[0],
     "scan": repeated,
-    "scan over rows": lambda f, y: lax.scan(lambda c, r: (c + f(r), None), 0.0, y * jnp.ones(3))[0] / 3,
+    "scan over rows": lambda f, y: (
+        lax.scan(lambda c, r: (c + f(r), None), 0.0, y * jnp.ones(3))[0] / 3
+    ),
     "map": lambda f, y: lax.map(f, y * jnp.ones(3)).mean(),
     "fori_loop with static bounds": lambda f, y: lax.fori_loop(0, 1, lambda i, c: f(c), y),
     "cond": lambda f, y: lax.cond(y > 0, f, jnp.cos, y),
     "switch": lambda f, y: lax.switch(2, [jnp.cos, jnp.exp, f], y),
     "remat": lambda f, y: jax.checkpoint(f)(y),
-    "remat with a policy": lambda f, y: jax.checkpoint(f, policy=jax.checkpoint_policies.dots_saveable)(y),
+    "remat with a policy": lambda f, y: jax.checkpoint(
+        f, policy=jax.checkpoint_policies.dots_saveable
+    )(y),
     "shard_map": lambda f, y: on_mesh(f)(y),
     "custom_linear_solve": by_root_of_matrix,
     "associative_scan": lambda f, y: lax.associative_scan(jnp.add, f(y * jnp.ones(3)))[-1] / 3,
@@ -158,10 +171,14 @@ PLACES = {
     "closure_convert": closure_converted,
     "named scope": lambda f, y: jax.named_call(f, name="jvp")(y),
     "closure over a tracer": lambda f, y: jax.jit(lambda: f(y))(),
-    "closure over a tracer in a scan": lambda f, y: lax.scan(lambda c, _: (f(y), None), 0.0, None, length=2)[0],
+    "closure over a tracer in a scan": lambda f, y: lax.scan(
+        lambda c, _: (f(y), None), 0.0, None, length=2
+    )[0],
     "closure over an array": lambda f, y: jax.jit(lambda z: f(z * ARRAY / ARRAY))(y),
     "namedtuple": lambda f, y: jax.jit(lambda p: Pair(p.a, f(p.b)))(Pair(y, y)).b,
-    "all at once": lambda f, y: jax.jit(jax.vmap(lambda z: repeated(jax.checkpoint(f), z)))(y * jnp.ones(3)).mean(),
+    "all at once": lambda f, y: jax.jit(jax.vmap(lambda z: repeated(jax.checkpoint(f), z)))(
+        y * jnp.ones(3)
+    ).mean(),
 }
 
 
@@ -178,14 +195,18 @@ def test_rule_is_off_inside(place, probe):
 AROUND = {
     "jit": lambda f: jax.jit(f),
     "vmap": lambda f: lambda x: jax.vmap(f)(x * jnp.ones(3)).mean(),
-    "vmap with an axis name": lambda f: lambda x: jax.vmap(f, axis_name="i")(x * jnp.ones(3)).mean(),
+    "vmap with an axis name": lambda f: (
+        lambda x: jax.vmap(f, axis_name="i")(x * jnp.ones(3)).mean()
+    ),
     "scan": lambda f: functools.partial(repeated, f),
     "fori_loop": lambda f: lambda x: lax.fori_loop(0, 1, lambda i, c: f(c), x),
     "cond": lambda f: lambda x: lax.cond(x > 0, f, jnp.cos, x),
     "remat": lambda f: jax.checkpoint(f),
     "shard_map": lambda f: on_mesh(f),
     "auto": lambda f: auto(f),
-    "jit of vmap of remat": lambda f: lambda x: jax.jit(jax.vmap(jax.checkpoint(f)))(x * jnp.ones(3)).mean(),
+    "jit of vmap of remat": lambda f: (
+        lambda x: jax.jit(jax.vmap(jax.checkpoint(f)))(x * jnp.ones(3)).mean()
+    ),
 }
 
 
@@ -236,7 +257,10 @@ def test_shard_map_over_two_devices_inside_and_outside():
                 assert jax.jit(auto(summed))(x).sharding == summed(x).sharding  # jax 0.10.0 needs the jit
         print(len(jax.devices()))
     """
-    assert python(code, XLA_FLAGS="--xla_force_host_platform_device_count=2", JAX_PLATFORMS="cpu") == "2\n"
+    assert (
+        python(code, XLA_FLAGS="--xla_force_host_platform_device_count=2", JAX_PLATFORMS="cpu")
+        == "2\n"
+    )
 
 
 def test_while_loop_loses_its_rules_and_takes_forward_mode():
@@ -256,13 +280,18 @@ def variant(forward=forward, backward=backward, body=jnp.sin, nondiff_argnums=()
 
 
 with_static_argument = variant(
-    lambda k, x: forward(x), lambda k, x, dy: backward(x, dy), lambda k, x: jnp.sin(x), nondiff_argnums=(0,)
+    lambda k, x: forward(x),
+    lambda k, x, dy: backward(x, dy),
+    lambda k, x: jnp.sin(x),
+    nondiff_argnums=(0,),
 )
 VARIANTS = {
     "nondiff_argnums": functools.partial(with_static_argument, "static"),
     "symbolic_zeros": variant(lambda x: forward(x.value), symbolic_zeros=True),
     "optimize_remat": variant(optimize_remat=True),
-    "custom_gradient": jax.custom_gradient(lambda x: (jnp.sin(x), lambda dy: 100 * jnp.cos(x) * dy)),
+    "custom_gradient": jax.custom_gradient(
+        lambda x: (jnp.sin(x), lambda dy: 100 * jnp.cos(x) * dy)
+    ),
 }
 
 
@@ -337,15 +366,18 @@ INSIDE = {
     "remat of grad": lambda f, y: jax.checkpoint(jax.grad(f))(y),
     "grad of scan": lambda f, y: jax.grad(functools.partial(repeated, f))(y),
     "scan of grad": lambda f, y: repeated(jax.grad(f), y),
-    "while of grad": lambda f, y: lax.while_loop(lambda c: c[1] < 1, lambda c: (jax.grad(f)(c[0]), c[1] + 1), (y, 0))[
-        0
-    ],
+    "while of grad": lambda f, y: lax.while_loop(
+        lambda c: c[1] < 1, lambda c: (jax.grad(f)(c[0]), c[1] + 1), (y, 0)
+    )[0],
     "cond of grad": lambda f, y: lax.cond(y > 0, jax.grad(f), jnp.cos, y),
     "shard_map of grad": lambda f, y: on_mesh(jax.grad(f))(y),
     "matrix of a solve": lambda f, y: (
         1
         / lax.custom_linear_solve(
-            lambda u: jax.vjp(f, y)[1](u)[0], jnp.float32(1), lambda m, b: b / m(jnp.float32(1)), symmetric=True
+            lambda u: jax.vjp(f, y)[1](u)[0],
+            jnp.float32(1),
+            lambda m, b: b / m(jnp.float32(1)),
+            symmetric=True,
         )
     ),
     "body of a third-party rule": lambda f, y: make_theirs(jax.grad(f))(y),
@@ -365,9 +397,13 @@ def test_inside_a_derivative_our_rules_are_off_and_others_stay_on_with_a_warning
 
 def test_the_warning_comes_at_each_depth_and_names_the_function():
     def loss(x):
-        return jax.jit(functools.partial(repeated, lambda c: lax.cond(c > 0, jax.grad(theirs), jnp.cos, c)))(x)
+        return jax.jit(
+            functools.partial(repeated, lambda c: lax.cond(c > 0, jax.grad(theirs), jnp.cos, c))
+        )(x)
 
-    with pytest.warns(UserWarning, match=r"auto\(loss\): the function differentiates inside itself") as caught:
+    with pytest.warns(
+        UserWarning, match=r"auto\(loss\): the function differentiates inside itself"
+    ) as caught:
         auto(loss)(X)
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -377,7 +413,9 @@ def test_the_warning_comes_at_each_depth_and_names_the_function():
 
 @pytest.mark.many
 @DERIVATIVES
-@pytest.mark.parametrize("order", [(100, 1, 100, 1), (1, 100, 1, 100)], ids=["by hand first", "auto first"])
+@pytest.mark.parametrize(
+    "order", [(100, 1, 100, 1), (1, 100, 1, 100)], ids=["by hand first", "auto first"]
+)
 @pytest.mark.filterwarnings("ignore:auto")
 def test_no_cache_of_jax_keeps_a_rule_or_loses_one(derivative, order):
     """The same function object, by hand and by auto in turn: jit, scan, remat and the others remember their traces."""
@@ -406,15 +444,26 @@ def test_arrays_are_traced_and_every_other_leaf_stays_what_it_is():
     seen = {}
 
     def f(x, *, options, number, n, flag, nothing, apply):
-        seen.update(x=x, options=options, number=number, n=n, flag=flag, nothing=nothing, apply=apply)
+        seen.update(
+            x=x, options=options, number=number, n=n, flag=flag, nothing=nothing, apply=apply
+        )
         return {
             "y": apply(x["w"]) * jnp.ones(n).sum() / n,
             "name": options["name"],
             "rest": (nothing, flag, n, apply, 2.5),
         }
 
-    static = {"options": {"name": "s"}, "number": 1.5, "n": 3, "flag": True, "nothing": None, "apply": theirs}
-    out = auto(f)({"w": X, "np": np.ones(2), "key": jax.random.key(0), "i": jnp.arange(2)}, **static)
+    static = {
+        "options": {"name": "s"},
+        "number": 1.5,
+        "n": 3,
+        "flag": True,
+        "nothing": None,
+        "apply": theirs,
+    }
+    out = auto(f)(
+        {"w": X, "np": np.ones(2), "key": jax.random.key(0), "i": jnp.arange(2)}, **static
+    )
     assert {k: seen[k] for k in static} == static
     assert type(seen["n"]) is int
     assert type(seen["flag"]) is bool
@@ -433,7 +482,8 @@ def test_python_numbers_are_static_and_still_run_without_rules():
 
 
 @pytest.mark.parametrize(
-    "leaf", [np.array(["a"]), np.array([None]), np.zeros(2, [("a", "i4")]), np.datetime64("2020-01-01")]
+    "leaf",
+    [np.array(["a"]), np.array([None]), np.zeros(2, [("a", "i4")]), np.datetime64("2020-01-01")],
 )
 def test_arrays_that_jax_does_not_know_are_static(leaf):
     seen = []
@@ -476,7 +526,10 @@ def test_fn_may_be_a_partial_a_method_or_an_object_that_closes_over_tracers():
     def loss(wrap):
         def f(scale):
             obj = Scaled(scale)
-            return sum(wrap(g)(X) for g in (obj, obj.method, functools.partial(lambda s, x: theirs(x) * s, scale)))
+            return sum(
+                wrap(g)(X)
+                for g in (obj, obj.method, functools.partial(lambda s, x: theirs(x) * s, scale))
+            )
 
         return f
 
@@ -499,11 +552,17 @@ def test_has_aux():
 
 def test_random_keys_integers_and_booleans_pass_through():
     key = jax.random.key(3)
-    f = lambda key, i, mask, x: (jax.random.normal(key, (2,)), i + 1, ~mask, jax.random.split(key), theirs(x))  # noqa: E731
+
+    def f(key, i, mask, x):
+        return jax.random.normal(key, (2,)), i + 1, ~mask, jax.random.split(key), theirs(x)
+
     args = (key, jnp.arange(3), jnp.array([True]), X)
     for a, b in zip(auto(f)(*args), f(*args), strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        a, b = (jax.random.key_data(v) if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v for v in (a, b))
+        a, b = (
+            jax.random.key_data(v) if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v
+            for v in (a, b)
+        )
         np.testing.assert_array_equal(a, b)
 
 
@@ -518,7 +577,9 @@ def test_gradients_of_integers_are_those_of_jax():
     close(dx, 2 * COS)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64, jnp.complex64])
+@pytest.mark.parametrize(
+    "dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64, jnp.complex64]
+)
 def test_dtypes_weak_types_and_shapes_are_preserved(dtype, x64):
     f = lambda x, s: (theirs(x), s * x, s, jnp.zeros((0, 3), x.dtype))  # noqa: E731
     args = jnp.ones((2, 1), dtype), jnp.asarray(2.0)
@@ -588,7 +649,9 @@ def test_repeated_calls_compile_once(probe, caplog):
         caplog.clear()
         with jax.log_compiles():
             call()
-        return [r.getMessage() for r in caplog.records if "Finished XLA compilation" in r.getMessage()]
+        return [
+            r.getMessage() for r in caplog.records if "Finished XLA compilation" in r.getMessage()
+        ]
 
     for call in (lambda: auto(f)(X), lambda: jax.grad(auto(f))(X)):
         assert compilations(call)
@@ -673,7 +736,8 @@ def test_the_rule_of_a_custom_vmap_is_a_limit_with_a_warning(probe):
     f = custom_vmapped(probe)
     batched = lambda g: lambda x: jax.vmap(g)(x * jnp.ones(3)).mean()  # noqa: E731
     with pytest.warns(
-        UserWarning, match="rules inside custom_vmap_call cannot be taken off: apply auto to the function"
+        UserWarning,
+        match="rules inside custom_vmap_call cannot be taken off: apply auto to the function",
     ):
         assert_on(batched(auto(f)))
     assert_off(auto(batched(f)))
@@ -706,7 +770,8 @@ def test_a_custom_jvp_whose_rule_uses_rules_is_a_limit_with_a_warning(place, pro
     f = functools.partial(PLACES[place], make_custom_jvp(derivative=jax.grad(probe)))
     assert_on(f)
     with pytest.warns(
-        UserWarning, match="rule of a custom_jvp in it calls other rules or differentiates.*use jvp=True"
+        UserWarning,
+        match="rule of a custom_jvp in it calls other rules or differentiates.*use jvp=True",
     ):
         assert_on(auto(f))
     assert_off(auto(f, jvp=True))
@@ -718,7 +783,10 @@ def test_a_custom_jvp_whose_rule_uses_rules_is_a_limit_with_a_warning(place, pro
 def test_custom_root_is_a_limit_with_a_warning():
     def root(f, x):
         return lax.custom_root(
-            lambda z: z - f(x), jnp.float32(0.5), lambda g, z: f(x), lambda g, b: b / g(jnp.float32(1))
+            lambda z: z - f(x),
+            jnp.float32(0.5),
+            lambda g, z: f(x),
+            lambda g, b: b / g(jnp.float32(1)),
         )
 
     for probe, factor in [(ours, 1), (theirs, 100)]:
@@ -797,11 +865,18 @@ def jax_flag(name):
 def test_one_function_recorded_otherwise_is_an_error_though_the_canary_sings():
     f = jax.custom_vjp(lambda x: jnp.sin(x))
     try:
-        f.defvjp(forward, backward, generic_batching=True)  # newer jax: this function alone is kept elsewhere
+        f.defvjp(
+            forward, backward, generic_batching=True
+        )  # newer jax: this function alone is kept elsewhere
     except TypeError:
-        with jax_flag("jax_custom_vjp3"):  # older jax: the flag matters where the function is defined
+        with jax_flag(
+            "jax_custom_vjp3"
+        ):  # older jax: the flag matters where the function is defined
             f = make_theirs()
     for g in (f, jax.jit(f), functools.partial(repeated, f)):
         assert_on(g)
-        with pytest.raises(RuntimeError, match=r"auto cannot take off a rule that jax .* records as CustomVJPTraced"):
+        with pytest.raises(
+            RuntimeError,
+            match=r"auto cannot take off a rule that jax .* records as CustomVJPTraced",
+        ):
             jax.grad(auto(g))(X)

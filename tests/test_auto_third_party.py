@@ -121,7 +121,9 @@ def test_flax_custom_vjp(nn):
                 dparams, dx = pullback(dy)
                 return hundredfold(dparams), dx
 
-            return nn.custom_vjp(lambda module, x: module(x), forward, backward)(nn.Dense(3), x).sum()
+            return nn.custom_vjp(lambda module, x: module(x), forward, backward)(
+                nn.Dense(3), x
+            ).sum()
 
     net = Net()
     params = net.init(jax.random.key(0), X)

@@ -32,7 +32,8 @@ SMALL = ("--epochs", "3", "--cold-runs", "1", "--hidden", "20")
 def run(*arguments):
     return subprocess.run(
         [sys.executable, benchmark.__file__, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(Path(jaxnet.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
+        env=os.environ
+        | {"PYTHONPATH": str(Path(jaxnet.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         encoding="utf-8",
     )
@@ -47,7 +48,12 @@ def test_times_everyone_who_is_installed_and_names_the_others(tmp_path):
     process = run(*SMALL, "--repeats", 2, "--json", file)
     assert process.returncode == 0, process.stderr
     assert max(map(len, process.stdout.splitlines())) <= 100
-    rows = [name for name in CONTESTANTS for line in process.stdout.splitlines() if line.startswith(f"{name}  ")]
+    rows = [
+        name
+        for name in CONTESTANTS
+        for line in process.stdout.splitlines()
+        if line.startswith(f"{name}  ")
+    ]
     assert rows == [name for name, here in HERE.items() if here]
 
     assert list(tmp_path.iterdir()) == [file]
@@ -67,7 +73,9 @@ def test_times_everyone_who_is_installed_and_names_the_others(tmp_path):
         assert all(seconds > 0 for seconds in (times["first"], *times["warm"], *times["cold"]))
         assert 0 <= times["test_accuracy"] <= 1
         # One logistic output instead of two in scikit-learn; in a cold run another start as well.
-        assert times["test_loss"] == pytest.approx(hand["test_loss"], rel=0.25 if name == "scikit-learn" else 1e-3)
+        assert times["test_loss"] == pytest.approx(
+            hand["test_loss"], rel=0.25 if name == "scikit-learn" else 1e-3
+        )
         assert times["cold_test_loss"] == pytest.approx(hand["test_loss"], rel=0.25)
     assert hand["cold_test_loss"] == pytest.approx(hand["test_loss"])
 
@@ -134,17 +142,23 @@ def test_every_rule_is_measured():
 def test_true_gradients_are_autodiffs_in_float64_where_nothing_is_far_out(name, x64):
     """The errors in the table are taken against these formulas."""
     entry, rng = ENTRIES[name], np.random.default_rng(3)
-    args = [abs(rng.normal(size=np.shape(a))) if a.dtype == np.float32 else a for a in entry.points[0]]
+    args = [
+        abs(rng.normal(size=np.shape(a))) if a.dtype == np.float32 else a for a in entry.points[0]
+    ]
     c = entry.cotangent(jax.eval_shape(entry.text, *args).shape)
     _, by_autodiff = benchmark_rules.pullback(entry.text)(c, *map(np.asarray, args))
-    for true, expected in zip(benchmark_rules.true_gradients(entry, c, args), by_autodiff, strict=True):
+    for true, expected in zip(
+        benchmark_rules.true_gradients(entry, c, args), by_autodiff, strict=True
+    ):
         np.testing.assert_allclose(true, expected, rtol=1e-9, atol=1e-12)
 
 
 def row_of(error, scan, kept, seconds):
     hand, text = ({"kept": 100, "jit": 0, "scan": 100}, {"kept": kept, "jit": 0, "scan": scan})
     errors = {"hand": 4.0, "auto": 4.0, "text": error}
-    return benchmark_rules.Row(errors, {"hand": hand, "text": text}, {"hand": [1.0] * 3, "text": [seconds] * 3})
+    return benchmark_rules.Row(
+        errors, {"hand": hand, "text": text}, {"hand": [1.0] * 3, "text": [seconds] * 3}
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,10 @@ def scaled_linear(factor):
 
 def affine_arguments(rows=3, fan_in=4, fan_out=4):
     rng = np.random.default_rng(1)
-    return tuple(rng.normal(size=s).astype(np.float32) for s in ((rows, fan_in), (fan_out, fan_in), (fan_out,)))
+    return tuple(
+        rng.normal(size=s).astype(np.float32)
+        for s in ((rows, fan_in), (fan_out, fan_in), (fan_out,))
+    )
 
 
 def finding(report, what, leaf):
@@ -41,7 +44,9 @@ def finding(report, what, leaf):
 
 
 def relu_with_slope(slope):
-    return pointwise(lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, jnp.where(x == 0, slope, 0.0)))
+    return pointwise(
+        lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, jnp.where(x == 0, slope, 0.0))
+    )
 
 
 # ---- verdicts
@@ -56,7 +61,10 @@ def test_a_wrong_leaf_is_named_with_its_values_and_others_stay_ok():
     assert wrong.auto == wrong.true
     assert {finding(report, "algebra", leaf).verdict for leaf in ("x", "bias")} == {"ok"}
     assert report.sentence().startswith("WRONG in `weight` at (")
-    assert f"rule {wrong.rule:.3g}, autodiff {wrong.auto:.3g}, truth {wrong.true:.3g}" in report.sentence()
+    assert (
+        f"rule {wrong.rule:.3g}, autodiff {wrong.auto:.3g}, truth {wrong.true:.3g}"
+        in report.sentence()
+    )
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
@@ -68,7 +76,9 @@ def test_between_the_one_sided_slopes_is_a_kink_and_ok(slope):
 
 @pytest.mark.parametrize("slope", [-0.1, 1.1, math.nan])
 def test_outside_the_one_sided_slopes_is_wrong(slope):
-    wrong = finding(check(relu_with_slope(slope), np.array([-1.0, 0.0, 2.0], np.float32)), "algebra", "x")
+    wrong = finding(
+        check(relu_with_slope(slope), np.array([-1.0, 0.0, 2.0], np.float32)), "algebra", "x"
+    )
     assert (wrong.verdict, wrong.index) == ("wrong", (1,))
 
 
@@ -82,7 +92,10 @@ def test_autodiff_may_be_the_wrong_one():
     f = pointwise(jnp.tanh, lambda x: 1 / jnp.cosh(x) ** 2)
     report = check(f, np.linspace(15, 18, 5, dtype=np.float32))
     assert report.ok, report
-    norm = by_hand(lambda x: jnp.sqrt(jnp.sum(x**2)), lambda x, dy: (dy * x / jnp.maximum(jnp.linalg.norm(x), 1e-30),))
+    norm = by_hand(
+        lambda x: jnp.sqrt(jnp.sum(x**2)),
+        lambda x, dy: (dy * x / jnp.maximum(jnp.linalg.norm(x), 1e-30),),
+    )
     report = check(norm, np.zeros(3, np.float32))
     assert report.ok, report
     assert finding(report, "algebra", "x").verdict in ("kink", "disputed")
@@ -127,7 +140,9 @@ def test_numpy_float64_is_what_jax_makes_of_it():
 
 
 def test_an_output_that_stays_float32():
-    f = by_hand(lambda x: jnp.exp(x.astype(jnp.float32)), lambda x, dy: (dy.astype(x.dtype) * jnp.exp(x),))
+    f = by_hand(
+        lambda x: jnp.exp(x.astype(jnp.float32)), lambda x, dy: (dy.astype(x.dtype) * jnp.exp(x),)
+    )
     assert check(f, X).ok
 
 
@@ -143,7 +158,9 @@ def test_a_sum_of_softmax_shows_nothing_of_the_softmax_in_it():
 
 
 def test_imprecise_where_the_algebra_is_right():
-    f = pointwise(jnp.sin, lambda x: jnp.cos(x) if x.dtype == jnp.float64 else jnp.cos(x).astype(jnp.bfloat16))
+    f = pointwise(
+        jnp.sin, lambda x: jnp.cos(x) if x.dtype == jnp.float64 else jnp.cos(x).astype(jnp.bfloat16)
+    )
     worst = finding(check(pointwise(jnp.sin, jnp.cos), X), "precision float32", "x")
     assert worst.verdict == "ok"
     worst = finding(check(f, X), "precision float32", "x")
@@ -167,7 +184,11 @@ def test_unsupported_is_not_a_fault():
 
     def backward(x, dy):
         shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
-        return (jax.pure_callback(lambda x, dy: np.cos(x) * dy, shape, x, dy, vmap_method="expand_dims"),)
+        return (
+            jax.pure_callback(
+                lambda x, dy: np.cos(x) * dy, shape, x, dy, vmap_method="expand_dims"
+            ),
+        )
 
     report = check(vjp(lambda x: jnp.sin(x), forward, backward), X)
     assert report.ok, report
@@ -182,7 +203,9 @@ def test_a_reference_may_be_given():
 
 def test_without_a_reference_that_can_be_differentiated_one_is_asked_for():
     def outside(x):
-        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="expand_dims")
+        return jax.pure_callback(
+            np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="expand_dims"
+        )
 
     f = pointwise(outside, jnp.cos)
     report = check(f, X)
@@ -277,7 +300,9 @@ def test_a_hint_is_given_only_where_all_elements_say_the_same():
 def test_arguments_are_pytrees_with_anything_in_them():
     def body(params, key, labels, nothing=None, *, name="sin"):
         noise = jax.random.normal(key, params["w"].shape, params["w"].dtype)
-        return getattr(jnp, name)(params["w"] + noise) * params["more"][0] + labels.astype(params["w"].dtype)
+        return getattr(jnp, name)(params["w"] + noise) * params["more"][0] + labels.astype(
+            params["w"].dtype
+        )
 
     f = by_hand(
         lambda params, key, labels, nothing: body(params, key, labels, nothing),
@@ -302,7 +327,10 @@ def test_a_python_float_is_differentiated_where_it_can_be():
     product = by_hand(lambda x, y: x * y, lambda x, y, dy: (dy * y, jnp.sum(2 * dy * x)))
     assert finding(check(product, X, 2.0), "algebra", "y").verdict == "wrong"
     power = vjp(
-        lambda x, n: x**n, lambda x, n: (x**n, x), lambda n, x, dy: (n * x ** (n - 1) * dy,), nondiff_argnums=(1,)
+        lambda x, n: x**n,
+        lambda x, n: (x**n, x),
+        lambda n, x, dy: (n * x ** (n - 1) * dy,),
+        nondiff_argnums=(1,),
     )
     assert check(power, np.abs(X), 3.0).ok
 
@@ -416,14 +444,19 @@ def test_a_constant_that_changed_is_seen():
 
 
 def test_not_a_function():
-    with pytest.raises(TypeError, match=r"check: f must be a function, got ArrayImpl; call check\(f, \*args\)"):
+    with pytest.raises(
+        TypeError, match=r"check: f must be a function, got ArrayImpl; call check\(f, \*args\)"
+    ):
         check(jnp.ones(3), jnp.ones(3))
     with pytest.raises(TypeError, match="check: ref must be a function, got str"):
         check(jnp.sin, X, ref="sin")
 
 
 def test_nothing_to_differentiate():
-    with pytest.raises(ValueError, match=r"check: sum has no floating array among its arguments.*int32\[3\]|i32\[3\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"check: sum has no floating array among its arguments.*int32\[3\]|i32\[3\]",
+    ):
         check(jnp.sum, np.arange(3, dtype=np.int32))
     with pytest.raises(ValueError, match="returns no floating array"):
         check(lambda x: jnp.argmax(x), X)
@@ -432,7 +465,9 @@ def test_nothing_to_differentiate():
 def test_a_reference_of_another_kind():
     with pytest.raises(TypeError, match=r"check: ref cannot be called as f is: .*missing"):
         check(jaxnet.softmax, X, ref=lambda x, y: x)
-    with pytest.raises(ValueError, match=r"ref must return what f returns, f32\[3,4\]; it returns f32\[\]"):
+    with pytest.raises(
+        ValueError, match=r"ref must return what f returns, f32\[3,4\]; it returns f32\[\]"
+    ):
         check(jaxnet.softmax, X, ref=jnp.sum)
 
 
@@ -445,14 +480,18 @@ def test_unknown_dtypes_and_transforms():
             check(jaxnet.softmax, X, dtypes=wrong)
     with pytest.raises(TypeError, match="check: transforms must be some of"):
         check(jaxnet.softmax, X, transforms=("pmap",))
-    with pytest.raises(TypeError, match="check: kwargs must be a dict of keyword arguments, got list"):
+    with pytest.raises(
+        TypeError, match="check: kwargs must be a dict of keyword arguments, got list"
+    ):
         check(jaxnet.softmax, X, kwargs=[1])
     with pytest.raises(ValueError, match="check: seed must be an integer of at least 0, got -1"):
         check(jaxnet.softmax, X, seed=-1)
 
 
 def test_inside_a_transformation():
-    with pytest.raises(TypeError, match="check: the arguments are being traced; call check outside of jit"):
+    with pytest.raises(
+        TypeError, match="check: the arguments are being traced; call check outside of jit"
+    ):
         jax.jit(lambda x: check(jaxnet.softmax, x))(X)
 
 
@@ -487,7 +526,9 @@ def test_a_function_that_is_not_deterministic(what, when):
     def noise(x):
         if when == "traced":
             return rng.normal(size=x.shape).astype(x.dtype)
-        return jax.pure_callback(lambda x: rng.normal(size=x.shape).astype(x.dtype), jax.typeof(x), x)
+        return jax.pure_callback(
+            lambda x: rng.normal(size=x.shape).astype(x.dtype), jax.typeof(x), x
+        )
 
     if what == "value":
         f = by_hand(lambda x: jnp.sin(x) + noise(x), lambda x, dy: (jnp.cos(x) * dy,))

@@ -16,7 +16,12 @@ SEEDS = range(int(os.environ.get("CORPUS_SEEDS", "1")))  # ten take twice as lon
 
 def examine(example, seed, transforms=TRANSFORMS):
     args = example.args(np.random.default_rng(seed))
-    options = {"kwargs": example.kwargs, "ref": example.ref, "dtypes": example.dtypes, "transforms": transforms}
+    options = {
+        "kwargs": example.kwargs,
+        "ref": example.ref,
+        "dtypes": example.dtypes,
+        "transforms": transforms,
+    }
     return check(example.f, *args, **options, seed=seed)
 
 

@@ -41,14 +41,19 @@ def test_what_is_no_array(spec, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["check", "jaxnet:softmax", spec])
     assert stopped.value.code == 2
-    assert f"{spec!r} is no array: give a dtype and a shape, as 'f32[4,7]'" in capsys.readouterr().err
+    assert (
+        f"{spec!r} is no array: give a dtype and a shape, as 'f32[4,7]'" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("function", "said"),
     [
         ("softmax", "'softmax' is no function: write it as package.module:function"),
-        ("jaxnet:nothing", "'jaxnet:nothing' cannot be had: module 'jaxnet' has no attribute 'nothing'"),
+        (
+            "jaxnet:nothing",
+            "'jaxnet:nothing' cannot be had: module 'jaxnet' has no attribute 'nothing'",
+        ),
         ("no.such.module:f", "'no.such.module:f' cannot be had: No module named 'no'"),
     ],
 )

@@ -19,7 +19,12 @@ DATA = ROOT / "data"
 TWIN = DATA / "course_twin"
 
 CSV = "a,b,kind\n1,2,u\n3,4,v\n5,6,u\n7,8,v\n"
-TEXT = {"XTrain.txt": "1\t2\n3\t4\n", "yTrain.txt": "0\n1\n", "XTest.txt": "5\t6\n", "yTest.txt": "1\n"}
+TEXT = {
+    "XTrain.txt": "1\t2\n3\t4\n",
+    "yTrain.txt": "0\n1\n",
+    "XTest.txt": "5\t6\n",
+    "yTest.txt": "1\n",
+}
 X, Y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
 
 
@@ -72,7 +77,9 @@ def test_folder_reads_what_savetxt_writes(tmp_path):
 
 def test_dtypes_in_every_layout(tmp_path):
     paths = [(write_folder(tmp_path / "set"), None), (write(tmp_path / "d.csv", CSV), "kind")]
-    paths += [(write_npz(tmp_path / "d.npz", x=X.astype(dtype), y=Y), None) for dtype in ("f2", "i8")]
+    paths += [
+        (write_npz(tmp_path / "d.npz", x=X.astype(dtype), y=Y), None) for dtype in ("f2", "i8")
+    ]
     for path, target in paths:
         for x, y in ((data := load(path, target)).train, data.test):
             assert (x.dtype, y.dtype) == (np.float32, np.int32)
@@ -114,8 +121,14 @@ def test_csv_takes_the_target_out_of_any_place(tmp_path):
     ],
 )
 def test_csv_dialects_read_the_same(tmp_path, text):
-    plain, other = (load(write(tmp_path / name, t), "kind") for name, t in (("a.csv", CSV), ("b.csv", text)))
-    assert (plain.features, plain.classes) == (other.features, other.classes) == (("a", "b"), ("u", "v"))
+    plain, other = (
+        load(write(tmp_path / name, t), "kind") for name, t in (("a.csv", CSV), ("b.csv", text))
+    )
+    assert (
+        (plain.features, plain.classes)
+        == (other.features, other.classes)
+        == (("a", "b"), ("u", "v"))
+    )
     for expected, got in zip((*plain.train, *plain.test), (*other.train, *other.test), strict=True):
         np.testing.assert_array_equal(got, expected)
 
@@ -128,7 +141,12 @@ def test_csv_quoted_names_may_hold_commas_quotes_and_lines(tmp_path):
 
 @pytest.mark.parametrize(
     ("labels", "classes"),
-    [("10 9 10 9", ("9", "10")), ("b 10 b 10", ("10", "b")), ("-1 0.5 -1 0.5", ("-1", "0.5")), ("B a B a", ("B", "a"))],
+    [
+        ("10 9 10 9", ("9", "10")),
+        ("b 10 b 10", ("10", "b")),
+        ("-1 0.5 -1 0.5", ("-1", "0.5")),
+        ("B a B a", ("B", "a")),
+    ],
 )
 def test_classes_sort_by_value_if_all_are_numbers(tmp_path, labels, classes):
     rows = "".join(f"{row},{label}\n" for row, label in enumerate(labels.split()))
@@ -158,7 +176,11 @@ def test_npz_classes_give_the_order_of_labels(tmp_path):
 
 
 def test_npz_labels_of_any_plain_kind(tmp_path):
-    for y, classes in ((Y * 3.0, ("0", "3")), (Y == 1, ("0", "1")), (np.array(["b", "a"] * 2), ("a", "b"))):
+    for y, classes in (
+        (Y * 3.0, ("0", "3")),
+        (Y == 1, ("0", "1")),
+        (np.array(["b", "a"] * 2), ("a", "b")),
+    ):
         assert load(write_npz(tmp_path / "d.npz", x=X, y=y)).classes == classes
 
 
@@ -180,14 +202,18 @@ def test_csv_round_trip(tmp_path_factory, x, name, seed):
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*header, "kind"])
-        writer.writerows([*map(repr, row.tolist()), names[label]] for row, label in zip(x, labels, strict=True))
+        writer.writerows(
+            [*map(repr, row.tolist()), names[label]] for row, label in zip(x, labels, strict=True)
+        )
     data = load(path, "kind", seed=seed)
     got = [
         (row.tobytes(), data.classes[label])
         for pair in (data.train, data.test)
         for row, label in zip(*pair, strict=True)
     ]
-    assert sorted(got) == sorted((row.tobytes(), names[label]) for row, label in zip(x, labels, strict=True))
+    assert sorted(got) == sorted(
+        (row.tobytes(), names[label]) for row, label in zip(x, labels, strict=True)
+    )
     np.testing.assert_array_equal(read_features(path, header[::-1]), x[:, ::-1])
 
 
@@ -205,7 +231,9 @@ def test_split_is_a_stratified_partition(tmp_path_factory, counts, fraction, see
     data = load(path, test_fraction=fraction, seed=seed)
     rows = np.concatenate([data.train[0], data.test[0]])[:, 0].astype(int)
     assert sorted(rows) == list(range(len(y)))
-    np.testing.assert_array_equal(np.concatenate([data.train[1], data.test[1]]), y[rows])  # a row keeps its label
+    np.testing.assert_array_equal(
+        np.concatenate([data.train[1], data.test[1]]), y[rows]
+    )  # a row keeps its label
     for label, count in enumerate(counts):
         share = np.count_nonzero(data.test[1] == label)
         assert 1 <= share <= count - 1
@@ -242,7 +270,10 @@ def test_split_repeats_by_seed_and_shuffles(tmp_path):
         (CSV + "1,2,u,3\n", ["d.csv, line 6", "4 cells", "expected 3"]),
         ("a,b,kind\n\n1,2,u\n", ["d.csv, line 2", "0 cells", "expected 3"]),
         ("\na,b,kind\n1,2,u\n", ["d.csv, line 1", "0 cells", "expected 3"]),
-        (CSV.replace("3", "three"), ["d.csv, line 3, column 'a'", "'three' is no number", "-1.5e3"]),
+        (
+            CSV.replace("3", "three"),
+            ["d.csv, line 3, column 'a'", "'three' is no number", "-1.5e3"],
+        ),
         (CSV.replace("3", "3_0"), ["d.csv, line 3, column 'a'", "'3_0' is no number"]),
         (CSV.replace("6", ""), ["d.csv, line 4, column 'b'", "an empty cell", "drop the row"]),
         (CSV.replace("6", "?"), ["d.csv, line 4, column 'b'", "'?' is no number"]),
@@ -256,7 +287,10 @@ def test_split_repeats_by_seed_and_shuffles(tmp_path):
         (CSV.replace("u", "1").replace("v", "1.0"), ["d.csv", "'1' and '1.0' are the same number"]),
         (CSV + '1,2,"u\n', ["d.csv, line 6", "check the quotes"]),
         (CSV.encode("utf-16"), ["d.csv", "not UTF-8", "save it as UTF-8"]),
-        ("t,kind\n" + "".join(f"{1.7e9 + i},{i % 2}\n" for i in range(9)), ["d.csv", "'t'", "float32", "offset"]),
+        (
+            "t,kind\n" + "".join(f"{1.7e9 + i},{i % 2}\n" for i in range(9)),
+            ["d.csv", "'t'", "float32", "offset"],
+        ),
     ],
 )
 def test_csv_faults(tmp_path, text, phrases):
@@ -318,13 +352,25 @@ def test_folder_faults(tmp_path, changes, phrases):
         ({"x": X, "y": Y.astype(complex)}, ["d.npz, y", "complex128", "integers or text"]),
         ({"x": X, "y": Y + 1, "classes": ["a", "b"]}, ["d.npz, y", "label 2 of row 2", "0 to 1"]),
         ({"x": X, "y": Y - 1, "classes": ["a", "b"]}, ["d.npz, y", "label -1 of row 1", "0 to 1"]),
-        ({"x": X, "y": Y, "classes": ["a", "b", "c"]}, ["d.npz, x", "class 'c' has 0 row(s)", "expected 2"]),
+        (
+            {"x": X, "y": Y, "classes": ["a", "b", "c"]},
+            ["d.npz, x", "class 'c' has 0 row(s)", "expected 2"],
+        ),
         ({"x": X, "y": Y, "classes": ["a", "a"]}, ["d.npz, classes", "all different"]),
         ({"x": X, "y": Y, "classes": [1, 2]}, ["d.npz, classes", "int64", "names as text"]),
         ({"x": X, "y": Y, "features": ["a"]}, ["d.npz, x", "2 columns", "expected 1", "'a'"]),
-        ({"x_train": X, "y_train": Y, "x_test": X[:, :1], "y_test": Y}, ["d.npz, x_test", "1 columns", "expected 2"]),
-        ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1}, ["d.npz, x_test", "label '2'", "'0', '1'"]),
-        ({"x_train": X, "y_train": Y * 0, "x_test": X, "y_test": Y}, ["d.npz, x_train", "'0' is the only class"]),
+        (
+            {"x_train": X, "y_train": Y, "x_test": X[:, :1], "y_test": Y},
+            ["d.npz, x_test", "1 columns", "expected 2"],
+        ),
+        (
+            {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},
+            ["d.npz, x_test", "label '2'", "'0', '1'"],
+        ),
+        (
+            {"x_train": X, "y_train": Y * 0, "x_test": X, "y_test": Y},
+            ["d.npz, x_train", "'0' is the only class"],
+        ),
     ],
 )
 def test_npz_faults(tmp_path, arrays, phrases):
@@ -357,7 +403,11 @@ def test_unknown_layouts_and_missing_files(tmp_path):
             load(path)
     with raises("none.csv", "no such file or folder", error=FileNotFoundError):
         read_features(tmp_path / "none.csv", ["a"])
-    with raises("no 'yTrain.txt', 'XTest.txt'", "expected a folder with 'XTrain.txt'", error=FileNotFoundError):
+    with raises(
+        "no 'yTrain.txt', 'XTest.txt'",
+        "expected a folder with 'XTrain.txt'",
+        error=FileNotFoundError,
+    ):
         load(write_folder(tmp_path / "set", yTrain=None, XTest=None))
 
 
@@ -367,7 +417,9 @@ def test_unknown_layouts_and_missing_files(tmp_path):
 def dataset(x_train, x_test):
     x_train, x_test = np.float32(x_train), np.float32(x_test)
     y_train, y_test = (np.arange(len(x), dtype=np.int32) % 2 for x in (x_train, x_test))
-    return Dataset((x_train, y_train), (x_test, y_test), ("a", "b", "c")[: x_train.shape[1]], ("u", "v"))
+    return Dataset(
+        (x_train, y_train), (x_test, y_test), ("a", "b", "c")[: x_train.shape[1]], ("u", "v")
+    )
 
 
 def test_standardize_is_the_recorded_map_in_float32():
@@ -456,7 +508,9 @@ def test_batches_cover_every_row_once(rows, size, shuffled):
 
 def test_batches_shuffle_anew_with_the_same_generator():
     rng = np.random.default_rng(0)
-    first, second = (np.concatenate([y for _, y in batches(X, np.arange(4), 3, rng)]).tolist() for _ in range(2))
+    first, second = (
+        np.concatenate([y for _, y in batches(X, np.arange(4), 3, rng)]).tolist() for _ in range(2)
+    )
     assert first != second
 
 
@@ -472,11 +526,15 @@ def test_batches_complain_at_the_call():
 
 
 def stated_hashes():
-    return dict(re.findall(r"^\| (\S+) \| ([0-9a-f]{64}) \|$", (DATA / "README.md").read_text(), re.M))
+    return dict(
+        re.findall(r"^\| (\S+) \| ([0-9a-f]{64}) \|$", (DATA / "README.md").read_text(), re.M)
+    )
 
 
 def test_data_files_are_those_of_the_readme():
-    hashes = {name: hashlib.sha256((DATA / name).read_bytes()).hexdigest() for name in stated_hashes()}
+    hashes = {
+        name: hashlib.sha256((DATA / name).read_bytes()).hexdigest() for name in stated_hashes()
+    }
     assert hashes == stated_hashes()
     files = {path.relative_to(DATA).as_posix() for path in DATA.rglob("*") if path.is_file()}
     assert files == {*hashes, "README.md"}
@@ -495,7 +553,9 @@ def test_make_data_makes_them_again(make_data, tmp_path, capsys):
     (tmp_path / "torch_histories.npz").write_bytes((DATA / "torch_histories.npz").read_bytes())
     make_data.main(["--out", str(tmp_path)])
     for path in DATA.rglob("*"):
-        assert path.is_dir() or path.read_bytes() == (tmp_path / path.relative_to(DATA)).read_bytes(), path
+        assert (
+            path.is_dir() or path.read_bytes() == (tmp_path / path.relative_to(DATA)).read_bytes()
+        ), path
     assert {path.name for path in tmp_path.rglob("*")} == {path.name for path in DATA.rglob("*")}
     assert "Bayes accuracy of the twin: 0.9609" in capsys.readouterr().out
 
@@ -517,7 +577,10 @@ def test_twin_has_its_distribution():
     # Within 4 standard errors of the stated parameters; both sets together, 350 rows per class.
     data = load(TWIN)
     assert (data.train[0].shape, data.test[0].shape) == ((500, 10), (200, 10))
-    assert (np.bincount(data.train[1]).tolist(), np.bincount(data.test[1]).tolist()) == ([250, 250], [100, 100])
+    assert (np.bincount(data.train[1]).tolist(), np.bincount(data.test[1]).tolist()) == (
+        [250, 250],
+        [100, 100],
+    )
     x, y = (np.concatenate(both) for both in zip(data.train, data.test, strict=True))
     stated = [((0.94, 1.01), (0.99, 1.03), -0.80), ((-0.93, -0.91), (0.91, 0.90), 0.74)]
     for label, (means, deviations, correlation) in enumerate(stated):
@@ -528,7 +591,9 @@ def test_twin_has_its_distribution():
         n = len(rows)
         assert np.all(abs(rows.mean(axis=0) - means) < 4 * deviations / n**0.5)
         assert np.all(abs(rows.std(axis=0) - deviations) < 4 * deviations / (2 * n) ** 0.5)
-        assert np.all(abs(np.corrcoef(rows.T) - correlations) <= 4 * (1 - correlations**2) / n**0.5 + 1e-6)
+        assert np.all(
+            abs(np.corrcoef(rows.T) - correlations) <= 4 * (1 - correlations**2) / n**0.5 + 1e-6
+        )
 
 
 def test_bayes_accuracy(make_data):
@@ -543,7 +608,9 @@ def test_bayes_accuracy(make_data):
 
 
 def test_breast_cancer_is_scikit_learns():
-    source = pytest.importorskip("sklearn.datasets", reason="compares with scikit-learn's copy").load_breast_cancer()
+    source = pytest.importorskip(
+        "sklearn.datasets", reason="compares with scikit-learn's copy"
+    ).load_breast_cancer()
     with (DATA / "breast_cancer.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == [*source.feature_names, "diagnosis"]
@@ -553,7 +620,11 @@ def test_breast_cancer_is_scikit_learns():
 
 def test_breast_cancer_loads():
     data = load(DATA / "breast_cancer.csv", "diagnosis")
-    assert (len(data.features), data.features[0], data.classes) == (30, "mean radius", ("benign", "malignant"))
+    assert (len(data.features), data.features[0], data.classes) == (
+        30,
+        "mean radius",
+        ("benign", "malignant"),
+    )
     assert np.bincount(np.concatenate([data.train[1], data.test[1]])).tolist() == [357, 212]
     assert np.bincount(data.test[1]).tolist() == [71, 42]
     assert np.isfinite(standardize(data).test[0]).all()
@@ -563,7 +634,9 @@ def test_torch_histories_are_whole_and_of_this_twin():
     with np.load(DATA / "torch_histories.npz", allow_pickle=False) as archive:
         arrays = dict(archive)
     meta = json.loads(str(arrays.pop("meta")))
-    assert {f"course_twin/{name}": value for name, value in meta["sha256"].items()}.items() <= stated_hashes().items()
+    assert {
+        f"course_twin/{name}": value for name, value in meta["sha256"].items()
+    }.items() <= stated_hashes().items()
     expected = {
         f"{depth}_{initialisation}_{part}_{kind}"
         for depth in (1, 2)

@@ -41,7 +41,8 @@ def test_backward_has_no_cancellation_where_a_row_is_sure(f, margin):
         z[m := int(rng.integers(classes))] = margin
         c = 3 * np.eye(classes, dtype=np.float32)[m]
         error = [
-            abs(float(Decimal(float(r)) / e - 1)) for r, e in zip(pull(z, c), exact_backward(f, z, c), strict=True)
+            abs(float(Decimal(float(r)) / e - 1))
+            for r, e in zip(pull(z, c), exact_backward(f, z, c), strict=True)
         ]
         assert max(error) <= max(8, margin) * EPS
 
@@ -135,10 +136,14 @@ def test_values_and_gradients_beside_jax_and_pytorch():
             ours, pull = jax.vjp(f, jnp.asarray(z))
             np.testing.assert_allclose(ours, y.detach().numpy(), rtol=1e-12)
             np.testing.assert_allclose(ours, of_jax(z), rtol=1e-12)
-            np.testing.assert_allclose(pull(jnp.asarray(c))[0], t.grad.numpy(), rtol=1e-11, atol=1e-14)
+            np.testing.assert_allclose(
+                pull(jnp.asarray(c))[0], t.grad.numpy(), rtol=1e-11, atol=1e-14
+            )
         np.testing.assert_allclose(softmax(z, where), jax.nn.softmax(z, where=where), rtol=1e-12)
         masked = torch.tensor(np.where(where, z, -np.inf))
-        np.testing.assert_allclose(log_softmax(z, where), torch.log_softmax(masked, -1).numpy(), rtol=1e-12)
+        np.testing.assert_allclose(
+            log_softmax(z, where), torch.log_softmax(masked, -1).numpy(), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +159,11 @@ def test_values_and_gradients_beside_jax_and_pytorch():
             ValueError,
             r"log_softmax: axis must be an integer in -2 .. 1 for logits of shape \(2, 3\), got 2",
         ),
-        (lambda: softmax(jnp.ones((2, 3)), axis=(0, 1)), ValueError, r"axis must be an integer .* got \(0, 1\)"),
+        (
+            lambda: softmax(jnp.ones((2, 3)), axis=(0, 1)),
+            ValueError,
+            r"axis must be an integer .* got \(0, 1\)",
+        ),
         (
             lambda: softmax(jnp.ones((2, 3)), jnp.ones((2, 3))),
             TypeError,
@@ -165,8 +174,16 @@ def test_values_and_gradients_beside_jax_and_pytorch():
             ValueError,
             r"where must have as many dimensions as logits, .* shape \(2, 3\), got \(3,\); write the dimensions",
         ),
-        (lambda: softmax(jnp.ones((2, 3)), jnp.ones((2, 2), bool)), ValueError, r"each of its size or 1"),
-        (lambda: softmax(jnp.ones((2, 3)), [True, False, True]), TypeError, "where must be an array, got list"),
+        (
+            lambda: softmax(jnp.ones((2, 3)), jnp.ones((2, 2), bool)),
+            ValueError,
+            r"each of its size or 1",
+        ),
+        (
+            lambda: softmax(jnp.ones((2, 3)), [True, False, True]),
+            TypeError,
+            "where must be an array, got list",
+        ),
     ],
 )
 def test_error_text(call, error, text):

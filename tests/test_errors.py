@@ -36,16 +36,28 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             r"linear: x must be a floating-point array, got dtype int32; convert it first, e.g. x.astype\('float32'\)",
         ),
         (lambda: linear([[1.0, 2.0]], W, B), TypeError, "linear: x must be an array, got list"),
-        (lambda: linear(X, W[0], B), ValueError, r"linear: weight must be \[out, in\], got shape \(3,\)"),
+        (
+            lambda: linear(X, W[0], B),
+            ValueError,
+            r"linear: weight must be \[out, in\], got shape \(3,\)",
+        ),
         (
             lambda: linear(X, W.T, B),
             ValueError,
             r"x must end in weight's in = 2 columns, got x of shape \(4, 3\) and weight \[out, in\] of shape \(3, 2\)",
         ),
         (lambda: linear(jnp.float32(1), W, B), ValueError, "x must end in weight's in = 3 columns"),
-        (lambda: linear(X, W, jnp.ones(1)), ValueError, r"bias must have shape \(2,\) to fit weight's out, got \(1,\)"),
+        (
+            lambda: linear(X, W, jnp.ones(1)),
+            ValueError,
+            r"bias must have shape \(2,\) to fit weight's out, got \(1,\)",
+        ),
         (lambda: linear(X, W, jnp.ones((4, 2))), ValueError, r"bias must have shape \(2,\)"),
-        (lambda: relu(jnp.arange(3)), TypeError, "relu: x must be a floating-point array, got dtype int32"),
+        (
+            lambda: relu(jnp.arange(3)),
+            TypeError,
+            "relu: x must be a floating-point array, got dtype int32",
+        ),
         (
             lambda: relu(X, slope_at_zero=2.0),
             ValueError,
@@ -77,13 +89,21 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             ValueError,
             r"distributions \(floating\) must have shape \(4, 3\), got \(4,\); class numbers are integers",
         ),
-        (lambda: softmax_cross_entropy(Z, Z.astype(int)), ValueError, "one-hot labels are floating"),
+        (
+            lambda: softmax_cross_entropy(Z, Z.astype(int)),
+            ValueError,
+            "one-hot labels are floating",
+        ),
         (
             lambda: softmax_cross_entropy(Z, Z > 0),
             TypeError,
             "labels must be integers or floating distributions, got dtype bool",
         ),
-        (lambda: softmax_cross_entropy(Z, [0, 1, 2, 0]), TypeError, "labels must be an array, got list"),
+        (
+            lambda: softmax_cross_entropy(Z, [0, 1, 2, 0]),
+            TypeError,
+            "labels must be an array, got list",
+        ),
         (
             lambda: softmax_cross_entropy(jnp.float32(1), Y),
             ValueError,
@@ -99,7 +119,11 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             TypeError,
             "linear_softmax_cross_entropy: x must be a floating-point array, got dtype int32",
         ),
-        (lambda: fused(bias=jnp.arange(2)), TypeError, "bias must be a floating-point array, got dtype int32"),
+        (
+            lambda: fused(bias=jnp.arange(2)),
+            TypeError,
+            "bias must be a floating-point array, got dtype int32",
+        ),
         (
             lambda: fused(weight=W[:0]),
             ValueError,
@@ -125,13 +149,33 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             TypeError,
             r"labels must be integers, got dtype float32; for distributions use softmax_cross_entropy",
         ),
-        (lambda: fused(reduction="none"), ValueError, """reduction must be "mean", "sum" or None, got 'none'"""),
-        (lambda: fused(chunk=0), ValueError, "chunk must be None or a positive integer, a number of rows, got 0"),
-        (lambda: fused(chunk=2.5), ValueError, "chunk must be None or a positive integer, a number of rows, got 2.5"),
-        (lambda: fused(label_smoothing=1.0), ValueError, r"label_smoothing must be in \[0, 1\), got 1.0"),
+        (
+            lambda: fused(reduction="none"),
+            ValueError,
+            """reduction must be "mean", "sum" or None, got 'none'""",
+        ),
+        (
+            lambda: fused(chunk=0),
+            ValueError,
+            "chunk must be None or a positive integer, a number of rows, got 0",
+        ),
+        (
+            lambda: fused(chunk=2.5),
+            ValueError,
+            "chunk must be None or a positive integer, a number of rows, got 2.5",
+        ),
+        (
+            lambda: fused(label_smoothing=1.0),
+            ValueError,
+            r"label_smoothing must be in \[0, 1\), got 1.0",
+        ),
         (lambda: fused(z_loss=-1.0), ValueError, "z_loss must be at least 0, got -1.0"),
         (lambda: fused(soft_cap=0.0), ValueError, "soft_cap must be None or above 0, got 0.0"),
-        (lambda: fused(ignored_label=-1.0), ValueError, "ignored_label must be None or an integer, got -1.0"),
+        (
+            lambda: fused(ignored_label=-1.0),
+            ValueError,
+            "ignored_label must be None or an integer, got -1.0",
+        ),
         (
             lambda: sigmoid_binary_cross_entropy(Z, Y),
             ValueError,
@@ -147,14 +191,26 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             ValueError,
             r"predictions and targets must have the same shape, got \(4, 3\) and \(4, 1\)",
         ),
-        (lambda: mean_squared_error(Z, Z.astype(int)), TypeError, "targets must be a floating-point array"),
+        (
+            lambda: mean_squared_error(Z, Z.astype(int)),
+            TypeError,
+            "targets must be a floating-point array",
+        ),
         (
             lambda: mean_squared_error(jnp.ones(()), jnp.ones(())),
             ValueError,
             r"at least one output, got shape \(\); for one number per example add an axis, predictions\[..., None\]",
         ),
-        (lambda: huber(Z, Z[:2]), ValueError, r"huber: predictions and targets must have the same shape"),
-        (lambda: huber(Z, Z, delta=0.0), ValueError, "huber: delta must be above 0 and finite, got 0.0"),
+        (
+            lambda: huber(Z, Z[:2]),
+            ValueError,
+            r"huber: predictions and targets must have the same shape",
+        ),
+        (
+            lambda: huber(Z, Z, delta=0.0),
+            ValueError,
+            "huber: delta must be above 0 and finite, got 0.0",
+        ),
         (
             lambda: embedding(Z[0], Y),
             ValueError,
@@ -170,9 +226,21 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             ValueError,
             r"sizes must be at least two positive integers \(in, hidden ..., out\), got \(3,\)",
         ),
-        (lambda: init_mlp(jax.random.key(0), (3, 0, 2)), ValueError, "at least two positive integers"),
-        (lambda: init_mlp(jax.random.key(0), (3, 2.5)), ValueError, "at least two positive integers"),
-        (lambda: mlp(init_mlp(jax.random.key(0), (5, 2)), X), ValueError, "x must end in weight's in = 5 columns"),
+        (
+            lambda: init_mlp(jax.random.key(0), (3, 0, 2)),
+            ValueError,
+            "at least two positive integers",
+        ),
+        (
+            lambda: init_mlp(jax.random.key(0), (3, 2.5)),
+            ValueError,
+            "at least two positive integers",
+        ),
+        (
+            lambda: mlp(init_mlp(jax.random.key(0), (5, 2)), X),
+            ValueError,
+            "x must end in weight's in = 5 columns",
+        ),
         (lambda: mlp((), X), ValueError, "mlp: params must hold at least one layer"),
     ],
 )

@@ -27,7 +27,12 @@ def plain(x, weight, bias, labels):
 def shapes(rows, fan_in=256, classes=32768, dtype=jnp.float32):
     """Arguments to compile for: nothing of this size is allocated."""
     of = jax.ShapeDtypeStruct
-    return of((rows, fan_in), dtype), of((classes, fan_in), dtype), of((classes,), dtype), of((rows,), jnp.int32)
+    return (
+        of((rows, fan_in), dtype),
+        of((classes, fan_in), dtype),
+        of((classes,), dtype),
+        of((rows,), jnp.int32),
+    )
 
 
 def gradients_of(f):
@@ -46,7 +51,9 @@ def product_flops(jaxpr):
             (contracted, _), _ = e.params["dimension_numbers"]
             fan_in = math.prod(e.invars[0].aval.shape[i] for i in contracted)
             total += 2 * fan_in * math.prod(e.outvars[0].aval.shape)
-        total += e.params.get("length", 1) * sum(map(product_flops, core.jaxprs_in_params(e.params)))
+        total += e.params.get("length", 1) * sum(
+            map(product_flops, core.jaxprs_in_params(e.params))
+        )
     return total
 
 
@@ -74,10 +81,14 @@ def test_evaluation_holds_one_chunk_too():
 @REDUCTIONS
 @pytest.mark.parametrize("rows", [1024, 1021])
 def test_memory_does_not_grow_with_the_rows(reduction, rows):
-    f = gradients_of(lambda *args: linear_softmax_cross_entropy(*args, chunk=64, reduction=reduction).sum())
+    f = gradients_of(
+        lambda *args: linear_softmax_cross_entropy(*args, chunk=64, reduction=reduction).sum()
+    )
     few, many = (temporary_bytes(f, shapes(n, fan_in=64, classes=4096)) for n in (rows, 4 * rows))
     per_row = (many - few) / (3 * rows)
-    assert per_row <= 32  # labels, losses and counts; a row of logits has 16384 bytes, a row of x 256
+    assert (
+        per_row <= 32
+    )  # labels, losses and counts; a row of logits has 16384 bytes, a row of x 256
 
 
 @pytest.mark.parametrize(("reduction", "products"), [("mean", 3), ("sum", 3), (None, 4)])
@@ -113,7 +124,9 @@ def test_the_chunk_changes_nothing_but_the_memory(reduction, x64):
     f = partial(linear_softmax_cross_entropy, reduction=reduction)
     c = cotangent_of_value(f, args)
     expected = jax.tree.leaves(pullback(auto(partial(f, chunk=7)))(c, *args))
-    chunked = quick_jit(lambda chunk, *args: pullback(partial(f, chunk=chunk))(*args), static_argnums=0)
+    chunked = quick_jit(
+        lambda chunk, *args: pullback(partial(f, chunk=chunk))(*args), static_argnums=0
+    )
     for chunk in (1, 3, 4, 8, None):
         for g, e in zip(jax.tree.leaves(chunked(chunk, c, *args)), expected, strict=True):
             np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-14)
@@ -124,7 +137,9 @@ def test_without_a_bias(reduction, x64):
     x, weight, bias, labels = classifier((5,), 3, 4)
     f = partial(linear_softmax_cross_entropy, reduction=reduction, chunk=2, z_loss=0.1)
     verify(lambda x, weight, labels: f(x, weight, None, labels), (x, weight, labels))
-    np.testing.assert_allclose(f(x, weight, None, labels), f(x, weight, 0 * bias, labels), rtol=1e-15)
+    np.testing.assert_allclose(
+        f(x, weight, None, labels), f(x, weight, 0 * bias, labels), rtol=1e-15
+    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -142,7 +157,10 @@ def test_many_rows_in_bfloat16_add_up_in_float32():
     ours = gradients_of(f)(x, weight, bias, labels)[1]
     truth = gradients_of(f)(*(a.astype(jnp.float32) for a in (x, weight, bias)), labels)[1]
     for g, t in zip(ours, truth, strict=True):
-        assert jnp.abs(g.astype(jnp.float32) - t).max() <= 2 * float(jnp.finfo(jnp.bfloat16).eps) * jnp.abs(t).max()
+        assert (
+            jnp.abs(g.astype(jnp.float32) - t).max()
+            <= 2 * float(jnp.finfo(jnp.bfloat16).eps) * jnp.abs(t).max()
+        )
 
 
 def test_float16_has_room_for_many_classes():
@@ -159,7 +177,9 @@ def test_under_vmap_of_each_argument_and_of_all():
     args = cast(classifier((3, 5), 3, 4), jnp.float32)
     x, weight, bias, labels = args
     f = jax.grad(partial(linear_softmax_cross_entropy, chunk=2), argnums=(0, 1))
-    for got, row in zip(zip(*jax.vmap(f, (0, None, None, 0))(*args), strict=True), range(3), strict=True):
+    for got, row in zip(
+        zip(*jax.vmap(f, (0, None, None, 0))(*args), strict=True), range(3), strict=True
+    ):
         for g, e in zip(got, f(x[row], weight, bias, labels[row]), strict=True):
             np.testing.assert_allclose(g, e, rtol=1e-5, atol=1e-6)
 
@@ -170,7 +190,9 @@ def test_forward_mode_and_hessian_through_auto(x64):
     def f(bias):
         return linear_softmax_cross_entropy(x, weight, bias, labels, chunk=2)
 
-    expected = jax.hessian(lambda bias: textbook_linear_cross_entropy(x, weight, bias, labels))(bias)
+    expected = jax.hessian(lambda bias: textbook_linear_cross_entropy(x, weight, bias, labels))(
+        bias
+    )
     for second in (jax.hessian(auto(f)), jax.jacrev(jax.grad(f))):
         np.testing.assert_allclose(quick_jit(second)(bias), expected, rtol=1e-10, atol=1e-14)
 
@@ -270,7 +292,9 @@ def test_at(derivative, reduction, logits, label, loss, gradient):
 def test_the_options_at_huge_logits_stay_finite(derivative):
     f = derivative(partial(of_logits, label_smoothing=0.1, z_loss=1e-4, soft_cap=30.0))
     value, dz = jax.value_and_grad(f)(jnp.array([1e4, -1e4]), jnp.int32(1))
-    np.testing.assert_allclose(value, 0.95 * 60 + 1e-4 * 30**2, rtol=4 * EPS)  # both logits are at the cap
+    np.testing.assert_allclose(
+        value, 0.95 * 60 + 1e-4 * 30**2, rtol=4 * EPS
+    )  # both logits are at the cap
     np.testing.assert_array_equal(dz, [0, 0])
 
 
@@ -278,7 +302,9 @@ def test_the_options_at_huge_logits_stay_finite(derivative):
 @pytest.mark.parametrize("z_loss", [1e-8, 1e-4, 1.0])
 def test_a_small_z_loss_is_not_lost_beside_the_other_terms(derivative, z_loss):
     """One class, so that there is no other: the loss is z_loss z²."""
-    value, dz = jax.value_and_grad(derivative(partial(of_logits, z_loss=z_loss)))(jnp.array([3.0]), jnp.int32(0))
+    value, dz = jax.value_and_grad(derivative(partial(of_logits, z_loss=z_loss)))(
+        jnp.array([3.0]), jnp.int32(0)
+    )
     np.testing.assert_allclose(value, 9 * z_loss, rtol=4 * EPS)
     np.testing.assert_allclose(dz, [6 * z_loss], rtol=4 * EPS)
 
@@ -303,7 +329,12 @@ def test_ignored_rows_count_as_absent_whatever_they_hold(derivative, reduction):
     value, (dx, dweight, dbias) = pull(hidden, weight, bias, labels)
     true_value, (true_dx, true_dweight, true_dbias) = pull(x[seen], weight, bias, labels[seen])
     np.testing.assert_array_equal(dx[jnp.array([1, 4])], 0)
-    for a, b in ((value, true_value), (dx[seen], true_dx), (dweight, true_dweight), (dbias, true_dbias)):
+    for a, b in (
+        (value, true_value),
+        (dx[seen], true_dx),
+        (dweight, true_dweight),
+        (dbias, true_dbias),
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
@@ -312,7 +343,9 @@ def test_ignored_rows_count_as_absent_whatever_they_hold(derivative, reduction):
 def test_where_all_rows_are_ignored_loss_and_gradient_are_zero(derivative, reduction):
     x, weight, bias, _ = cast(classifier((3,), 2, 4), jnp.float32)
     f = partial(linear_softmax_cross_entropy, reduction=reduction, ignored_label=-1)
-    value, gradients = gradients_of(derivative(lambda *args: f(*args).sum()))(x, weight, bias, jnp.full(3, -1))
+    value, gradients = gradients_of(derivative(lambda *args: f(*args).sum()))(
+        x, weight, bias, jnp.full(3, -1)
+    )
     assert value == 0
     assert all((g == 0).all() for g in gradients)
 
@@ -320,7 +353,9 @@ def test_where_all_rows_are_ignored_loss_and_gradient_are_zero(derivative, reduc
 @BOTH
 def test_of_no_rows_the_mean_is_zero(derivative):
     x, weight, bias, labels = cast(classifier((0,), 2, 4), jnp.float32)
-    value, gradients = gradients_of(derivative(linear_softmax_cross_entropy))(x, weight, bias, labels)
+    value, gradients = gradients_of(derivative(linear_softmax_cross_entropy))(
+        x, weight, bias, labels
+    )
     assert value == 0
     assert all((g == 0).all() for g in gradients)
 
@@ -333,7 +368,9 @@ def test_a_label_out_of_range_is_nan_not_a_number(derivative, reduction, label):
     labels = jnp.array([0, label, 2], jnp.int8)
     f = partial(linear_softmax_cross_entropy, reduction=reduction, chunk=1)
     assert jnp.isnan(f(x, weight, bias, labels)).tolist() in (True, [False, True, False])
-    dx, dweight, _ = gradients_of(derivative(lambda *args: f(*args).sum()))(x, weight, bias, labels)[1]
+    dx, dweight, _ = gradients_of(derivative(lambda *args: f(*args).sum()))(
+        x, weight, bias, labels
+    )[1]
     assert jnp.isnan(dx[1]).all()
     assert jnp.isfinite(dx[::2]).all()
     assert jnp.isnan(dweight).all()

@@ -74,11 +74,21 @@ def test_a_file_imports_only_from_floors_below(path):
 
 
 def test_no_other_file_of_the_library_imports_the_checker():
-    outside = [path for path in SOURCES if "checking" not in path.parts and path.stem not in ("__init__", "__main__")]
-    assert not [path.name for path in outside if any(name.startswith("jaxnet.checking") for name in imports(path))]
+    outside = [
+        path
+        for path in SOURCES
+        if "checking" not in path.parts and path.stem not in ("__init__", "__main__")
+    ]
+    assert not [
+        path.name
+        for path in outside
+        if any(name.startswith("jaxnet.checking") for name in imports(path))
+    ]
 
 
-@pytest.mark.parametrize("path", SOURCES + sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", SOURCES + sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name
+)
 def test_public_jax_only(path):
     text = path.read_text(encoding="utf-8")
     assert "jax._src" not in text
@@ -95,7 +105,9 @@ def public_names():
 
 
 def test_no_module_bears_the_name_of_a_public_function():
-    modules = {name.rpartition(".")[2] for _, name, _ in pkgutil.walk_packages(jaxnet.__path__, "jaxnet.")}
+    modules = {
+        name.rpartition(".")[2] for _, name, _ in pkgutil.walk_packages(jaxnet.__path__, "jaxnet.")
+    }
     functions = {name for name, member in public_names().items() if not inspect.ismodule(member)}
     assert not modules & functions
 

@@ -9,7 +9,14 @@ import optax
 import pytest
 from gradients import cast
 
-from jaxnet import auto, embedding, huber, mean_squared_error, sigmoid_binary_cross_entropy, softmax_cross_entropy
+from jaxnet import (
+    auto,
+    embedding,
+    huber,
+    mean_squared_error,
+    sigmoid_binary_cross_entropy,
+    softmax_cross_entropy,
+)
 
 EPS = float(np.finfo(np.float32).eps)
 BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])
@@ -52,7 +59,9 @@ def test_binary_at(derivative, dtype, logit, label, loss, slope):
 def test_binary_keeps_what_p_minus_y_loses():
     z, y = jnp.float32(20.0), jnp.float32(1.0)
     assert jax.nn.sigmoid(z) - y == 0  # the derivative as it is often written
-    np.testing.assert_allclose(jax.grad(sigmoid_binary_cross_entropy)(z, y), -np.exp(-20.0), rtol=4 * EPS)
+    np.testing.assert_allclose(
+        jax.grad(sigmoid_binary_cross_entropy)(z, y), -np.exp(-20.0), rtol=4 * EPS
+    )
 
 
 @BOTH
@@ -65,7 +74,9 @@ def test_binary_labels_are_differentiable(derivative):
 @BOTH
 @pytest.mark.parametrize("label", [2, -1])
 def test_binary_integer_labels_are_zero_or_one_or_nan(derivative, label):
-    loss, dz = jax.value_and_grad(derivative(sigmoid_binary_cross_entropy))(jnp.float32(1.0), jnp.int32(label))
+    loss, dz = jax.value_and_grad(derivative(sigmoid_binary_cross_entropy))(
+        jnp.float32(1.0), jnp.int32(label)
+    )
     assert jnp.isnan(loss)
     assert jnp.isnan(dz)
 
@@ -79,7 +90,9 @@ def test_binary_is_softmax_with_a_second_logit_of_zero(x64):
 def test_binary_keeps_one_array_for_labels_without_a_gradient():
     f = partial(jax.vjp, sigmoid_binary_cross_entropy)
     z = jax.ShapeDtypeStruct((64, 32), jnp.float32)
-    kept = jax.tree.leaves(jax.eval_shape(lambda *args: f(*args)[1], z, jax.ShapeDtypeStruct((64, 32), jnp.int32)))
+    kept = jax.tree.leaves(
+        jax.eval_shape(lambda *args: f(*args)[1], z, jax.ShapeDtypeStruct((64, 32), jnp.int32))
+    )
     assert sum(a.size for a in kept) == 64 * 32
 
 
@@ -131,7 +144,9 @@ def test_mean_squared_error_in_float16_squares_in_float32():
     ],
 )
 def test_huber_at(derivative, d, loss, slope):
-    value, dp = jax.value_and_grad(derivative(partial(huber, delta=2.0)))(jnp.float32(d), jnp.float32(0))
+    value, dp = jax.value_and_grad(derivative(partial(huber, delta=2.0)))(
+        jnp.float32(d), jnp.float32(0)
+    )
     np.testing.assert_allclose(value, loss, rtol=2 * EPS)
     np.testing.assert_allclose(dp, slope, rtol=2 * EPS)
 
@@ -153,21 +168,31 @@ def test_repeated_ids_add_up_in_float32():
     """A bfloat16 sum of ones stops at 256; autodiff's does."""
     table, ids = jnp.zeros((2, 1), jnp.bfloat16), jnp.zeros(1000, jnp.int32)
     hand, by_auto = (
-        jax.grad(lambda table, f=f: f(table, ids).sum())(table)[0, 0] for f in (embedding, auto(embedding))
+        jax.grad(lambda table, f=f: f(table, ids).sum())(table)[0, 0]
+        for f in (embedding, auto(embedding))
     )
     assert hand == jnp.bfloat16(1000)
     assert by_auto == 256
 
 
 def test_embedding_keeps_the_ids_only():
-    table, ids = jax.ShapeDtypeStruct((1000, 64), jnp.float32), jax.ShapeDtypeStruct((5,), jnp.int32)
+    table, ids = (
+        jax.ShapeDtypeStruct((1000, 64), jnp.float32),
+        jax.ShapeDtypeStruct((5,), jnp.int32),
+    )
     kept = jax.tree.leaves(jax.eval_shape(lambda *args: jax.vjp(embedding, *args)[1], table, ids))
     assert sum(a.size for a in kept) == 5
 
 
 def test_numpy_arguments():
-    table, ids, x = normal(4, 3).astype(np.float32), np.array([1, 1, 3]), normal(2, 3).astype(np.float32)
-    np.testing.assert_array_equal(jax.grad(lambda t: embedding(t, ids).sum())(table)[:, 0], [0, 2, 0, 1])
+    table, ids, x = (
+        normal(4, 3).astype(np.float32),
+        np.array([1, 1, 3]),
+        normal(2, 3).astype(np.float32),
+    )
+    np.testing.assert_array_equal(
+        jax.grad(lambda t: embedding(t, ids).sum())(table)[:, 0], [0, 2, 0, 1]
+    )
     for f in (sigmoid_binary_cross_entropy, mean_squared_error, huber):
         assert jax.grad(lambda x, f=f: f(x, np.ones((2, 3), np.float32)).sum())(x).shape == x.shape
 
@@ -206,8 +231,14 @@ def test_against_pytorch(name, x64):
             sigmoid_binary_cross_entropy,
             partial(functional.binary_cross_entropy_with_logits, reduction="none"),
         ),
-        "huber": (partial(huber, delta=0.7), partial(functional.huber_loss, reduction="none", delta=0.7)),
-        "squared": (mean_squared_error, lambda p, t: functional.mse_loss(p, t, reduction="none").mean(-1)),
+        "huber": (
+            partial(huber, delta=0.7),
+            partial(functional.huber_loss, reduction="none", delta=0.7),
+        ),
+        "squared": (
+            mean_squared_error,
+            lambda p, t: functional.mse_loss(p, t, reduction="none").mean(-1),
+        ),
         "embedding": (embedding, lambda table, ids: functional.embedding(ids, table)),
     }[name]
     ja, jb = cast((a, b), np.float64)

@@ -10,7 +10,17 @@ import pytest
 from report_by_hand import ByHand
 
 import jaxnet
-from jaxnet import accuracy, auto, course_init, init_mlp, linear, mlp, pytorch_init, relu, softmax_cross_entropy
+from jaxnet import (
+    accuracy,
+    auto,
+    course_init,
+    init_mlp,
+    linear,
+    mlp,
+    pytorch_init,
+    relu,
+    softmax_cross_entropy,
+)
 
 SIZES = {"one hidden layer": (10, 100, 2), "two hidden layers": (10, 100, 100, 2)}
 EPOCHS, BATCH, RATE = 200, 64, 0.01
@@ -28,7 +38,9 @@ def twin():
 
 
 def assert_leaves_agree(hand, automatic, rtol):
-    for (path, r), a in zip(jax.tree_util.tree_leaves_with_path(hand), jax.tree.leaves(automatic), strict=True):
+    for (path, r), a in zip(
+        jax.tree_util.tree_leaves_with_path(hand), jax.tree.leaves(automatic), strict=True
+    ):
         error = float(jnp.abs(r - a).max() / jnp.abs(a).max())
         assert error <= rtol, f"{jax.tree_util.keystr(path)}: relative error {error}"
 
@@ -63,10 +75,14 @@ def trajectory_by_torch(params, train, test):
     layers = []
     for weight, bias in params:  # a state dict goes in by plain copies: both store [out, in]
         layer = torch.nn.Linear(*weight.shape[::-1], dtype=torch.float64)
-        layer.load_state_dict({"weight": torch.tensor(np.array(weight)), "bias": torch.tensor(np.array(bias))})
+        layer.load_state_dict(
+            {"weight": torch.tensor(np.array(weight)), "bias": torch.tensor(np.array(bias))}
+        )
         layers += [layer, torch.nn.ReLU()]
     net = torch.nn.Sequential(*layers[:-1])
-    (x, y), (xt, yt) = ((torch.tensor(x), torch.tensor(y, dtype=torch.int64)) for x, y in (train, test))
+    (x, y), (xt, yt) = (
+        (torch.tensor(x), torch.tensor(y, dtype=torch.int64)) for x, y in (train, test)
+    )
     loss_of, sgd = torch.nn.CrossEntropyLoss(), torch.optim.SGD(net.parameters(), RATE)
     batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=BATCH)
     losses = []
@@ -100,7 +116,13 @@ def run(request):
     with jax.enable_x64(True):
         train, test = twin()
         params = init_mlp(jax.random.key(1), sizes, initializer)
-        options = {"train": train, "test": test, "epochs": EPOCHS, "batch_size": BATCH, "optimizer": optax.sgd(RATE)}
+        options = {
+            "train": train,
+            "test": test,
+            "epochs": EPOCHS,
+            "batch_size": BATCH,
+            "optimizer": optax.sgd(RATE),
+        }
         _, history = jaxnet.fit(mlp, params, **options)
         yield params, options, np.stack([history.train_loss, history.test_loss], axis=1)
 
@@ -109,13 +131,17 @@ def test_training_by_autodiff_agrees(run):
     params, options, losses = run
     with jax.enable_x64(True):
         _, history = jaxnet.fit(auto(mlp), params, loss=auto(softmax_cross_entropy), **options)
-    np.testing.assert_allclose(np.stack([history.train_loss, history.test_loss], axis=1), losses, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        np.stack([history.train_loss, history.test_loss], axis=1), losses, rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("other", [trajectory_by_numpy, trajectory_by_torch])
 def test_training_by_others_agrees(run, other):
     params, options, losses = run
-    np.testing.assert_allclose(other(params, options["train"], options["test"]), losses, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        other(params, options["train"], options["test"]), losses, rtol=0, atol=1e-9
+    )
 
 
 def test_a_state_dict_goes_out_by_plain_copies():
@@ -126,7 +152,9 @@ def test_a_state_dict_goes_out_by_plain_copies():
     arrays = (torch.tensor(np.array(leaf)) for leaf in jax.tree.leaves(params))
     net.load_state_dict(dict(zip(names, arrays, strict=True)))
     x = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
-    np.testing.assert_allclose(net(torch.tensor(x)).detach(), mlp(params, jnp.asarray(x)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        net(torch.tensor(x)).detach(), mlp(params, jnp.asarray(x)), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (3, 5, 4, 3, 2)])
@@ -147,7 +175,9 @@ def test_mlp_is_what_its_layers_are():
     np.testing.assert_array_equal(mlp(pairs, x), mlp(params, x, activation=relu))
 
 
-@pytest.mark.parametrize(("initializer", "low", "high"), [(pytorch_init, -0.1, 0.1), (course_init, 0.0, 0.01)])
+@pytest.mark.parametrize(
+    ("initializer", "low", "high"), [(pytorch_init, -0.1, 0.1), (course_init, 0.0, 0.01)]
+)
 def test_initialisers_are_uniform(initializer, low, high):
     layer, _ = init_mlp(jax.random.key(0), (100, 400, 2), initializer)
     for values in (np.asarray(layer.weight).ravel(), np.asarray(layer.bias)):
@@ -155,7 +185,9 @@ def test_initialisers_are_uniform(initializer, low, high):
         assert unit[0] >= 0
         assert unit[-1] <= 1
         distance = np.abs(unit - (np.arange(unit.size) + 0.5) / unit.size).max()
-        assert distance < 2.0 / np.sqrt(unit.size)  # Kolmogorov-Smirnov: exceeded once in 1500 by chance
+        assert distance < 2.0 / np.sqrt(
+            unit.size
+        )  # Kolmogorov-Smirnov: exceeded once in 1500 by chance
     assert not np.intersect1d(layer.weight, layer.bias).size > 400
 
 
@@ -179,7 +211,9 @@ def test_initialisation_depends_on_the_key_and_may_be_vmapped():
 def test_networks_in_other_dtypes(dtype):
     params = init_mlp(jax.random.key(0), (3, 8, 2), dtype=dtype)
     x, y = jnp.ones((4, 3), dtype), jnp.array([0, 1, 1, 0])
-    assert {leaf.dtype for leaf in jax.tree.leaves(jax.grad(mean_loss)(params, x, y))} == {jnp.dtype(dtype)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(jax.grad(mean_loss)(params, x, y))} == {
+        jnp.dtype(dtype)
+    }
     assert accuracy(mlp(params, x), y) == 0.5
 
 
@@ -196,30 +230,46 @@ def test_norms_come_between_map_and_activation(norm):
     for layer in params[:-1]:
         z = h @ layer.weight.T + layer.bias
         if norm == "layer":
-            z = (z - z.mean(-1, keepdims=True)) / jnp.sqrt(z.var(-1, keepdims=True) + 1e-5) + layer.shift / layer.scale
+            z = (z - z.mean(-1, keepdims=True)) / jnp.sqrt(
+                z.var(-1, keepdims=True) + 1e-5
+            ) + layer.shift / layer.scale
         else:
             z = z / jnp.sqrt((z * z).mean(-1, keepdims=True) + 1e-6)
         h = jnp.tanh(layer.scale * z)
     expected = h @ params[-1].weight.T + params[-1].bias
-    np.testing.assert_allclose(mlp(params, x, activation=jaxnet.tanh), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        mlp(params, x, activation=jaxnet.tanh), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_dropout_comes_after_each_activation_and_only_with_a_key():
-    params, x, key = init_mlp(jax.random.key(0), (3, 50, 50, 2)), jnp.ones((4, 3)), jax.random.key(1)
+    params, x, key = (
+        init_mlp(jax.random.key(0), (3, 50, 50, 2)),
+        jnp.ones((4, 3)),
+        jax.random.key(1),
+    )
     plain = mlp(params, x)
     np.testing.assert_array_equal(mlp(params, x, dropout_rate=0.5), plain)
     np.testing.assert_array_equal(mlp(params, x, key), plain)
     h = x
     for i, layer in enumerate(params[:-1]):
-        h = jaxnet.dropout(jax.random.fold_in(key, i), jaxnet.relu(jaxnet.linear(h, *layer)), rate=0.5)
-    np.testing.assert_array_equal(mlp(params, x, key, dropout_rate=0.5), jaxnet.linear(h, *params[-1]))
+        h = jaxnet.dropout(
+            jax.random.fold_in(key, i), jaxnet.relu(jaxnet.linear(h, *layer)), rate=0.5
+        )
+    np.testing.assert_array_equal(
+        mlp(params, x, key, dropout_rate=0.5), jaxnet.linear(h, *params[-1])
+    )
 
 
 def test_init_refuses_another_norm():
-    with pytest.raises(ValueError, match='init_mlp: norm must be "layer", "rms" or None, got \'batch\''):
+    with pytest.raises(
+        ValueError, match='init_mlp: norm must be "layer", "rms" or None, got \'batch\''
+    ):
         init_mlp(jax.random.key(0), (3, 4, 2), norm="batch")
 
 
 def test_the_name_of_an_activation_is_no_activation():
-    with pytest.raises(TypeError, match=r"mlp: activation must be a function such as jaxnet\.gelu, got 'gelu'"):
+    with pytest.raises(
+        TypeError, match=r"mlp: activation must be a function such as jaxnet\.gelu, got 'gelu'"
+    ):
         mlp(init_mlp(jax.random.key(0), (3, 4, 2)), jnp.ones((1, 3)), activation="gelu")

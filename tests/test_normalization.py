@@ -20,7 +20,10 @@ def pulled(f, c, *args):
 @pytest.mark.parametrize("constant", [0.0, 1.0, -3.3, 1e4, 1e-30, 1e30])
 def test_layer_norm_of_a_constant_row(derivative, constant):
     """The normalised row is 0, however large the constant, and the gradient is finite: (g - mean g) / √eps."""
-    x, scale, bias = (jnp.asarray(a, jnp.float32) for a in (np.full(7, constant), rng.normal(size=7), np.arange(7.0)))
+    x, scale, bias = (
+        jnp.asarray(a, jnp.float32)
+        for a in (np.full(7, constant), rng.normal(size=7), np.arange(7.0))
+    )
     c = jnp.asarray(rng.normal(size=7), jnp.float32)
     np.testing.assert_array_equal(derivative(layer_norm)(x, scale, bias), bias)
     dx, dscale, dbias = pulled(derivative(layer_norm), c, x, scale, bias)
@@ -71,14 +74,18 @@ def test_extremes(f):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("f", [layer_norm, rms_norm])
 def test_narrow_dtypes_are_computed_in_float32(f, dtype):
-    x = jnp.asarray(100 * rng.normal(size=(3, 512)), dtype)  # squares add up to more than float16 holds
+    x = jnp.asarray(
+        100 * rng.normal(size=(3, 512)), dtype
+    )  # squares add up to more than float16 holds
     y, pull = jax.vjp(f, x)
     wide, wide_pull = jax.vjp(f, x.astype(jnp.float32))
     eps = float(jnp.finfo(dtype).eps)
     assert y.dtype == dtype
     np.testing.assert_allclose(np.float32(y), wide, rtol=eps)
     c = jnp.asarray(rng.normal(size=x.shape), dtype)
-    np.testing.assert_allclose(np.float32(pull(c)[0]), wide_pull(c.astype(jnp.float32))[0], rtol=eps, atol=eps / 100)
+    np.testing.assert_allclose(
+        np.float32(pull(c)[0]), wide_pull(c.astype(jnp.float32))[0], rtol=eps, atol=eps / 100
+    )
 
 
 def test_a_wider_scale_does_not_widen_the_result():
@@ -107,9 +114,14 @@ def test_what_is_kept_for_the_backward():
 
     x, scale, bias = jnp.ones((64, 256)), jnp.ones(256), jnp.ones(256)
     rows = 64 * 4
-    assert residual_bytes(layer_norm, x, scale, bias) == x.nbytes + 2 * rows + scale.nbytes + bias.nbytes
+    assert (
+        residual_bytes(layer_norm, x, scale, bias)
+        == x.nbytes + 2 * rows + scale.nbytes + bias.nbytes
+    )
     assert residual_bytes(rms_norm, x, scale) == x.nbytes + rows + scale.nbytes
-    assert residual_bytes(layer_norm, x, scale, bias) <= 0.36 * residual_bytes(auto(layer_norm), x, scale, bias)
+    assert residual_bytes(layer_norm, x, scale, bias) <= 0.36 * residual_bytes(
+        auto(layer_norm), x, scale, bias
+    )
     assert residual_bytes(rms_norm, x, scale) <= 0.52 * residual_bytes(auto(rms_norm), x, scale)
 
 
@@ -124,7 +136,11 @@ def test_values_and_gradients_beside_pytorch():
                 lambda *a: F.layer_norm(a[0], (5,), *a[1:], eps=1e-3),
                 (x, scale, bias),
             ),
-            (lambda *a: rms_norm(*a, eps=1e-3), lambda *a: F.rms_norm(a[0], (5,), a[1], eps=1e-3), (x, scale)),
+            (
+                lambda *a: rms_norm(*a, eps=1e-3),
+                lambda *a: F.rms_norm(a[0], (5,), a[1], eps=1e-3),
+                (x, scale),
+            ),
         ):
             t = [torch.tensor(a, requires_grad=True) for a in args]
             y = theirs(*t)
@@ -138,20 +154,36 @@ def test_values_and_gradients_beside_pytorch():
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: layer_norm(jnp.arange(3)), TypeError, "layer_norm: x must be a floating-point array, got dtype int32"),
+        (
+            lambda: layer_norm(jnp.arange(3)),
+            TypeError,
+            "layer_norm: x must be a floating-point array, got dtype int32",
+        ),
         (
             lambda: rms_norm(jnp.float32(1)),
             ValueError,
             r"rms_norm: x must be \[..., D\] with D at least 1, got shape \(\)",
         ),
-        (lambda: layer_norm(jnp.ones((2, 0))), ValueError, r"with D at least 1, got shape \(2, 0\)"),
+        (
+            lambda: layer_norm(jnp.ones((2, 0))),
+            ValueError,
+            r"with D at least 1, got shape \(2, 0\)",
+        ),
         (
             lambda: layer_norm(jnp.ones((2, 3)), jnp.ones(2)),
             ValueError,
             r"layer_norm: scale must have shape \(3,\) to fit the last axis of x, got \(2,\)",
         ),
-        (lambda: layer_norm(jnp.ones((2, 3)), None, jnp.ones((2, 3))), ValueError, r"bias must have shape \(3,\)"),
-        (lambda: rms_norm(jnp.ones(3), jnp.ones(3, int)), TypeError, "rms_norm: scale must be a floating-point array"),
+        (
+            lambda: layer_norm(jnp.ones((2, 3)), None, jnp.ones((2, 3))),
+            ValueError,
+            r"bias must have shape \(3,\)",
+        ),
+        (
+            lambda: rms_norm(jnp.ones(3), jnp.ones(3, int)),
+            TypeError,
+            "rms_norm: scale must be a floating-point array",
+        ),
         (
             lambda: layer_norm(jnp.ones(3), eps=0.0),
             ValueError,

@@ -10,12 +10,19 @@ from jaxnet.training import History
 def history(*shape, **values):
     epochs = shape[-1]
     falling = np.linspace(0.7, 0.1, epochs) * np.ones(shape)
-    named = {"train_loss": falling, "train_accuracy": 1 - falling, "test_loss": falling + 0.1, "test_accuracy": falling}
+    named = {
+        "train_loss": falling,
+        "train_accuracy": 1 - falling,
+        "test_loss": falling + 0.1,
+        "test_accuracy": falling,
+    }
     return History(values or named, epochs=epochs, seconds=1.0)
 
 
 def lines(axes):
-    return {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
+    return {
+        line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")
+    }
 
 
 def test_a_panel_for_loss_and_one_for_accuracy_with_training_solid_and_test_dashed():
@@ -41,7 +48,9 @@ def test_of_several_runs_the_first_is_bold_and_the_others_are_thin():
     bold = lines(axes)["training"]
     np.testing.assert_array_equal(bold.get_ydata(), h.train_loss[0])
     assert all(
-        line.get_linewidth() < bold.get_linewidth() for line in axes.get_lines() if line not in lines(axes).values()
+        line.get_linewidth() < bold.get_linewidth()
+        for line in axes.get_lines()
+        if line not in lines(axes).values()
     )
 
 

@@ -37,7 +37,11 @@ def test_your_own_rule_is_right_and_breaks_as_the_text_says():
 
 
 def test_the_broken_rule_is_reported_as_shown():
-    shown = README.partition("print(jaxnet.check(rms_norm")[2].partition("```\n```\n")[2].partition("```")[0]
+    shown = (
+        README.partition("print(jaxnet.check(rms_norm")[2]
+        .partition("```\n```\n")[2]
+        .partition("```")[0]
+    )
     printed = python(BLOCKS[2]).stdout
     assert shown.splitlines()[:6] == printed.splitlines()[:6]
 

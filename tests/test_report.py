@@ -28,7 +28,14 @@ import report_page  # noqa: E402
 import report_runs  # noqa: E402
 
 PNGS = {
-    *("network_1.png", "network_2.png", "loss_AC.png", "accuracy_BD.png", "loss_EG.png", "accuracy_FH.png"),
+    *(
+        "network_1.png",
+        "network_2.png",
+        "loss_AC.png",
+        "accuracy_BD.png",
+        "loss_EG.png",
+        "accuracy_FH.png",
+    ),
     *("hand_and_auto.png", "initialisations.png", "gradient_norms.png", "wrong_gradients.png"),
 }
 
@@ -116,7 +123,9 @@ def test_the_readme_picture_has_its_size(made):
 def test_errata_point_at_code_that_is_there():
     for *_, where in report_page.ERRATA:
         file, _, name = where.partition(": ")
-        assert re.search(rf"^def {name}\(", (ROOT / "jaxnet" / file).read_text(), re.MULTILINE), where
+        assert re.search(rf"^def {name}\(", (ROOT / "jaxnet" / file).read_text(), re.MULTILINE), (
+            where
+        )
 
 
 @pytest.mark.parametrize(
@@ -187,8 +196,13 @@ def test_every_planted_fault_is_wrong_and_some_look_right(metrics):
 def test_pytorch_itself_starts_as_slowly_from_the_courses_initialisation(metrics):
     for by_gradient in metrics["medians"].values():
         hand, torch = by_gradient["hand"]["course"], by_gradient["pytorch"]["course"]
-        assert torch["train_loss_mean_1_to_100"] == pytest.approx(hand["train_loss_mean_1_to_100"], abs=0.02)
-        assert torch["train_loss_mean_1_to_100"] > by_gradient["pytorch"]["PyTorch"]["train_loss_mean_1_to_100"] + 0.2
+        assert torch["train_loss_mean_1_to_100"] == pytest.approx(
+            hand["train_loss_mean_1_to_100"], abs=0.02
+        )
+        assert (
+            torch["train_loss_mean_1_to_100"]
+            > by_gradient["pytorch"]["PyTorch"]["train_loss_mean_1_to_100"] + 0.2
+        )
 
 
 def test_faults_are_right_forward_and_wrong_backward():
@@ -200,8 +214,12 @@ def test_faults_are_right_forward_and_wrong_backward():
     for fault in report_runs.FAULTS[::3]:
         np.testing.assert_array_equal(fault.model(network, x), jaxnet.mlp(network, x))
         logits = jaxnet.mlp(network, x)
-        np.testing.assert_array_equal(fault.loss(logits, y), jaxnet.softmax_cross_entropy(logits, y))
-        grads = report_runs.by_parameter(report_runs.gradients(params, x, y, model=fault.model, loss=fault.loss))
+        np.testing.assert_array_equal(
+            fault.loss(logits, y), jaxnet.softmax_cross_entropy(logits, y)
+        )
+        grads = report_runs.by_parameter(
+            report_runs.gradients(params, x, y, model=fault.model, loss=fault.loss)
+        )
         off = max(np.linalg.norm(grads[name] - t) / np.linalg.norm(t) for name, t in true.items())
         assert off > 0.1, fault.words
 
@@ -210,7 +228,9 @@ def test_other_data_than_the_recorded_get_no_pytorch(tmp_path):
     copy = shutil.copytree(TWIN, tmp_path / "course2023")  # a name proves nothing
     lines = (copy / "XTest.txt").read_text().splitlines(keepends=True)
     (copy / "XTest.txt").write_text("".join(lines[::-1]))
-    digests = {name: hashlib.sha256((copy / name).read_bytes()).hexdigest() for name in report.FILES}
+    digests = {
+        name: hashlib.sha256((copy / name).read_bytes()).hexdigest() for name in report.FILES
+    }
     data = jaxnet.datasets.load(copy)
     assert report_runs.pytorch_curves(data, digests, 2, live=False) is None
     assert report.name_data(digests, copy) == "other data than the report's, folder course2023"
@@ -222,7 +242,11 @@ def test_other_data_than_the_recorded_get_no_pytorch(tmp_path):
 
 def test_live_pytorch_is_labelled_as_such(monkeypatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(report_runs.make_data, "torch_history", lambda *a: {"train_loss": np.array([len(a[0]), a[2]])})
+    monkeypatch.setattr(
+        report_runs.make_data,
+        "torch_history",
+        lambda *a: {"train_loss": np.array([len(a[0]), a[2]])},
+    )
     label, curves = report_runs.pytorch_curves(None, {}, 3, live=True)
     assert label == f"PyTorch {torch.__version__}"
     np.testing.assert_array_equal(curves[2]["course"]["train_loss"], [[2, 0], [2, 1], [2, 2]])
@@ -238,10 +262,15 @@ def test_live_pytorch_is_labelled_as_such(monkeypatch):
         (("--data", "nowhere"), "nowhere: no such folder; expected one with XTrain.txt"),
         (("--data", "empty"), "empty: no 'XTrain.txt', 'yTrain.txt', 'XTest.txt', 'yTest.txt'"),
         (("--out", "file"), "--out is file, where there is a file; expected a folder"),
-        (("--out", "file/deeper"), "--out is file/deeper, where there is a file; expected a folder"),
+        (
+            ("--out", "file/deeper"),
+            "--out is file/deeper, where there is a file; expected a folder",
+        ),
     ],
 )
-def test_bad_input_is_named_and_nothing_is_written(tmp_path, monkeypatch, capsys, arguments, message):
+def test_bad_input_is_named_and_nothing_is_written(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("file").touch()
@@ -256,7 +285,10 @@ def test_a_missing_torch_is_named(monkeypatch, capsys):
     monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit):
         report.main(["--torch"])
-    assert "--torch needs PyTorch, which is not installed: pip install torch" in capsys.readouterr().err
+    assert (
+        "--torch needs PyTorch, which is not installed: pip install torch"
+        in capsys.readouterr().err
+    )
 
 
 def test_data_on_which_the_settings_diverge_are_reported(tmp_path, monkeypatch):
@@ -268,7 +300,9 @@ def test_data_on_which_the_settings_diverge_are_reported(tmp_path, monkeypatch):
     try:
         with pytest.raises(SystemExit, match=r"training diverges on these data.*loss became"):
             report.main(["--data", str(data), "--out", str(tmp_path / "out"), "--seeds", "1"])
-        assert signal.getsignal(signal.SIGINT) is report.interrupt  # fit would take Python's own over, for a run alone
+        assert (
+            signal.getsignal(signal.SIGINT) is report.interrupt
+        )  # fit would take Python's own over, for a run alone
     finally:
         signal.signal(signal.SIGINT, handler)
     assert not (tmp_path / "out").exists()
@@ -277,7 +311,9 @@ def test_data_on_which_the_settings_diverge_are_reported(tmp_path, monkeypatch):
 def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path):
     command = [sys.executable, SCRIPTS / "report.py", "--seeds", "1", "--out", tmp_path / "out"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     process.stdout.readline()  # the data are read, training begins
     time.sleep(1)
     process.send_signal(signal.SIGINT)
@@ -313,7 +349,9 @@ def test_first_for_good_is_the_first_epoch_from_which_it_stays():
 
 
 def test_first_is_the_first_epoch_whatever_follows():
-    np.testing.assert_array_equal(claims.first(flags("xxxx", "...x", ".x..", "....")), [1, 4, 2, np.inf])
+    np.testing.assert_array_equal(
+        claims.first(flags("xxxx", "...x", ".x..", "....")), [1, 4, 2, np.inf]
+    )
 
 
 def test_never_counts_as_infinity_in_a_median():
@@ -332,8 +370,16 @@ DATA = Dataset(a_set(500), a_set(200), tuple(f"x{i}" for i in range(10)), ("0", 
 
 def curves(seeds=2, **given):
     """Histories of 200 epochs; what is not given is a loss of 0.1 and an accuracy of 1. [epochs] or [seeds, epochs]."""
-    values = {"train_loss": 0.1, "test_loss": 0.1, "train_accuracy": 1.0, "test_accuracy": 1.0} | given
-    return {name: np.broadcast_to(np.asarray(v, np.float32), (seeds, 200)).copy() for name, v in values.items()}
+    values = {
+        "train_loss": 0.1,
+        "test_loss": 0.1,
+        "train_accuracy": 1.0,
+        "test_accuracy": 1.0,
+    } | given
+    return {
+        name: np.broadcast_to(np.asarray(v, np.float32), (seeds, 200)).copy()
+        for name, v in values.items()
+    }
 
 
 def step(epoch, before, after):
@@ -353,7 +399,9 @@ HOLDS, IN_PART, NOT = "holds", "in part", "does not hold"
 
 def test_accuracy_thresholds_are_met_exactly_in_float32():
     e = claims.Evidence(DATA, {}, {}, "PyTorch", 0.0)
-    just_below = [np.nextafter(np.float32(a), np.float32(0)) for a in (188 / 200, 450 / 500)]  # as a mean may come out
+    just_below = [
+        np.nextafter(np.float32(a), np.float32(0)) for a in (188 / 200, 450 / 500)
+    ]  # as a mean may come out
     at = curves(seeds=1, test_accuracy=just_below[0], train_accuracy=just_below[1])
     assert claims.at_least(e, at, "test", 94).all()
     assert not claims.above(e, at, "test", 94).any()
@@ -376,7 +424,9 @@ def test_accuracy_thresholds_are_met_exactly_in_float32():
 def test_slower_means_higher_in_every_pair(scratch, pytorch, expected):
     found, _ = verdict("3.3-slower", curves(train_loss=scratch), curves(train_loss=pytorch))
     assert found == expected
-    assert verdict("4-slower", curves(train_loss=scratch), curves(train_loss=pytorch))[0] == expected
+    assert (
+        verdict("4-slower", curves(train_loss=scratch), curves(train_loss=pytorch))[0] == expected
+    )
 
 
 def test_slower_looks_at_the_first_hundred_epochs_only():
@@ -387,13 +437,18 @@ def test_slower_looks_at_the_first_hundred_epochs_only():
 
 
 def test_above_90_needs_both_sets_for_good_by_epoch_50():
-    good, late = curves(test_accuracy=step(50, 0.5, 0.95)), curves(test_accuracy=step(51, 0.5, 0.95))
+    good, late = (
+        curves(test_accuracy=step(50, 0.5, 0.95)),
+        curves(test_accuracy=step(51, 0.5, 0.95)),
+    )
     found, measures = verdict("3.3-above-90", good, good)
     assert found == HOLDS
     assert [m["median"] for m in measures] == [50.0, 50.0]
     assert verdict("3.3-above-90", late, good)[0] == NOT
     assert verdict("3.3-above-90", good, late)[0] == NOT
-    assert verdict("3.3-above-90", good, curves(train_accuracy=0.9))[0] == NOT  # exactly 90 % is not above
+    assert (
+        verdict("3.3-above-90", good, curves(train_accuracy=0.9))[0] == NOT
+    )  # exactly 90 % is not above
     half = curves(test_accuracy=np.stack([step(50, 0.5, 0.95), step(51, 0.5, 0.95)]))
     assert verdict("3.3-above-90", half, good)[0] == IN_PART
     dip = step(10, 0.5, 0.95)
@@ -404,8 +459,13 @@ def test_above_90_needs_both_sets_for_good_by_epoch_50():
 
 
 def test_above_94_means_above():
-    assert verdict("3.3-above-94", curves(test_accuracy=0.945), curves(test_accuracy=0.945))[0] == HOLDS
-    found, measures = verdict("3.3-above-94", curves(test_accuracy=0.94), curves(test_accuracy=0.945))
+    assert (
+        verdict("3.3-above-94", curves(test_accuracy=0.945), curves(test_accuracy=0.945))[0]
+        == HOLDS
+    )
+    found, measures = verdict(
+        "3.3-above-94", curves(test_accuracy=0.94), curves(test_accuracy=0.945)
+    )
     assert found == NOT
     assert [m["median"] for m in measures if m["source"] == "scratch"] == [94.0, 0.0, 2.0]
     half = curves(test_accuracy=[[0.94], [0.945]])
@@ -458,12 +518,17 @@ def test_overfit_epochs_holds_near_both_and_in_part_in_order():
 
 
 def test_pytorch_within_20_is_about_pytorch_alone():
-    fast, slow = curves(train_accuracy=step(20, 0.5, 0.95)), curves(train_accuracy=step(21, 0.5, 0.95))
+    fast, slow = (
+        curves(train_accuracy=step(20, 0.5, 0.95)),
+        curves(train_accuracy=step(21, 0.5, 0.95)),
+    )
     assert verdict("4-pytorch-90", slow, fast)[0] == HOLDS
     assert verdict("4-pytorch-90", fast, slow)[0] == NOT
 
 
-@pytest.mark.parametrize(("identity", "by", "scratch"), [("4-pytorch-94", 50, False), ("4-scratch-94", 150, True)])
+@pytest.mark.parametrize(
+    ("identity", "by", "scratch"), [("4-pytorch-94", 50, False), ("4-scratch-94", 150, True)]
+)
 def test_reaching_94_once_is_enough_and_exactly_94_counts(identity, by, scratch):
     def judged(*runs):
         side, other = curves(len(runs), test_accuracy=np.stack(runs)), curves(test_accuracy=0.5)
@@ -487,8 +552,14 @@ def test_converging_late_has_two_halves():
     falling = np.geomspace(1, 0.05, 200)
     late = step(101, 0.5, 0.94)
     assert verdict("4-scratch-late", curves(test_accuracy=late), curves())[0] == HOLDS
-    assert verdict("4-scratch-late", curves(test_accuracy=late, train_loss=falling), curves())[0] == IN_PART
-    assert verdict("4-scratch-late", curves(test_accuracy=step(100, 0.5, 0.94)), curves())[0] == IN_PART
+    assert (
+        verdict("4-scratch-late", curves(test_accuracy=late, train_loss=falling), curves())[0]
+        == IN_PART
+    )
+    assert (
+        verdict("4-scratch-late", curves(test_accuracy=step(100, 0.5, 0.94)), curves())[0]
+        == IN_PART
+    )
     assert verdict("4-scratch-late", curves(train_loss=falling), curves())[0] == NOT
     near = step(101, 0.93, 0.94)  # a point away counts as there
     assert verdict("4-scratch-late", curves(test_accuracy=near), curves())[1][0]["median"] == 1.0
@@ -498,7 +569,9 @@ def test_the_data_claim_and_the_claim_that_curves_validate():
     assert verdict("2-data", curves(), curves())[0] == HOLDS
     assert verdict("1-validated", curves(), curves())[0] == "not testable"
     unbalanced = DATA.train[0], np.r_[DATA.train[1][:-1], 0].astype(np.int32)
-    evidence = claims.Evidence(Dataset(unbalanced, DATA.test, DATA.features, DATA.classes), {}, {}, "PyTorch", 0.0)
+    evidence = claims.Evidence(
+        Dataset(unbalanced, DATA.test, DATA.features, DATA.classes), {}, {}, "PyTorch", 0.0
+    )
     assert claims.the_data(evidence)[1] == NOT
 
 
@@ -514,7 +587,10 @@ def test_wilsons_interval():
 
 
 def test_figures_name_the_sides_by_fact():
-    sides = [("A", "hand gradients, course initialisation", curves()), ("C", "PyTorch 2.13", curves())]
+    sides = [
+        ("A", "hand gradients, course initialisation", curves()),
+        ("C", "PyTorch 2.13", curves()),
+    ]
     figure = report_figures.pair(sides, "accuracy", 2, 200)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["A   hand gradients, course initialisation", "C   PyTorch 2.13"]

@@ -41,12 +41,15 @@ def close(a, b):
 def test_the_backward_by_hand_is_what_grad_uses():
     assert float(wrong_sin(X)) == float(jnp.sin(X))
     close(jax.grad(wrong_sin)(X), 100 * COS)
-    assert wrong_sin_forward(X)[1] is X  # forward and backward stay plain functions under their own names
+    assert (
+        wrong_sin_forward(X)[1] is X
+    )  # forward and backward stay plain functions under their own names
     close(wrong_sin_backward(X, 2.0)[0], 200 * COS)
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"), [({}, (2, "sum")), ({"by": 3}, (3, "sum")), ({"how": "mean"}, (2, "mean"))]
+    ("options", "expected"),
+    [({}, (2, "sum")), ({"by": 3}, (3, "sum")), ({"how": "mean"}, (2, "mean"))],
 )
 def test_options_and_their_defaults_reach_all_three_by_name(options, expected):
     seen = {}
@@ -157,10 +160,14 @@ def test_a_missing_half_is_an_error_that_says_which():
     def half(x):
         return x
 
-    with pytest.raises(TypeError, match=r"rule half has no forward: decorate one with @half\.forward"):
+    with pytest.raises(
+        TypeError, match=r"rule half has no forward: decorate one with @half\.forward"
+    ):
         half(X)
     half.forward(lambda x: (x, None))
-    with pytest.raises(TypeError, match=r"rule half has no backward: decorate one with @half\.backward"):
+    with pytest.raises(
+        TypeError, match=r"rule half has no backward: decorate one with @half\.backward"
+    ):
         half(X)
     half.backward(lambda residuals, dy: (dy,))
     assert float(half(X)) == float(X)
@@ -170,7 +177,9 @@ def test_a_missing_half_is_an_error_that_says_which():
     ("body", "parameter"), [(lambda *xs: xs[0], r"\*xs"), (lambda x, **options: x, r"\*\*options")]
 )
 def test_a_body_with_unnamed_parameters_is_refused(body, parameter):
-    with pytest.raises(TypeError, match=f"rule: the body of <lambda> takes {parameter}; name every parameter"):
+    with pytest.raises(
+        TypeError, match=f"rule: the body of <lambda> takes {parameter}; name every parameter"
+    ):
         rule(body)
 
 
@@ -200,7 +209,9 @@ def test_what_the_body_raises_comes_through():
         jax.grad(lambda x: relu(x, slope_at_zero=2.0))(X)
 
 
-@pytest.mark.parametrize("forward_mode", [lambda f: jax.jvp(f, (X,), (X,)), lambda f: jax.jacfwd(f)(X)])
+@pytest.mark.parametrize(
+    "forward_mode", [lambda f: jax.jvp(f, (X,), (X,)), lambda f: jax.jacfwd(f)(X)]
+)
 def test_forward_mode_gets_a_note_that_names_auto(forward_mode):
     with pytest.raises(TypeError, match="forward-mode") as e:
         forward_mode(wrong_sin)
@@ -234,7 +245,9 @@ def test_decorating_leaves_forward_and_backward_as_they_are():
     assert wrong_sin_forward.__name__ == "wrong_sin_forward"
 
 
-@pytest.mark.parametrize("stored", [copy.copy, copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))])
+@pytest.mark.parametrize(
+    "stored", [copy.copy, copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))]
+)
 def test_copies_and_pickles_are_the_rule_itself(stored):
     assert stored(wrong_sin) is wrong_sin
     assert stored({"activation": relu})["activation"] is relu
@@ -251,10 +264,14 @@ TRANSFORMED = {
     "jit": lambda f: jax.jit(f),
     "vmap": lambda f: lambda x: jax.vmap(f)(x * jnp.ones(3)).mean(),
     "scan": lambda f: lambda x: jax.lax.scan(lambda c, _: (f(c), None), x, None, length=1)[0],
-    "scan over rows": lambda f: lambda x: jax.lax.scan(lambda c, r: (c + f(r), None), 0.0, x * jnp.ones(3))[0] / 3,
+    "scan over rows": lambda f: (
+        lambda x: jax.lax.scan(lambda c, r: (c + f(r), None), 0.0, x * jnp.ones(3))[0] / 3
+    ),
     "remat": lambda f: jax.checkpoint(f),
     "cond": lambda f: lambda x: jax.lax.cond(x > 0, f, lambda x: x, x),
-    "jit of vmap of remat": lambda f: lambda x: jax.jit(jax.vmap(jax.checkpoint(f)))(x * jnp.ones(3)).mean(),
+    "jit of vmap of remat": lambda f: (
+        lambda x: jax.jit(jax.vmap(jax.checkpoint(f)))(x * jnp.ones(3)).mean()
+    ),
 }
 
 

@@ -23,7 +23,9 @@ POINTS = [  # further options at a rule's first two points only
     for i, (f, options) in enumerate(zip(case.functions(), case.options, strict=True))
     for at, (name, point) in enumerate(list(case.points.items())[: 2 if i else None])
 ]
-RULES = {case.rule: case for case in sorted(CASES, key=lambda case: not case.options[0])}  # at defaults where it can be
+RULES = {
+    case.rule: case for case in sorted(CASES, key=lambda case: not case.options[0])
+}  # at defaults where it can be
 FIRST = [(case.functions()[0], next(iter(case.points.values()))) for case in RULES.values()]
 NAMES = [rule.__name__ for rule in RULES]
 

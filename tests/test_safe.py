@@ -72,13 +72,19 @@ def test_second_order_near_zero(size, x64):
 def test_axes_and_odd_shapes():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 5)), jnp.float32)
     for axis in (0, 1, -1):
-        np.testing.assert_allclose(safe_norm(x, axis=axis), jnp.linalg.norm(x, axis=axis), rtol=8 * EPS)
+        np.testing.assert_allclose(
+            safe_norm(x, axis=axis), jnp.linalg.norm(x, axis=axis), rtol=8 * EPS
+        )
         np.testing.assert_allclose(safe_norm(normalize(x, axis=axis), axis=axis), 1, rtol=8 * EPS)
     np.testing.assert_array_equal(safe_norm(jnp.zeros((2, 0))), [0, 0])
     assert normalize(jnp.zeros((2, 0))).shape == (2, 0)
     assert safe_norm(jnp.zeros((0, 3))).shape == (0,)
-    np.testing.assert_array_equal(jax.vjp(safe_norm, jnp.array([[-2.0]]))[1](jnp.array([3.0]))[0], [[-3]])
-    np.testing.assert_array_equal(jax.vjp(normalize, jnp.array([[-2.0]]))[1](jnp.array([[3.0]]))[0], [[0]])
+    np.testing.assert_array_equal(
+        jax.vjp(safe_norm, jnp.array([[-2.0]]))[1](jnp.array([3.0]))[0], [[-3]]
+    )
+    np.testing.assert_array_equal(
+        jax.vjp(normalize, jnp.array([[-2.0]]))[1](jnp.array([[3.0]]))[0], [[0]]
+    )
 
 
 def test_nan_and_infinity():
@@ -93,7 +99,9 @@ def test_narrow_dtypes(dtype):
     x = jnp.asarray(200 * np.random.default_rng(0).normal(size=(3, 200)), dtype)
     eps = float(jnp.finfo(dtype).eps)
     assert safe_norm(x).dtype == normalize(x).dtype == safe_sqrt(abs(x)).dtype == dtype
-    np.testing.assert_allclose(np.float64(safe_norm(x)), np.linalg.norm(np.float64(x), axis=-1), rtol=eps)
+    np.testing.assert_allclose(
+        np.float64(safe_norm(x)), np.linalg.norm(np.float64(x), axis=-1), rtol=eps
+    )
 
 
 def test_values_beside_pytorch():
@@ -104,14 +112,24 @@ def test_values_beside_pytorch():
     with jax.enable_x64(True):
         dx = jax.grad(lambda x: normalize(x)[:, 0].sum())(jnp.asarray(x))
         np.testing.assert_allclose(dx, t.grad.numpy(), rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(safe_norm(x), torch.linalg.vector_norm(t, dim=-1).detach().numpy(), rtol=1e-14)
+        np.testing.assert_allclose(
+            safe_norm(x), torch.linalg.vector_norm(t, dim=-1).detach().numpy(), rtol=1e-14
+        )
 
 
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: safe_sqrt(jnp.arange(3)), TypeError, "safe_sqrt: x must be a floating-point array, got dtype int32"),
-        (lambda: safe_norm(jnp.float32(1)), ValueError, r"x must have at least one axis, got a scalar; jnp.abs\(x\)"),
+        (
+            lambda: safe_sqrt(jnp.arange(3)),
+            TypeError,
+            "safe_sqrt: x must be a floating-point array, got dtype int32",
+        ),
+        (
+            lambda: safe_norm(jnp.float32(1)),
+            ValueError,
+            r"x must have at least one axis, got a scalar; jnp.abs\(x\)",
+        ),
         (
             lambda: normalize(jnp.ones((2, 3)), axis=2),
             ValueError,

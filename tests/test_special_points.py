@@ -22,7 +22,9 @@ def slope(f, x):
 
 
 @BOTH
-@pytest.mark.parametrize(("x", "expected"), [(0.0, 0), (-0.0, 0), (1e-30, 1), (-1e-30, 0), (jnp.inf, 1), (-jnp.inf, 0)])
+@pytest.mark.parametrize(
+    ("x", "expected"), [(0.0, 0), (-0.0, 0), (1e-30, 1), (-1e-30, 0), (jnp.inf, 1), (-jnp.inf, 0)]
+)
 def test_relu_slope(derivative, x, expected):
     assert slope(derivative(relu), x) == expected
 
@@ -38,7 +40,9 @@ def test_relu_slope_at_zero_is_the_option(derivative, s):
 @BOTH
 def test_relu_passes_nan(derivative):
     assert jnp.isnan(derivative(relu)(jnp.nan))
-    assert slope(derivative(relu), jnp.nan) == 1  # as PyTorch: only a value known to be below 0 stops the gradient
+    assert (
+        slope(derivative(relu), jnp.nan) == 1
+    )  # as PyTorch: only a value known to be below 0 stops the gradient
 
 
 def test_relu_stops_an_infinite_cotangent_below_zero():
@@ -126,7 +130,9 @@ def test_cross_entropy_at(derivative, logits, label, loss, gradient, labels):
 @BOTH
 @pytest.mark.parametrize("label", [2, 5, -1])
 def test_cross_entropy_of_a_label_out_of_range_is_nan_not_a_number(derivative, label):
-    loss, dz = jax.value_and_grad(derivative(softmax_cross_entropy))(jnp.array([1.0, 2.0]), jnp.int32(label))
+    loss, dz = jax.value_and_grad(derivative(softmax_cross_entropy))(
+        jnp.array([1.0, 2.0]), jnp.int32(label)
+    )
     assert jnp.isnan(loss)
     assert jnp.isnan(dz).all()
 
@@ -134,7 +140,9 @@ def test_cross_entropy_of_a_label_out_of_range_is_nan_not_a_number(derivative, l
 @BOTH
 def test_cross_entropy_of_a_masked_class_without_label_mass(derivative):
     logits, y = jnp.array([1.0, -jnp.inf, 0.0]), jnp.array([0.75, 0.0, 0.25])
-    (loss, (dz, dy)) = jax.value_and_grad(derivative(softmax_cross_entropy), argnums=(0, 1))(logits, y)
+    (loss, (dz, dy)) = jax.value_and_grad(derivative(softmax_cross_entropy), argnums=(0, 1))(
+        logits, y
+    )
     expected, dz_expected = jax.value_and_grad(softmax_cross_entropy)(logits[::2], y[::2])
     np.testing.assert_allclose(loss, expected, rtol=2 * EPS)
     np.testing.assert_allclose(dz, [dz_expected[0], 0, dz_expected[1]], rtol=4 * EPS, atol=EPS)
@@ -143,7 +151,9 @@ def test_cross_entropy_of_a_masked_class_without_label_mass(derivative):
 
 def test_cross_entropy_gradient_of_each_row_sums_to_zero_at_any_margin():
     z = jnp.array([[30.0, 0.0, -1.0], [60.0, 1.0, 0.0]])
-    dz = np.asarray(jax.grad(lambda z: softmax_cross_entropy(z, jnp.array([0, 0])).sum())(z), np.float64)
+    dz = np.asarray(
+        jax.grad(lambda z: softmax_cross_entropy(z, jnp.array([0, 0])).sum())(z), np.float64
+    )
     assert (np.abs(dz.sum(axis=1)) <= 60 * EPS * np.abs(dz).max(axis=1)).all()
 
 
@@ -159,7 +169,9 @@ def test_cross_entropy_in_float16_with_many_classes():
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=6), st.data())
 def test_cross_entropy_is_finite_and_its_gradient_bounded(logits, data):
     label = data.draw(st.integers(0, len(logits) - 1))
-    loss, dz = jax.value_and_grad(softmax_cross_entropy)(jnp.array(logits, jnp.float32), jnp.int32(label))
+    loss, dz = jax.value_and_grad(softmax_cross_entropy)(
+        jnp.array(logits, jnp.float32), jnp.int32(label)
+    )
     assert loss >= 0
     assert jnp.isfinite(loss)
     assert (jnp.abs(dz) <= 1).all()
@@ -196,7 +208,9 @@ def test_linear_passes_nan_only_where_it_goes():
 
 def test_accuracy():
     logits = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 1.0], [jnp.nan, 0.0]])
-    assert accuracy(logits, jnp.array([0, 1, 0, 0])) == 0.75  # the first of equals wins; NaN is never right
+    assert (
+        accuracy(logits, jnp.array([0, 1, 0, 0])) == 0.75
+    )  # the first of equals wins; NaN is never right
     assert accuracy(logits, jnp.array([1, 1, 1, 1])) == 0.25
     assert accuracy(logits, jax.nn.one_hot(jnp.array([0, 1, 0, 0]), 2)) == 0.75
     assert accuracy(logits, jnp.array([0, 1, 0, 0])).dtype == jnp.float32

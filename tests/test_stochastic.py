@@ -38,7 +38,10 @@ def test_the_backward_drops_what_the_forward_dropped(derivative):
 
 def test_the_mask_is_the_keys_whatever_the_dtype_and_the_mode():
     x = np.ones((9, 5))
-    masks = [dropout(KEY, jnp.asarray(x, dtype), rate=0.4) != 0 for dtype in (jnp.float32, jnp.bfloat16, jnp.float16)]
+    masks = [
+        dropout(KEY, jnp.asarray(x, dtype), rate=0.4) != 0
+        for dtype in (jnp.float32, jnp.bfloat16, jnp.float16)
+    ]
     with jax.enable_x64(True):
         masks.append(dropout(KEY, jnp.asarray(x), rate=0.4) != 0)
     for mask in masks[1:]:
@@ -64,7 +67,9 @@ def test_keys_typed_and_raw_have_no_gradient():
         dkey, dx = jax.vjp(lambda key, x: dropout(key, x, rate=0.5), key, x)[1](x)
         assert dkey.dtype == jax.dtypes.float0
         np.testing.assert_array_equal(dx, dropout(key, x, rate=0.5))
-    np.testing.assert_array_equal(dropout(KEY, x, rate=0.5), dropout(jax.random.PRNGKey(0), x, rate=0.5))
+    np.testing.assert_array_equal(
+        dropout(KEY, x, rate=0.5), dropout(jax.random.PRNGKey(0), x, rate=0.5)
+    )
 
 
 def test_a_batch_of_keys_drops_each_row_by_its_own():
@@ -98,8 +103,12 @@ def test_xla_draws_twice_rather_than_keep_the_mask():
 
     x = jnp.ones((64, 64))
     plain = jax.custom_vjp(lambda key, x: dropout.body(key, x, rate=0.5))
-    plain.defvjp(lambda key, x: (plain(key, x), key), lambda key, c: (None, dropout.body(key, c, rate=0.5)))
-    assert draws(plain) == draws(auto(lambda key, x: dropout(key, x, rate=0.5))) > 0  # what a rule alone would do
+    plain.defvjp(
+        lambda key, x: (plain(key, x), key), lambda key, c: (None, dropout.body(key, c, rate=0.5))
+    )
+    assert (
+        draws(plain) == draws(auto(lambda key, x: dropout(key, x, rate=0.5))) > 0
+    )  # what a rule alone would do
     assert draws(lambda key, x: dropout(key, x, rate=0.5)) == 2 * draws(plain)
 
 
@@ -114,7 +123,10 @@ def test_a_scan_over_layers_stacks_no_masks():
         return jnp.sum(jax.lax.scan(layer, x, (weights, jnp.arange(layers)))[0] ** 2)
 
     def temporary_bytes(f):
-        shapes = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((layers, columns, columns), (rows, columns)))
+        shapes = (
+            jax.ShapeDtypeStruct(s, jnp.float32)
+            for s in ((layers, columns, columns), (rows, columns))
+        )
         compiled = jax.jit(jax.grad(lambda w, x: loss(w, x, f))).lower(*shapes).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
@@ -136,7 +148,11 @@ def test_a_scan_over_layers_stacks_no_masks():
             r"dropout: rate is the probability to drop, it must be in \[0, 1\), got 1.0",
         ),
         (lambda: dropout(KEY, jnp.ones(3), rate=-0.1), ValueError, "got -0.1"),
-        (lambda: dropout(KEY, jnp.arange(3), rate=0.5), TypeError, "x must be a floating-point array, got dtype int32"),
+        (
+            lambda: dropout(KEY, jnp.arange(3), rate=0.5),
+            TypeError,
+            "x must be a floating-point array, got dtype int32",
+        ),
         (
             lambda: dropout(KEY, jnp.ones(3)),
             TypeError,
@@ -152,8 +168,16 @@ def test_a_scan_over_layers_stacks_no_masks():
             TypeError,
             r"key must be one JAX random key, such as jax.random.key\(0\), got float32\[3\]; x is the second",
         ),
-        (lambda: dropout(jnp.ones(3), jnp.ones(3), rate=0.5), TypeError, r"got float32\[3\]; x is the second argument"),
-        (lambda: dropout(jax.random.split(KEY), jnp.ones(3), rate=0.5), TypeError, r"one JAX random key, .* got key"),
+        (
+            lambda: dropout(jnp.ones(3), jnp.ones(3), rate=0.5),
+            TypeError,
+            r"got float32\[3\]; x is the second argument",
+        ),
+        (
+            lambda: dropout(jax.random.split(KEY), jnp.ones(3), rate=0.5),
+            TypeError,
+            r"one JAX random key, .* got key",
+        ),
     ],
 )
 def test_error_text(call, error, text):

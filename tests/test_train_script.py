@@ -31,7 +31,18 @@ def rows_of(path):
 @pytest.fixture(scope="module")
 def cancer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cancer")
-    done = train(CANCER, "--target", "diagnosis", "--hidden", 16, "--epochs", 40, "--optimizer", "adam", cwd=folder)
+    done = train(
+        CANCER,
+        "--target",
+        "diagnosis",
+        "--hidden",
+        16,
+        "--epochs",
+        40,
+        "--optimizer",
+        "adam",
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -39,7 +50,12 @@ def cancer(tmp_path_factory):
 def test_a_csv_is_trained_on_and_everything_is_written(cancer):
     folder, printed = cancer
     out = folder / "out" / "train"
-    assert {path.name for path in out.iterdir()} == {"metrics.json", "history.csv", "history.png", "params.npz"}
+    assert {path.name for path in out.iterdir()} == {
+        "metrics.json",
+        "history.csv",
+        "history.png",
+        "params.npz",
+    }
     assert "456 rows to train on, 113 to test on" in printed
     assert "30 features, standardised; classes benign, malignant" in printed
     metrics = json.loads((out / "metrics.json").read_text())
@@ -61,7 +77,9 @@ def test_predictions_are_the_networks(cancer):
     right = np.mean([row["class"] == name for row, name in zip(predicted, truth, strict=True)])
     metrics = json.loads((folder / "out" / "train" / "metrics.json").read_text())["last"]
     expected = (456 * metrics["train_accuracy"] + 113 * metrics["test_accuracy"]) / 569
-    assert right == pytest.approx(expected, abs=1e-6)  # scaled as in training, or this would not be so
+    assert right == pytest.approx(
+        expected, abs=1e-6
+    )  # scaled as in training, or this would not be so
     for row in predicted:
         p = [float(row[f"probability of {name}"]) for name in ("benign", "malignant")]
         assert sum(p) == pytest.approx(1, abs=1e-6)
@@ -95,31 +113,51 @@ def test_npz_with_a_schedule(tmp_path):
 
 def test_activation_norm_and_dropout_are_trained_saved_and_predicted_with(tmp_path):
     options = ["--activation", "gelu", "--norm", "layer", "--dropout", 0.3, "--hidden", 16, 8]
-    done = train(CANCER, "--target", "diagnosis", "--epochs", 20, "--optimizer", "adam", *options, cwd=tmp_path)
+    done = train(
+        CANCER,
+        "--target",
+        "diagnosis",
+        "--epochs",
+        20,
+        "--optimizer",
+        "adam",
+        *options,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert "network 30-16-8-2, gelu, layer norm, dropout 0.3, gradients by hand" in done.stdout
     out = tmp_path / "out" / "train"
     with np.load(out / "params.npz") as network:
         assert network["activation"] == "gelu"
-        assert {"0.scale", "0.shift", "1.scale", "1.shift", "2.weight", "2.bias"} < set(network.files)
+        assert {"0.scale", "0.shift", "1.scale", "1.shift", "2.weight", "2.bias"} < set(
+            network.files
+        )
     done = train("--predict", CANCER, "--params", out / "params.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     right = [
-        a["class"] == b["diagnosis"] for a, b in zip(rows_of(out / "predictions.csv"), rows_of(CANCER), strict=True)
+        a["class"] == b["diagnosis"]
+        for a, b in zip(rows_of(out / "predictions.csv"), rows_of(CANCER), strict=True)
     ]
     metrics = json.loads((out / "metrics.json").read_text())
-    expected = (456 * metrics["last"]["train_accuracy"] + 113 * metrics["last"]["test_accuracy"]) / 569
-    assert np.mean(right) == pytest.approx(expected, abs=1e-6)  # the same network, and without dropout
+    expected = (
+        456 * metrics["last"]["train_accuracy"] + 113 * metrics["last"]["test_accuracy"]
+    ) / 569
+    assert np.mean(right) == pytest.approx(
+        expected, abs=1e-6
+    )  # the same network, and without dropout
     assert metrics["options"]["dropout"] == 0.3
 
 
 @pytest.mark.parametrize(
-    "options", [["--activation", "tanh", "--norm", "rms"], ["--activation", "softplus", "--dropout", "0.5"]]
+    "options",
+    [["--activation", "tanh", "--norm", "rms"], ["--activation", "softplus", "--dropout", "0.5"]],
 )
 def test_hand_and_auto_train_the_same_with_options(options, tmp_path):
     last = []
     for gradients in ("hand", "auto"):
-        done = train("--epochs", 5, "--gradients", gradients, "--out", gradients, *options, cwd=tmp_path)
+        done = train(
+            "--epochs", 5, "--gradients", gradients, "--out", gradients, *options, cwd=tmp_path
+        )
         assert done.returncode == 0, done.stderr
         last.append(json.loads((tmp_path / gradients / "metrics.json").read_text())["last"])
     assert last[0] == pytest.approx(last[1], abs=1e-5)
@@ -139,7 +177,10 @@ def test_a_network_saved_before_there_were_activations_is_one_with_relu(cancer, 
         np.savez(tmp_path / f"{name}.npz", **arrays)
         done = train("--predict", CANCER, "--params", f"{name}.npz", "--out", name, cwd=tmp_path)
         if name == "odd":
-            assert "activation must be one of relu, gelu, silu, tanh, sigmoid, softplus, got 'relu6'" in done.stderr
+            assert (
+                "activation must be one of relu, gelu, silu, tanh, sigmoid, softplus, got 'relu6'"
+                in done.stderr
+            )
         else:
             assert done.returncode == 0, done.stderr
             tables.append((tmp_path / name / "predictions.csv").read_text())
@@ -161,7 +202,10 @@ def test_a_network_saved_before_there_were_activations_is_one_with_relu(cancer, 
         (["--norm", "batch"], "invalid choice: 'batch'"),
         (["--hidden", "10", "0"], "--hidden takes positive sizes, got [10, 0]"),
         (["--predict", "new.csv"], "--predict NEW.csv and --params NPZ go together"),
-        (["--predict", CANCER, "--params", "nope.npz"], "--params nope.npz: no such file; train.py writes one"),
+        (
+            ["--predict", CANCER, "--params", "nope.npz"],
+            "--params nope.npz: no such file; train.py writes one",
+        ),
         (
             ["--predict", CANCER, "--params", CANCER],
             "not an .npz archive; expected the params.npz that train.py writes",
@@ -179,7 +223,9 @@ def test_bad_input_is_explained_and_nothing_is_written(args, text, tmp_path):
 def test_a_column_missing_at_prediction_is_named(cancer, tmp_path):
     folder, _ = cancer
     (tmp_path / "new.csv").write_text("mean radius,other\n1.0,2.0\n")
-    done = train("--predict", "new.csv", "--params", folder / "out" / "train" / "params.npz", cwd=tmp_path)
+    done = train(
+        "--predict", "new.csv", "--params", folder / "out" / "train" / "params.npz", cwd=tmp_path
+    )
     assert done.returncode != 0
     assert "no column 'mean texture'" in done.stderr
     assert not (tmp_path / "out").exists()
@@ -187,8 +233,12 @@ def test_a_column_missing_at_prediction_is_named(cancer, tmp_path):
 
 def test_ctrl_c_saves_what_was_trained(tmp_path, ctrl_c_works):
     command = [sys.executable, ROOT / "scripts" / "train.py", "--epochs", "300000"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while "epoch" not in (line := process.stderr.readline()):  # the first line of progress: the run is under way
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while "epoch" not in (
+        line := process.stderr.readline()
+    ):  # the first line of progress: the run is under way
         assert process.poll() is None, line
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)

@@ -55,7 +55,12 @@ def by_loop(epochs, batch_size, optimizer, orders=None, params=PARAMS, train=TRA
             params = optax.apply_updates(params, updates)
         outputs, test_outputs = mlp(params, x), mlp(params, test[0])
         measured.append(
-            [mean_loss(params, x, y), accuracy(outputs, y), mean_loss(params, *test), accuracy(test_outputs, test[1])]
+            [
+                mean_loss(params, x, y),
+                accuracy(outputs, y),
+                mean_loss(params, *test),
+                accuracy(test_outputs, test[1]),
+            ]
         )
     return params, np.array(measured)
 
@@ -72,14 +77,18 @@ def assert_same(tree, other):
 
 @pytest.mark.parametrize("batch_size", [1, 16, 25, 50, 64])
 def test_fit_is_the_plain_loop_also_in_its_last_smaller_batch(batch_size, x64):
-    params = jax.tree.map(lambda leaf: leaf.astype(float), PARAMS)  # in float64: 150 updates add up their rounding
+    params = jax.tree.map(
+        lambda leaf: leaf.astype(float), PARAMS
+    )  # in float64: 150 updates add up their rounding
     train, test = ((x.astype(float), y) for x, y in (TRAIN, TEST))
     expected, measured = by_loop(3, batch_size, SGD, params=params, train=train, test=test)
     sets = {"train": train, "test": test}
     trained, history = fit(mlp, params, **(RUN | sets | {"epochs": 3, "batch_size": batch_size}))
     assert_close(trained, expected, rtol=1e-9)
     names = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
-    np.testing.assert_allclose(np.stack([history.values[n] for n in names], axis=1), measured, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.stack([history.values[n] for n in names], axis=1), measured, rtol=1e-6
+    )
     assert history.epochs == 3
     assert all(history.values[n].shape == (3,) for n in names)
 
@@ -100,7 +109,9 @@ def test_fit_with_any_optimizer_of_optax(optimizer):
     assert_close(trained, by_loop(3, 16, optimizer)[0])
 
 
-@pytest.mark.parametrize("optimizer", [optax.lbfgs(), optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau())])
+@pytest.mark.parametrize(
+    "optimizer", [optax.lbfgs(), optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau())]
+)
 def test_fit_with_optimizers_that_look_at_the_loss(optimizer):
     _, history = run(optimizer=optimizer, batch_size=50)
     assert history.train_loss[-1] < history.train_loss[0]
@@ -130,7 +141,9 @@ def test_a_run_can_go_on(optimizer):
     half, first, state = run(epochs=2, optimizer=optimizer, return_opt_state=True)
     rest, second = fit(mlp, half, **(RUN | {"epochs": 4, "optimizer": optimizer}), opt_state=state)
     assert_same(rest, whole)
-    np.testing.assert_array_equal(np.concatenate([first.test_loss, second.test_loss]), history.test_loss)
+    np.testing.assert_array_equal(
+        np.concatenate([first.test_loss, second.test_loss]), history.test_loss
+    )
 
 
 @pytest.mark.parametrize("key", [None, jax.random.key(3)], ids=["file order", "shuffled"])
@@ -163,12 +176,16 @@ def test_a_model_key_gives_each_update_its_own_key_and_measuring_none():
             counts = np.arange(start, start + 16) >= rows.start
 
             def loss(params, x=x, y=y, counts=counts, update_key=update_key):
-                return jnp.mean(softmax_cross_entropy(dropped(params, x, update_key), y), where=counts)
+                return jnp.mean(
+                    softmax_cross_entropy(dropped(params, x, update_key), y), where=counts
+                )
 
             updates, state = SGD.update(jax.grad(loss)(params), state, params)
             params = optax.apply_updates(params, updates)
     assert_close(trained, params)
-    assert history.test_loss[-1] == pytest.approx(evaluate(dropped, trained, TEST)["loss"], rel=1e-6)
+    assert history.test_loss[-1] == pytest.approx(
+        evaluate(dropped, trained, TEST)["loss"], rel=1e-6
+    )
 
 
 def test_model_keys_shuffling_and_auto_go_together():
@@ -178,22 +195,30 @@ def test_model_keys_shuffling_and_auto_go_together():
     for other in (keys | {"key": jax.random.key(3)}, keys | {"model_key": jax.random.key(3)}):
         with pytest.raises(AssertionError):
             assert_close(fit(dropped, PARAMS, **RUN, **other)[0], trained)
-    assert_same(run(model_key=jax.random.key(2))[0], run()[0])  # a model that draws nothing ignores its key
+    assert_same(
+        run(model_key=jax.random.key(2))[0], run()[0]
+    )  # a model that draws nothing ignores its key
 
 
 def test_many_runs_with_model_keys_are_each_themselves():
-    params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2), norm="rms"))(jax.random.split(jax.random.key(1), 3))
+    params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2), norm="rms"))(
+        jax.random.split(jax.random.key(1), 3)
+    )
     keys = jax.random.split(jax.random.key(2), 3)
     trained, _ = fit(dropped, params, **RUN, runs=3, model_key=keys)
     for i in range(3):
-        alone, _ = fit(dropped, jax.tree.map(lambda leaf: leaf[i], params), **RUN, model_key=keys[i])  # noqa: B023
-        assert_close(jax.tree.map(lambda leaf: leaf[i], trained), alone)  # noqa: B023
+        start, end = (jax.tree.map(lambda leaf: leaf[i], p) for p in (params, trained))  # noqa: B023
+        alone, _ = fit(dropped, start, **RUN, model_key=keys[i])
+        assert_close(end, alone)
 
 
 def test_update_step_takes_a_key():
     key, state = jax.random.key(0), SGD.init(PARAMS)
     step = update_step(dropped, SGD)
-    losses = [step(*jax.tree.map(jnp.copy, (PARAMS, state)), *TRAIN, *keys)[2] for keys in ((), (key,), (key,))]
+    losses = [
+        step(*jax.tree.map(jnp.copy, (PARAMS, state)), *TRAIN, *keys)[2]
+        for keys in ((), (key,), (key,))
+    ]
     assert losses[0] == pytest.approx(evaluate(mlp, PARAMS, TRAIN)["loss"], rel=1e-6)
     assert losses[1] == losses[2] != losses[0]
 
@@ -214,7 +239,10 @@ def test_any_model_any_loss_any_metric():
         batch_size=10,
         optimizer=SGD,
         loss=lambda outputs, y: (outputs - y) ** 2,
-        metrics={"worst": lambda outputs, y: jnp.max(jnp.abs(outputs - y)), "error": lambda o, y: jnp.abs(o - y)},
+        metrics={
+            "worst": lambda outputs, y: jnp.max(jnp.abs(outputs - y)),
+            "error": lambda o, y: jnp.abs(o - y),
+        },
     )
     np.testing.assert_allclose([trained["slope"], trained["offset"]], [3, -1], atol=1e-3)
     assert set(history.values) == {"train_loss", "train_worst", "train_error"}
@@ -224,7 +252,9 @@ def test_any_model_any_loss_any_metric():
 def test_history_reads_as_attributes_and_says_what_it_has():
     _, history = run(test=None)
     assert history.train_accuracy is history.values["train_accuracy"]
-    with pytest.raises(AttributeError, match="History has no 'test_loss'; it has train_loss, train_accuracy"):
+    with pytest.raises(
+        AttributeError, match="History has no 'test_loss'; it has train_loss, train_accuracy"
+    ):
         _ = history.test_loss
     assert "epochs=4" in repr(history)
 
@@ -272,7 +302,9 @@ def test_one_compilation_of_the_run_whatever_its_segments(compilations, monkeypa
     compilations.clear()
     monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 1e9)
     _, at_once = run(epochs=9, optimizer=optimizer)
-    assert not compilations, "the same objects and shapes must not compile again, whatever the number of epochs"
+    assert not compilations, (
+        "the same objects and shapes must not compile again, whatever the number of epochs"
+    )
     np.testing.assert_array_equal(in_segments.train_loss, at_once.train_loss[:7])
 
 
@@ -286,15 +318,25 @@ def test_runs_longer_than_the_buffer(monkeypatch):
 
 @pytest.mark.parametrize("hand", [True, False], ids=["hand", "auto"])
 def test_update_and_run_lower_for_cpu_cuda_and_tpu(hand):
-    model, loss = (mlp, softmax_cross_entropy) if hand else (jaxnet.auto(mlp), jaxnet.auto(softmax_cross_entropy))
+    model, loss = (
+        (mlp, softmax_cross_entropy)
+        if hand
+        else (jaxnet.auto(mlp), jaxnet.auto(softmax_cross_entropy))
+    )
     platforms = ("cpu", "cuda", "tpu")
     state = SGD.init(PARAMS)
-    exported = jax.export.export(update_step(model, SGD, loss), platforms=platforms)(PARAMS, state, *TRAIN)
+    exported = jax.export.export(update_step(model, SGD, loss), platforms=platforms)(
+        PARAMS, state, *TRAIN
+    )
     assert exported.platforms == platforms
     static = {"model": model, "loss": loss, "optimizer": SGD, "batch_size": 16, "runs": None}
     for key in (None, jax.random.key(0)):
         exported = jax.export.export(
-            jax.jit(lambda *args: jaxnet.training._segment(*args, **static, metrics=(("accuracy", accuracy),))),
+            jax.jit(
+                lambda *args: jaxnet.training._segment(
+                    *args, **static, metrics=(("accuracy", accuracy),)
+                )
+            ),
             platforms=platforms,
         )((PARAMS, state), np.int32(0), np.int32(1), key, [TRAIN, TEST])
         assert exported.platforms == platforms
@@ -381,7 +423,9 @@ def test_short_runs_and_quiet_ones_show_nothing(monkeypatch, capsys):
 
 
 def test_non_finite_loss_says_when_and_keeps_the_history():
-    with pytest.raises(jaxnet.NonFiniteLoss, match=r"training loss became (nan|inf) in epoch \d+; a smaller") as error:
+    with pytest.raises(
+        jaxnet.NonFiniteLoss, match=r"training loss became (nan|inf) in epoch \d+; a smaller"
+    ) as error:
         run(train=(1e3 * TRAIN[0], TRAIN[1]), optimizer=optax.sgd(1e30), epochs=50)
     history = error.value.history
     assert not np.isfinite(history.train_loss).all()
@@ -407,7 +451,11 @@ X, Y = TRAIN
         ({"batch_size": 0}, ValueError, "batch_size must be a positive integer, got 0"),
         ({"batch_size": True}, ValueError, "batch_size must be a positive integer, got True"),
         ({"runs": 0}, ValueError, "runs must be a positive integer, got 0"),
-        ({"runs": 5}, ValueError, r"with runs=5 every leaf of params must have a leading axis \[5\]"),
+        (
+            {"runs": 5},
+            ValueError,
+            r"with runs=5 every leaf of params must have a leading axis \[5\]",
+        ),
         ({"train": X}, TypeError, r"train must be a pair of arrays \(x, y\), got ndarray"),
         ({"train": (X.tolist(), Y)}, TypeError, r"train must be a pair of arrays \(x, y\)"),
         (
@@ -427,7 +475,11 @@ X, Y = TRAIN
             ValueError,
             "test: x holds 6 values that are NaN or inf",
         ),
-        ({"train": (X, Y + 1)}, ValueError, r"train: labels must be in 0 .. 1 \(the model has 2 outputs\), got 1 .. 2"),
+        (
+            {"train": (X, Y + 1)},
+            ValueError,
+            r"train: labels must be in 0 .. 1 \(the model has 2 outputs\), got 1 .. 2",
+        ),
         (
             {"train": (X, Y - 1)},
             ValueError,
@@ -441,7 +493,11 @@ X, Y = TRAIN
             ValueError,
             r"train: loss must return one value per example, shape \(50,\), got shape \(\)",
         ),
-        ({"loss": jaxnet.auto(softmax_cross_entropy), "train": (X, Y + 1)}, ValueError, "labels must be in 0 .. 1"),
+        (
+            {"loss": jaxnet.auto(softmax_cross_entropy), "train": (X, Y + 1)},
+            ValueError,
+            "labels must be in 0 .. 1",
+        ),
         (
             {"optimizer": 0.1},
             TypeError,
@@ -456,17 +512,23 @@ def test_bad_input(changes, error, text):
 
 @pytest.mark.parametrize("name", ["key", "model_key"])
 def test_a_seed_is_no_key(name):
-    with pytest.raises(TypeError, match=rf"fit: {name} must be a JAX random key such as jax.random.key\(0\), got int"):
+    with pytest.raises(
+        TypeError,
+        match=rf"fit: {name} must be a JAX random key such as jax.random.key\(0\), got int",
+    ):
         fit(mlp, PARAMS, **RUN, **{name: 0})
 
 
 def test_a_model_key_needs_a_model_that_takes_it():
     with pytest.raises(
-        TypeError, match=r"called as model\(params, x, key\), but it takes \(params, x\); leave model_key"
+        TypeError,
+        match=r"called as model\(params, x, key\), but it takes \(params, x\); leave model_key",
     ):
         fit(lambda params, x: mlp(params, x), PARAMS, **RUN, model_key=jax.random.key(0))
     params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2)))(jax.random.split(jax.random.key(1), 3))
-    with pytest.raises(ValueError, match=r"with runs=3 every leaf of model_key must have a leading axis \[3\]"):
+    with pytest.raises(
+        ValueError, match=r"with runs=3 every leaf of model_key must have a leading axis \[3\]"
+    ):
         fit(mlp, params, **RUN, runs=3, model_key=jax.random.key(0))
 
 

@@ -64,7 +64,11 @@ def rescaled_backward(x, dy):
 
 
 wrong(
-    "loss scaling by the largest cotangent, NaN where all are zero", "x", of_sin(rescaled_backward), MATRIX, what="law"
+    "loss scaling by the largest cotangent, NaN where all are zero",
+    "x",
+    of_sin(rescaled_backward),
+    MATRIX,
+    what="law",
 )
 wrong(
     "weight decay inside the backward, not zero for a zero cotangent",
@@ -74,7 +78,12 @@ wrong(
 )
 wrong("the gradient is zero", "x", of_sin(lambda x, dy: (jnp.zeros_like(x),)), normal((600,)))
 wrong("the sign", "x", pointwise(jnp.cos, jnp.sin), normal((5, 1)))
-wrong("a scalar's gradient is 1.25 % too large", "x", pointwise(jnp.exp, lambda x: 1.0125 * jnp.exp(x)), normal(()))
+wrong(
+    "a scalar's gradient is 1.25 % too large",
+    "x",
+    pointwise(jnp.exp, lambda x: 1.0125 * jnp.exp(x)),
+    normal(()),
+)
 
 # ---- reductions, shapes and axes
 
@@ -193,13 +202,21 @@ wrong(
 
 # ---- softmax and losses
 
-wrong("softmax without the sum", "z", vjp(right.softmax, right.softmax_forward, lambda p, dp: (p * dp,)), MATRIX)
+wrong(
+    "softmax without the sum",
+    "z",
+    vjp(right.softmax, right.softmax_forward, lambda p, dp: (p * dp,)),
+    MATRIX,
+)
 wrong(
     "label smoothing is ignored in the backward",
     "logits",
     by_hand(
         right.smoothed_cross_entropy,
-        lambda logits, labels, dy: (dy[:, None] * (jax.nn.softmax(logits) - jax.nn.one_hot(labels, 4)), None),
+        lambda logits, labels, dy: (
+            dy[:, None] * (jax.nn.softmax(logits) - jax.nn.one_hot(labels, 4)),
+            None,
+        ),
     ),
     right.logits_and_labels(5, 4),
 )
@@ -213,7 +230,10 @@ TARGETS = uniform(0.1, 1, (4, 3), (4, 3))
 wrong(
     "p - y though the targets do not sum to one",
     "logits",
-    recomputed(soft_cross_entropy, lambda args, dy, dz, dt: (dy[:, None] * (jax.nn.softmax(args[0]) - args[1]), dt)),
+    recomputed(
+        soft_cross_entropy,
+        lambda args, dy, dz, dt: (dy[:, None] * (jax.nn.softmax(args[0]) - args[1]), dt),
+    ),
     TARGETS,
 )
 wrong(
@@ -283,7 +303,11 @@ wrong(
 wrong(
     "rms norm without the term of its mean",
     "x",
-    vjp(right.rms_norm, right.rms_norm_forward, lambda r, dy: (r[1] * dy * r[2], jnp.sum(dy * r[0], axis=0))),
+    vjp(
+        right.rms_norm,
+        right.rms_norm_forward,
+        lambda r, dy: (r[1] * dy * r[2], jnp.sum(dy * r[0], axis=0)),
+    ),
     normal((4, 6), (6,)),
 )
 
@@ -291,7 +315,9 @@ wrong(
 def eps_outside_backward(x, weight, dy):  # eps is added to the root, in the value it is under it
     root = jnp.sqrt(jnp.mean(x * x, -1, keepdims=True))
     r, g = 1 / (root + 1e-5), dy * weight
-    return r * (g - x * r * jnp.mean(g * x * r, -1, keepdims=True)), jnp.sum(dy * x / jnp.sqrt(root**2 + 1e-5), axis=0)
+    return r * (g - x * r * jnp.mean(g * x * r, -1, keepdims=True)), jnp.sum(
+        dy * x / jnp.sqrt(root**2 + 1e-5), axis=0
+    )
 
 
 wrong(
@@ -309,7 +335,9 @@ def cosine(a, b):
 wrong(
     "cosine similarity without the term of one norm",
     "b",
-    recomputed(cosine, lambda args, dy, da, db: (da, dy * args[0] / math.prod(map(jnp.linalg.norm, args)))),
+    recomputed(
+        cosine, lambda args, dy, da, db: (da, dy * args[0] / math.prod(map(jnp.linalg.norm, args)))
+    ),
     normal((5,), (5,)),
 )
 
@@ -318,7 +346,10 @@ wrong(
 wrong(
     "GELU of tanh with the derivative of its sigmoid form",
     "x",
-    pointwise(jax.nn.gelu, lambda x: jax.nn.sigmoid(1.702 * x) * (1 + 1.702 * x * (1 - jax.nn.sigmoid(1.702 * x)))),
+    pointwise(
+        jax.nn.gelu,
+        lambda x: jax.nn.sigmoid(1.702 * x) * (1 + 1.702 * x * (1 - jax.nn.sigmoid(1.702 * x))),
+    ),
     MATRIX,
 )
 wrong(
@@ -326,7 +357,9 @@ wrong(
     "x",
     pointwise(
         jax.nn.gelu,
-        lambda x: 0.5 * (1 + erf(x / math.sqrt(2))) + x * jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+        lambda x: (
+            0.5 * (1 + erf(x / math.sqrt(2))) + x * jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+        ),
     ),
     MATRIX,
 )
@@ -388,7 +421,9 @@ wrong(
 wrong(
     "ELU's exponential branch lacks its factor alpha, at positive points",
     "x",
-    pointwise(lambda x: jnp.where(x > 0, x, 0.5 * jnp.expm1(x)), lambda x: jnp.where(x > 0, 1, jnp.exp(x))),
+    pointwise(
+        lambda x: jnp.where(x > 0, x, 0.5 * jnp.expm1(x)), lambda x: jnp.where(x > 0, 1, jnp.exp(x))
+    ),
     uniform(0.5, 1.5, (8,)),
 )
 
@@ -403,12 +438,19 @@ wrong(
 )
 
 
-def leaking_backward(args, dy, dq, dk, dv):  # the probabilities are computed again, but not masked again
+def leaking_backward(
+    args, dy, dq, dk, dv
+):  # the probabilities are computed again, but not masked again
     q, k, _ = args
     return dq, dk, jax.nn.softmax(q @ k.T / 2).T @ dy
 
 
-wrong("attention's backward forgets the causal mask", "v", recomputed(right.attention, leaking_backward), QKV)
+wrong(
+    "attention's backward forgets the causal mask",
+    "v",
+    recomputed(right.attention, leaking_backward),
+    QKV,
+)
 wrong(
     "the gradients of two arguments of one shape are swapped",
     "k",
@@ -445,7 +487,9 @@ wrong(
 wrong(
     "the gradient goes to the row after",
     "table",
-    by_hand(right.embedding, lambda table, ids, dy: (jnp.zeros_like(table).at[ids + 1].add(dy), None)),
+    by_hand(
+        right.embedding, lambda table, ids, dy: (jnp.zeros_like(table).at[ids + 1].add(dy), None)
+    ),
     right.TABLE,
 )
 
@@ -463,13 +507,18 @@ wrong(
 wrong(
     "dropout draws another mask in the backward",
     "x",
-    by_hand(right.dropout, lambda x, key, dy: (right.dropout(dy, jax.random.fold_in(key, 1)), None)),
+    by_hand(
+        right.dropout, lambda x, key, dy: (right.dropout(dy, jax.random.fold_in(key, 1)), None)
+    ),
     right.with_key((40,)),
 )
 wrong(
     "dropout's backward forgets 1 / (1 - p)",
     "x",
-    by_hand(right.dropout, lambda x, key, dy: (jnp.where(jax.random.bernoulli(key, 0.7, x.shape), dy, 0), None)),
+    by_hand(
+        right.dropout,
+        lambda x, key, dy: (jnp.where(jax.random.bernoulli(key, 0.7, x.shape), dy, 0), None),
+    ),
     right.with_key((4, 5), key=jax.random.PRNGKey),  # the older, raw kind of key
 )
 
@@ -499,10 +548,15 @@ def standardised_forward(x, *, axis):
 @standardised.backward
 def standardised_backward(residuals, dy, *, axis):
     xhat, std = residuals
-    return ((dy - jnp.mean(dy, -1, keepdims=True) - xhat * jnp.mean(dy * xhat, -1, keepdims=True)) / std,)
+    return (
+        (dy - jnp.mean(dy, -1, keepdims=True) - xhat * jnp.mean(dy * xhat, -1, keepdims=True))
+        / std,
+    )
 
 
-wrong("the option axis is handled in the value alone", "x", standardised, SQUARE, kwargs={"axis": 0})
+wrong(
+    "the option axis is handled in the value alone", "x", standardised, SQUARE, kwargs={"axis": 0}
+)
 
 # ---- what JAX itself never compares: the value, the structure and the dtype of the two halves
 
@@ -543,7 +597,11 @@ def sin_and_cos(x):
 wrong(
     "the forward returns a list where the function returns a tuple",
     "output",
-    vjp(sin_and_cos, lambda x: (list(sin_and_cos(x)), x), lambda x, dy: (jnp.cos(x) * dy[0] - jnp.sin(x) * dy[1],)),
+    vjp(
+        sin_and_cos,
+        lambda x: (list(sin_and_cos(x)), x),
+        lambda x, dy: (jnp.cos(x) * dy[0] - jnp.sin(x) * dy[1],),
+    ),
     MATRIX,
     what="scan",
 )
@@ -556,7 +614,11 @@ def energy(x):
 wrong(  # ends in an error about types, but only inside jit or scan
     "the forward returns float32 where the function returns bfloat16",
     "output",
-    vjp(energy, lambda x: (energy(x.astype("float32")), x), lambda x, dy: ((2 * x * dy).astype(x.dtype),)),
+    vjp(
+        energy,
+        lambda x: (energy(x.astype("float32")), x),
+        lambda x, dy: ((2 * x * dy).astype(x.dtype),),
+    ),
     normal((4, 3), dtype="bfloat16"),
     dtypes=("bfloat16",),
     what="structure",
@@ -601,7 +663,10 @@ wrong(  # a gradient as large as 1e5 lies beside a small one
         lambda params, x: jnp.sum(params["w"] * x) + jnp.sin(params["b"]),
         lambda args, dy, dp, dx: (dp | {"b": dp["b"] * 1.001}, dx),
     ),
-    lambda rng: ({"w": normal((50,))(rng)[0], "b": jnp.float32(0.5)}, normal((50,), scale=1e5)(rng)[0]),
+    lambda rng: (
+        {"w": normal((50,))(rng)[0], "b": jnp.float32(0.5)},
+        normal((50,), scale=1e5)(rng)[0],
+    ),
 )
 wrong(
     "the derivative of tanh is missing in one field of a layer",
@@ -620,13 +685,20 @@ def two_layers(params, x):
 wrong(
     "the second layer's scale, deep in a tree, is missing a factor",
     "params[1]['scale']",
-    recomputed(two_layers, lambda args, dy, dp, dx: ([dp[0], dp[1] | {"scale": dp[1]["shift"]}], dx)),
-    lambda rng: ([dict(zip(("scale", "shift"), normal((3,), (3,))(rng), strict=True)) for _ in range(2)], *MATRIX(rng)),
+    recomputed(
+        two_layers, lambda args, dy, dp, dx: ([dp[0], dp[1] | {"scale": dp[1]["shift"]}], dx)
+    ),
+    lambda rng: (
+        [dict(zip(("scale", "shift"), normal((3,), (3,))(rng), strict=True)) for _ in range(2)],
+        *MATRIX(rng),
+    ),
 )
 wrong(
     "None for an argument that has a gradient",
     "temperature",
-    recomputed(lambda z, temperature: jax.nn.softmax(z / temperature), lambda args, dy, dz, dt: (dz, None)),
+    recomputed(
+        lambda z, temperature: jax.nn.softmax(z / temperature), lambda args, dy, dz, dt: (dz, None)
+    ),
     lambda rng: (*MATRIX(rng), jnp.float32(1.5)),
 )
 
@@ -738,7 +810,9 @@ def sincos(x, y):
 wrong(
     "a custom_jvp forgets the tangent of one argument",
     "y",
-    right.jvp(sincos, lambda primals, tangents: jnp.cos(primals[0]) * jnp.cos(primals[1]) * tangents[0]),
+    right.jvp(
+        sincos, lambda primals, tangents: jnp.cos(primals[0]) * jnp.cos(primals[1]) * tangents[0]
+    ),
     normal((4,), (4,)),
 )
 wrong(
@@ -750,7 +824,9 @@ wrong(
 wrong(
     "a custom_jvp that is not linear in its tangent: no reverse mode",
     "",
-    right.jvp(sin, lambda primals, tangents: jnp.cos(primals[0]) * tangents[0] * jnp.abs(tangents[0])),
+    right.jvp(
+        sin, lambda primals, tangents: jnp.cos(primals[0]) * tangents[0] * jnp.abs(tangents[0])
+    ),
     MATRIX,
 )
 wrong(  # right where a reference says that it is meant; see right_rules
@@ -880,7 +956,9 @@ wrong("a softmax with gradient 0, seen through its sum alone", "x", through_its_
 wrong(
     "the slope of relu at zero is 2",
     "x",
-    pointwise(lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, jnp.where(x == 0, 2.0, 0.0))),
+    pointwise(
+        lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, jnp.where(x == 0, 2.0, 0.0))
+    ),
     lambda rng: (jnp.asarray([-1.0, 0.0, 2.0], "float32"),),
 )
 

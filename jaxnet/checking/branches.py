@@ -48,7 +48,9 @@ class Branches:
 
     def __init__(self, rule: Any, ref: Any) -> None:
         """rule: the jaxpr of its pullback; ref: of the reference's value."""
-        self.entered: dict[tuple[str, str], bool] = {}  # (where, side) -> whether a point has entered it
+        self.entered: dict[
+            tuple[str, str], bool
+        ] = {}  # (where, side) -> whether a point has entered it
         self._program: Any = None
         self._jaxprs = [without_rules(jaxpr, jvp=True) for jaxpr in (rule, ref)]
 
@@ -71,11 +73,15 @@ class Branches:
         rule, ref = (graph.core.jaxpr_as_fun(graph.tap(jaxpr, wanted)) for jaxpr in self._jaxprs)
 
         def both(leaves: Leaves, others: Leaves, c: Leaves) -> Any:
-            return rule(*jax.tree.leaves((leaves, others, c))), ref(*jax.tree.leaves((leaves, others)))
+            return rule(*jax.tree.leaves((leaves, others, c))), ref(
+                *jax.tree.leaves((leaves, others))
+            )
 
         return jax.jit(both)
 
-    def points(self, problem: Problem, x: Leaves, c: Leaves) -> tuple[list[tuple[str, Leaves]], tuple[str, ...]]:
+    def points(
+        self, problem: Problem, x: Leaves, c: Leaves
+    ) -> tuple[list[tuple[str, Leaves]], tuple[str, ...]]:
         """Points that enter what the arguments do not, each with how it was made; and what none of them enters."""
         if self._program is None:
             self._program = self._compile()
@@ -97,7 +103,9 @@ class Branches:
             if n < ALWAYS or now - done:
                 points.append((how, point))
                 done |= now
-        return points, tuple(f"{side} in {where}" for where, side in self.entered if (where, side) not in done)
+        return points, tuple(
+            f"{side} in {where}" for where, side in self.entered if (where, side) not in done
+        )
 
     def is_used(self, k: int) -> bool:
         """Whether the reference's value is computed from leaf k at all."""
@@ -116,14 +124,22 @@ def moves(problem: Problem, x: Leaves) -> Iterator[tuple[str, Leaves]]:
             value = np.asarray(leaf, np.float64)
             finite = np.abs(value[np.isfinite(value)])
             size = float(np.sqrt(np.mean(finite**2))) if finite.size and finite.any() else 1.0
-            new.append((value * factor + shift * size).astype(leaf.dtype) if argument in (None, a) else leaf)
+            new.append(
+                (value * factor + shift * size).astype(leaf.dtype)
+                if argument in (None, a)
+                else leaf
+            )
         return tuple(new)
 
     several = sorted(set(problem.argument))
     for argument in (None, *several) if len(several) > 1 else (None,):
         name = "the arguments" if argument is None else problem.arguments[argument]
         for factor, shift in MOVES:
-            how = f"{name} times {factor:g}" if not shift else f"{name} shifted by {shift:g} typical sizes"
+            how = (
+                f"{name} times {factor:g}"
+                if not shift
+                else f"{name} shifted by {shift:g} typical sizes"
+            )
             yield how, moved(argument, factor, shift)
 
 
@@ -152,7 +168,11 @@ def place_of_branch(e: Any, chain: graph.Chain) -> str | None:
         return None
     frame = frames[mine]
     line = linecache.getline(frame.file, frame.line).strip()
-    return f"`{line}` ({Path(frame.file).name}:{frame.line})" if line else f"{Path(frame.file).name}:{frame.line}"
+    return (
+        f"`{line}` ({Path(frame.file).name}:{frame.line})"
+        if line
+        else f"{Path(frame.file).name}:{frame.line}"
+    )
 
 
 def sides_of(e: Any) -> tuple[str, ...]:

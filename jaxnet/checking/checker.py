@@ -59,13 +59,19 @@ def check(
 def _require_usable(f: Any, kwargs: Any, ref: Any, dtypes: Any, transforms: Any, seed: Any) -> None:
     for name, function in (("f", f), ("ref", ref)):
         if not callable(function) and (name == "f" or function is not None):
-            raise TypeError(f"check: {name} must be a function, got {type(function).__name__}; call check(f, *args)")
+            raise TypeError(
+                f"check: {name} must be a function, got {type(function).__name__}; call check(f, *args)"
+            )
     if kwargs is not None and not isinstance(kwargs, dict):
-        raise TypeError(f"check: kwargs must be a dict of keyword arguments, got {type(kwargs).__name__}")
+        raise TypeError(
+            f"check: kwargs must be a dict of keyword arguments, got {type(kwargs).__name__}"
+        )
     if not isinstance(transforms, tuple | list | set) or not set(transforms) <= set(TRANSFORMS):
         raise TypeError(f"check: transforms must be some of {TRANSFORMS}, got {transforms!r}")
     if dtypes is not None and (not isinstance(dtypes, tuple | list) or not dtypes):
-        raise TypeError(f"check: dtypes must be a tuple of dtypes such as ('float32', 'bfloat16'), got {dtypes!r}")
+        raise TypeError(
+            f"check: dtypes must be a tuple of dtypes such as ('float32', 'bfloat16'), got {dtypes!r}"
+        )
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"check: seed must be an integer of at least 0, got {seed!r}")
 
@@ -75,16 +81,24 @@ def _floating_dtype(dtype: Any) -> Any:
     with contextlib.suppress(TypeError):
         known = None if dtype is None else jnp.dtype(dtype)
     if known is None or not jnp.issubdtype(known, jnp.inexact):
-        raise TypeError(f"check: dtypes must be floating dtypes such as ('float32', 'bfloat16'), got {dtype!r}")
+        raise TypeError(
+            f"check: dtypes must be floating dtypes such as ('float32', 'bfloat16'), got {dtype!r}"
+        )
     return cast(Any, jnp).finfo(known).dtype  # of a complex dtype, that of its parts
 
 
 def name_of(f: Any) -> str:
-    return str(getattr(f, "__name__", None) or getattr(getattr(f, "func", None), "__name__", None) or type(f).__name__)
+    return str(
+        getattr(f, "__name__", None)
+        or getattr(getattr(f, "func", None), "__name__", None)
+        or type(f).__name__
+    )
 
 
 def signature_of(problem: Problem) -> str:
-    return ", ".join(f"{name} {shape_text(x)}" for name, x in zip(problem.names, problem.leaves, strict=True))
+    return ", ".join(
+        f"{name} {shape_text(x)}" for name, x in zip(problem.names, problem.leaves, strict=True)
+    )
 
 
 @contextlib.contextmanager
@@ -96,11 +110,17 @@ def quietly() -> Iterator[None]:
 
 
 def problem_of(
-    caller: str, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], ref: Callable[..., Any] | None
+    caller: str,
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    ref: Callable[..., Any] | None,
 ) -> tuple[Problem, str, list[str]]:
     """f beside its reference, what the reference is in words, and what is to be said of it."""
     if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs))):
-        raise TypeError(f"{caller}: the arguments are being traced; call {caller} outside of jit, grad and vmap")
+        raise TypeError(
+            f"{caller}: the arguments are being traced; call {caller} outside of jit, grad and vmap"
+        )
     taken, jaxpr, shapes = _trace_with_floats(f, args, kwargs)
     name = name_of(f)
     if not taken.floating:
@@ -110,7 +130,9 @@ def problem_of(
         )
     names, other_names = output_names(shapes)
     if not names:
-        raise ValueError(f"{caller}: {name} returns no floating array, so it has no gradient to check")
+        raise ValueError(
+            f"{caller}: {name} returns no floating array, so it has no gradient to check"
+        )
     notes = []
     if ref is None:
         kinds = {e.primitive.name for e, _ in graph.equations(jaxpr)}
@@ -151,7 +173,8 @@ def _require_same_outputs(taken: Arguments, ref: Callable[..., Any], shapes: Any
     except TypeError as e:
         raise TypeError(f"check: ref cannot be called as f is: {str(e).splitlines()[0]}") from e
     wanted, got = (
-        [(x.shape, jnp.issubdtype(x.dtype, jnp.inexact)) for x in jax.tree.leaves(s)] for s in (shapes, theirs)
+        [(x.shape, jnp.issubdtype(x.dtype, jnp.inexact)) for x in jax.tree.leaves(s)]
+        for s in (shapes, theirs)
     )
     if wanted != got:
         ours, its = (", ".join(map(shape_text, jax.tree.leaves(s))) for s in (shapes, theirs))

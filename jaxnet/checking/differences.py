@@ -66,7 +66,9 @@ def ladder(function: Function) -> Any:
                 for a, b, leaf in zip(sizes[:-1], sizes[1:], leaves, strict=True)
             ]
             values, _ = function(tuple(parts), others)
-            return [jnp.ravel(v).astype(dtype) for v in values], [jnp.ravel(c).astype(dtype) for c in cotangents]
+            return [jnp.ravel(v).astype(dtype) for v in values], [
+                jnp.ravel(c).astype(dtype) for c in cotangents
+            ]
 
         x = flat[at]
         here, c = outputs(x)
@@ -79,7 +81,9 @@ def ladder(function: Function) -> Any:
                     same = (a == b) | (jnp.isnan(a) & jnp.isnan(b))
                     change += jnp.sum(jnp.where(same, 0, w * (b - a)))
                     size += jnp.sum(jnp.where(same, 0, jnp.abs(w * a)))
-                    largest = jnp.maximum(largest, jnp.max(jnp.where(jnp.isfinite(a), jnp.abs(w * a), 0), initial=0))
+                    largest = jnp.maximum(
+                        largest, jnp.max(jnp.where(jnp.isfinite(a), jnp.abs(w * a), 0), initial=0)
+                    )
                     flat = jnp.maximum(flat, jnp.max(jnp.abs(w), initial=0))
                 # Where nothing moves, an output may still be rounded, and so may what it was computed from.
                 least = jnp.where(change == 0, jnp.maximum(largest, flat * jnp.abs(x)), largest)
@@ -104,9 +108,15 @@ def slopes(measured: Any, eps: float) -> Slopes:
     return Slopes(*central, *left, *right)
 
 
-def _extrapolate(d: NDArray[np.float64], divisor: int, noise: NDArray[np.float64]) -> tuple[float, float]:
+def _extrapolate(
+    d: NDArray[np.float64], divisor: int, noise: NDArray[np.float64]
+) -> tuple[float, float]:
     better = d[1:] + (d[1:] - d[:-1]) / divisor
     bars = np.abs(better[1:] - better[:-1]) + noise[2:]
     bars = np.where(np.isfinite(bars) & np.isfinite(better[1:]), bars, np.inf)
     best = int(np.argmin(bars))
-    return (float(better[1 + best]), SAFETY * float(bars[best])) if np.isfinite(bars[best]) else (np.nan, np.inf)
+    return (
+        (float(better[1 + best]), SAFETY * float(bars[best]))
+        if np.isfinite(bars[best])
+        else (np.nan, np.inf)
+    )

@@ -10,16 +10,33 @@ import numpy as np
 
 from jaxnet.checking.differences import Slopes, slopes
 from jaxnet.checking.findings import Finding, Power, Report
-from jaxnet.checking.judge import Arbiter, Judged, hint, index_of, judge, power, same, spread, tolerance
+from jaxnet.checking.judge import (
+    Arbiter,
+    Judged,
+    hint,
+    index_of,
+    judge,
+    power,
+    same,
+    spread,
+    tolerance,
+)
 from jaxnet.checking.problem import Leaves, Problem, as_dtypes, eps_of
-from jaxnet.checking.programs import NOT_DETERMINISTIC, WIDE, Failed, Programs, Working, precision_of, programs_for
+from jaxnet.checking.programs import (
+    NOT_DETERMINISTIC,
+    WIDE,
+    Failed,
+    Programs,
+    Working,
+    precision_of,
+    programs_for,
+)
 from jaxnet.checking.transforms import PLAIN, SECOND_ORDER, Cell
 
 COTANGENTS = 4  # one alone may happen to suit autodiff
 MOVES = 4
-STREAM = (
-    0x6A61786E6574  # nobody draws arguments from it: a cotangent equal to an argument would hide a transposed product
-)
+# Nobody draws arguments from it: a cotangent equal to an argument would hide a transposed product.
+STREAM = 0x6A61786E6574
 LAWS = {
     "scaled": "the backward is not linear: a multiple of the cotangent must give that multiple (a clip, a threshold?)",
     "zero for zero": "a zero cotangent must give zero",
@@ -75,7 +92,12 @@ class Look:
 
 class _Examination:
     def __init__(
-        self, problem: Problem, programs: Programs, working: Sequence[Working], seed: int, measure_power: bool
+        self,
+        problem: Problem,
+        programs: Programs,
+        working: Sequence[Working],
+        seed: int,
+        measure_power: bool,
     ) -> None:
         self.problem, self.programs, self.working, self.seed = problem, programs, working, seed
         self.measure_power = measure_power
@@ -115,7 +137,9 @@ class _Examination:
         )
 
     def _verdict_is(self, what: str, leaf: str, *verdicts: str) -> bool:
-        return any(f.what == what and f.leaf == leaf and f.verdict in verdicts for f in self.findings)
+        return any(
+            f.what == what and f.leaf == leaf and f.verdict in verdicts for f in self.findings
+        )
 
     # -- running
 
@@ -123,19 +147,30 @@ class _Examination:
         """Random normal, never ones, of the dtypes of the outputs for these dtypes of the leaves."""
         leaves = as_dtypes(self.problem.leaves, working.dtypes)
         shapes = jax.eval_shape(self.problem.rule, leaves, self.problem.others)[0]
-        return [tuple(np.asarray(self.rng.normal(size=s.shape)).astype(s.dtype) for s in shapes) for _ in range(count)]
+        return [
+            tuple(np.asarray(self.rng.normal(size=s.shape)).astype(s.dtype) for s in shapes)
+            for _ in range(count)
+        ]
 
     def _wide(self, arrays: Leaves) -> Leaves:
         """Exactly the same numbers in float64, where the algebra is judged there."""
-        return tuple(np.asarray(x).astype(WIDE) for x in arrays) if self.programs.dtype == WIDE else arrays
+        return (
+            tuple(np.asarray(x).astype(WIDE) for x in arrays)
+            if self.programs.dtype == WIDE
+            else arrays
+        )
 
     def _run(self, x: Leaves, c: Leaves, d: Leaves) -> Any:
         with precision_of(self.programs.dtype):
-            return jax.tree.map(_on_host, self.programs.main(x, self.problem.others, c, d, _weights(x)))
+            return jax.tree.map(
+                _on_host, self.programs.main(x, self.problem.others, c, d, _weights(x))
+            )
 
     def _look(self, x: Leaves, cs: Sequence[Leaves], moves: int = MOVES) -> Look:
         rows = [self._run(x, c, cs[(k + 1) % len(cs)]) for k, c in enumerate(cs)]
-        moved = [self._run(self._moved(x), self._moved(cs[0]), self._moved(cs[-1])) for _ in range(moves)]
+        moved = [
+            self._run(self._moved(x), self._moved(cs[0]), self._moved(cs[-1])) for _ in range(moves)
+        ]
         return Look(x, cs, rows, moved)
 
     def _moved(self, arrays: Leaves, eps: float | None = None) -> Leaves:
@@ -165,7 +200,9 @@ class _Examination:
             here = abs(float(value.flat[i]))
             size = max(_typical(value), here if np.isfinite(here) else 0.0)
             first = np.asarray(2.0 ** np.round(np.log2(size)) / 8, self.programs.dtype)
-            measured = self.programs.ladder(cell.name, leaves, others, c, np.int32(before + i), first)
+            measured = self.programs.ladder(
+                cell.name, leaves, others, c, np.int32(before + i), first
+            )
             return slopes(measured, self.eps)
 
         return arbitrate
@@ -198,7 +235,9 @@ class _Examination:
         for k, output in enumerate(self.problem.outputs):
             v, f = value[k], forward[k]
             if not same(again["value"][0][k], v).all():
-                self.findings.append(Finding("law: the same twice", output, "error", note=NOT_DETERMINISTIC))
+                self.findings.append(
+                    Finding("law: the same twice", output, "error", note=NOT_DETERMINISTIC)
+                )
                 continue
             allowed = tolerance(v, spread([m["value"][0][k] for m in look.moved], v), self.eps)
             with np.errstate(all="ignore"):
@@ -208,11 +247,19 @@ class _Examination:
             bad = ~(error <= allowed)
             if bad.any():
                 i = int(np.argmax(np.where(bad, error, -1)))
-                at = (index_of(i, v.shape), float(f.flat[i]), float("nan"), float(v.flat[i]), float(in_eps.flat[i]))
+                at = (
+                    index_of(i, v.shape),
+                    float(f.flat[i]),
+                    float("nan"),
+                    float(v.flat[i]),
+                    float(in_eps.flat[i]),
+                )
                 note = "the forward that is differentiated is not the function"
                 self.findings.append(Finding("value", output, "wrong", *at, note=note))
             else:
-                self.findings.append(Finding("value", output, "ok", error=float(np.max(in_eps, initial=0))))
+                self.findings.append(
+                    Finding("value", output, "ok", error=float(np.max(in_eps, initial=0)))
+                )
         for k, output in enumerate(self.problem.other_outputs):
             if not np.array_equal(rest[k], forward_rest[k]):
                 note = "the rule's forward returns other values than the function"
@@ -241,15 +288,25 @@ class _Examination:
         c, d = look.cs[0], look.cs[1]
         r, s = look.rows[0][PLAIN][0], look.rows[1][PLAIN][0]
         factor = 2.0**20 if self.eps < 1e-6 else 2.0**4
-        cases = [("scaled", tuple(_times(a, k) for a in c), [k * v for v in r]) for k in (factor, 1 / factor)]
-        cases.append(("zero for zero", tuple(_times(a, 0) for a in c), [0 * np.nan_to_num(v) for v in r]))
+        cases = [
+            ("scaled", tuple(_times(a, k) for a in c), [k * v for v in r])
+            for k in (factor, 1 / factor)
+        ]
+        cases.append(
+            ("zero for zero", tuple(_times(a, 0) for a in c), [0 * np.nan_to_num(v) for v in r])
+        )
         both = tuple((_on_host(a) + _on_host(b)).astype(a.dtype) for a, b in zip(c, d, strict=True))
         with np.errstate(all="ignore"):
             cases.append(("additive", both, [v + w for v, w in zip(r, s, strict=True)]))
-        runs = [(name, self._run(look.x, cotangents, d)[PLAIN], expected) for name, cotangents, expected in cases]
+        runs = [
+            (name, self._run(look.x, cotangents, d)[PLAIN], expected)
+            for name, cotangents, expected in cases
+        ]
         for k, leaf in enumerate(self.problem.names):
             if not same(again[PLAIN][0][k], r[k]).all():
-                self.findings.append(Finding("law: the same twice", leaf, "error", note=NOT_DETERMINISTIC))
+                self.findings.append(
+                    Finding("law: the same twice", leaf, "error", note=NOT_DETERMINISTIC)
+                )
                 continue
             broken = (
                 self._law(name, leaf, got[k], ref[k], expected[k], self._natural(k, look))
@@ -258,19 +315,31 @@ class _Examination:
             )
             self.findings.append(next(filter(None, broken), Finding(ALL_LAWS, leaf, "ok")))
 
-    def _law(self, name: str, leaf: str, got: Any, ref: Any, expected: Any, natural: float) -> Finding | None:
+    def _law(
+        self, name: str, leaf: str, got: Any, ref: Any, expected: Any, natural: float
+    ) -> Finding | None:
         # A power of two scales exactly; a sum is rounded, and where terms cancel by much more than its eps.
-        relative, floor = (np.sqrt(self.eps), 64 * self.eps * natural) if name == "additive" else (64 * self.eps, 0.0)
+        relative, floor = (
+            (np.sqrt(self.eps), 64 * self.eps * natural)
+            if name == "additive"
+            else (64 * self.eps, 0.0)
+        )
         with np.errstate(all="ignore"):
-            allowed = relative * np.max(np.abs(expected), initial=0, where=np.isfinite(expected)) + floor
+            allowed = (
+                relative * np.max(np.abs(expected), initial=0, where=np.isfinite(expected)) + floor
+            )
             error = np.where(np.isfinite(got), np.abs(got - expected), np.inf)
             # Where the reference is not finite either, the point is at fault.
-            bad = ~(error <= allowed) & np.isfinite(expected) & (np.isfinite(got) | np.isfinite(ref))
+            bad = (
+                ~(error <= allowed) & np.isfinite(expected) & (np.isfinite(got) | np.isfinite(ref))
+            )
         if not bad.any():
             return None
         i = int(np.argmax(np.where(bad, error, -1)))
         values = (float(got.flat[i]), float("nan"), float(expected.flat[i]))
-        return Finding(f"law: {name}", leaf, "wrong", index_of(i, got.shape), *values, note=LAWS[name])
+        return Finding(
+            f"law: {name}", leaf, "wrong", index_of(i, got.shape), *values, note=LAWS[name]
+        )
 
     def _precision(self, look: Look, working: Working, drawn: Sequence[Leaves]) -> None:
         """In a working dtype: at most 4 times autodiff's error, or what rounding the inputs does, or 8 eps.
@@ -279,32 +348,56 @@ class _Examination:
         """
         if working.name not in self.programs.working:
             return
-        program, leaves = self.programs.working[working.name], as_dtypes(self.problem.leaves, working.dtypes)
+        program, leaves = (
+            self.programs.working[working.name],
+            as_dtypes(self.problem.leaves, working.dtypes),
+        )
         results = [jax.tree.map(_on_host, program(leaves, self.problem.others, c)) for c in drawn]
         self.narrow[working.name] = results
         eps = max(eps_of(d) for d in working.dtypes)
-        moved = [self._run(self._moved(look.x, eps), self._moved(look.cs[0], eps), look.cs[1]) for _ in range(MOVES)]
+        moved = [
+            self._run(self._moved(look.x, eps), self._moved(look.cs[0], eps), look.cs[1])
+            for _ in range(MOVES)
+        ]
         for k, output in enumerate(self.problem.outputs):
             if not self._verdict_is("value", output, "wrong"):
-                f, v = (np.stack([result[of][k] for result in results]) for of in ("forward", "value"))
+                f, v = (
+                    np.stack([result[of][k] for result in results]) for of in ("forward", "value")
+                )
                 t = np.stack([row["value"][0][k] for row in look.rows])
                 nu = spread([m["value"][0][k] for m in moved], t[0])
-                finding = self._imprecise(f"value {working.name}", output, f, v, t, nu, eps_of(drawn[0][k].dtype))
+                finding = self._imprecise(
+                    f"value {working.name}", output, f, v, t, nu, eps_of(drawn[0][k].dtype)
+                )
                 self.findings += [finding] if finding.verdict != "ok" else []
         for k, leaf in enumerate(self.problem.names):
-            if not self._verdict_is(PLAIN, leaf, "wrong") and not self._verdict_is("structure", leaf, "wrong"):
+            if not self._verdict_is(PLAIN, leaf, "wrong") and not self._verdict_is(
+                "structure", leaf, "wrong"
+            ):
                 r, a = (np.stack([result[of][k] for result in results]) for of in ("rule", "auto"))
                 # Where the reference is not trusted the rule was not refuted: what it gives in float64 is the truth.
                 t = np.where(self.distrusted[k], look.rule(self.plain, k), look.ref(self.plain, k))
-                nu = np.where(self.distrusted[k], 0, spread([m[PLAIN][1][k] for m in moved], look.rows[0][PLAIN][1][k]))
+                nu = np.where(
+                    self.distrusted[k],
+                    0,
+                    spread([m[PLAIN][1][k] for m in moved], look.rows[0][PLAIN][1][k]),
+                )
                 what = f"precision {working.name}"
-                self.findings.append(self._imprecise(what, leaf, r, a, t, nu, eps_of(working.dtypes[k])))
+                self.findings.append(
+                    self._imprecise(what, leaf, r, a, t, nu, eps_of(working.dtypes[k]))
+                )
 
-    def _imprecise(self, what: str, leaf: str, r: Any, a: Any, t: Any, nu: Any, eps: float) -> Finding:
+    def _imprecise(
+        self, what: str, leaf: str, r: Any, a: Any, t: Any, nu: Any, eps: float
+    ) -> Finding:
         """r, a, t: [rows, ...]; nu: how far t moves when the inputs move by an eps of this dtype, its conditioning."""
         note, floor = "", 8.0
         if self.programs.draws:
-            t, note, floor = a, "random draws are others in float64: compared with autodiff in this dtype", 64.0
+            t, note, floor = (
+                a,
+                "random draws are others in float64: compared with autodiff in this dtype",
+                64.0,
+            )
         largest = np.max(np.abs(t), initial=0, where=np.isfinite(t))
         with np.errstate(all="ignore"):
             error, auto_error = (np.where(same(v, t), 0, np.abs(v - t)) for v in (r, a))
@@ -323,7 +416,9 @@ class _Examination:
         values = (float(v[row].flat[i]) for v in (r, a, t))
         text = "; ".join(filter(None, [f"{shown[0]:.2g} eps, autodiff {shown[1]:.2g}", note]))
         rule, auto, true = values
-        return Finding(what, leaf, "imprecise", index_of(i, t[0].shape), rule, auto, true, *shown, text)
+        return Finding(
+            what, leaf, "imprecise", index_of(i, t[0].shape), rule, auto, true, *shown, text
+        )
 
     def _transforms(self, look: Look) -> None:
         self.findings += self.programs.not_compared
@@ -337,7 +432,10 @@ class _Examination:
             here, note = look, ""
             if cell.name == SECOND_ORDER and any(d.any() for d in self.distrusted):
                 # The reference is not trusted on the slope, so neither is it on the slope's slope.
-                here, note = self._beside(look), "a little beside the arguments, where the reference is to be trusted"
+                here, note = (
+                    self._beside(look),
+                    "a little beside the arguments, where the reference is to be trusted",
+                )
                 plain = self._judge(self.plain, here, only_wrong=True)
                 if any(j.distrusted.any() or j.finding.verdict != "ok" for j in plain):
                     note = "not judged: the reference is not to be trusted here"
@@ -354,7 +452,9 @@ class _Examination:
         def move(x: Any) -> Any:
             value = _on_host(x)
             step = 0.01 * self.rng.uniform(0.5, 1, x.shape) * self.rng.choice([-1.0, 1.0], x.shape)
-            return (value + step * np.maximum(np.abs(value), 0.01 * _typical(value))).astype(x.dtype)
+            return (value + step * np.maximum(np.abs(value), 0.01 * _typical(value))).astype(
+                x.dtype
+            )
 
         return self._look(tuple(move(x) for x in look.x), look.cs[:2])
 
@@ -371,7 +471,9 @@ class _Examination:
             for k, judged in enumerate(self._judge(self.plain, there, only_wrong=True)):
                 leaf = self.problem.names[k]
                 if judged.finding.verdict == "wrong" and not self._verdict_is(PLAIN, leaf, "wrong"):
-                    note = "; ".join(filter(None, [f"with {how}", judged.finding.note, self._hint(k, there)]))
+                    note = "; ".join(
+                        filter(None, [f"with {how}", judged.finding.note, self._hint(k, there)])
+                    )
                     self._replace(PLAIN, replace(judged.finding, note=note))
         return reached, never
 
@@ -382,7 +484,11 @@ class _Examination:
     def _vacuous(self, look: Look, reached: Sequence[Look]) -> None:
         """Leaves whose gradient is 0, or noise, wherever it was looked at, though the value depends on them."""
         for k, leaf in enumerate(self.problem.names):
-            if self.programs.zero[k] or not look.x[k].size or self._verdict_is(PLAIN, leaf, "wrong", "kink"):
+            if (
+                self.programs.zero[k]
+                or not look.x[k].size
+                or self._verdict_is(PLAIN, leaf, "wrong", "kink")
+            ):
                 continue
             seen = [there.ref(self.plain, k) for there in (look, *reached)]
             if not any(np.isfinite(t).any() for t in seen):
@@ -390,7 +496,9 @@ class _Examination:
                 continue
             largest = max(float(np.max(np.abs(t), initial=0, where=np.isfinite(t))) for t in seen)
             noise = max(float(np.nanmax(there.noise(self.plain, k))) for there in (look, *reached))
-            small = largest <= 64 * noise and not largest > np.sqrt(self.eps) * self._natural(k, look)
+            small = largest <= 64 * noise and not largest > np.sqrt(self.eps) * self._natural(
+                k, look
+            )
             if (largest == 0 or (small and not self._definite(k, look))) and self._depends(k, look):
                 self._replace(PLAIN, Finding(PLAIN, leaf, "vacuous", note=VACUOUS))
 
@@ -398,7 +506,9 @@ class _Examination:
         """The natural size of a slope, value over argument: noise is far below it."""
         values = zip(look.cs[0], look.rows[0]["value"][0], strict=True)
         with np.errstate(all="ignore"):
-            sizes = [float(np.max(np.abs(c * v), initial=0, where=np.isfinite(v))) for c, v in values]
+            sizes = [
+                float(np.max(np.abs(c * v), initial=0, where=np.isfinite(v))) for c, v in values
+            ]
         return max(sizes) / _typical(_on_host(look.x[k]))
 
     def _by_design(self, k: int, look: Look) -> float:
@@ -409,7 +519,8 @@ class _Examination:
         """Whether the rule returns the same in both dtypes: a true slope in a tail, which noise would not be."""
         r = look.rows[0][PLAIN][0][k]
         return bool(r.any()) and any(
-            np.mean(np.abs(results[0]["rule"][k] - r) <= 0.01 * np.abs(r)) > 0.9 for results in self.narrow.values()
+            np.mean(np.abs(results[0]["rule"][k] - r) <= 0.01 * np.abs(r)) > 0.9
+            for results in self.narrow.values()
         )
 
     def _depends(self, k: int, look: Look) -> bool:
@@ -443,7 +554,9 @@ class _Examination:
 
 
 def _on_host(x: Any) -> Any:
-    return np.asarray(x).astype(np.float64) if jnp.issubdtype(x.dtype, jnp.inexact) else np.asarray(x)
+    return (
+        np.asarray(x).astype(np.float64) if jnp.issubdtype(x.dtype, jnp.inexact) else np.asarray(x)
+    )
 
 
 def _times(x: Any, factor: Any) -> Any:

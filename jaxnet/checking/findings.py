@@ -5,7 +5,9 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-Verdict: TypeAlias = Literal["ok", "wrong", "imprecise", "kink", "disputed", "vacuous", "unsupported", "error"]
+Verdict: TypeAlias = Literal[
+    "ok", "wrong", "imprecise", "kink", "disputed", "vacuous", "unsupported", "error"
+]
 BAD = ("wrong", "error", "imprecise", "vacuous")  # in the order in which a report names them
 WIDTH = 100
 
@@ -45,7 +47,9 @@ class Finding:
             errors = [f"{self.error:.2g} eps"] if not math.isnan(self.error) else []
             errors += [f"autodiff {self.auto_error:.2g}"] if not math.isnan(self.auto_error) else []
             return "; ".join(filter(None, [", ".join(errors), self.note]))
-        return "; ".join(filter(None, [f"{self._at().strip()}: {self._values()}".strip(": "), self.note]))
+        return "; ".join(
+            filter(None, [f"{self._at().strip()}: {self._values()}".strip(": "), self.note])
+        )
 
     def _at(self) -> str:
         return f" at ({', '.join(map(str, self.index))})" if self.index else ""
@@ -100,7 +104,9 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return self.nothing_bad and any(f.what == "algebra" for f in self.findings)  # something was compared
+        return self.nothing_bad and any(
+            f.what == "algebra" for f in self.findings
+        )  # something was compared
 
     @property
     def nothing_bad(self) -> bool:
@@ -114,7 +120,9 @@ class Report:
 
     def json(self) -> str:
         """The report as JSON text; inf and NaN are written as strings."""
-        return as_json({"name": self.name, "ok": self.ok, "sentence": self.sentence()} | asdict(self))
+        return as_json(
+            {"name": self.name, "ok": self.ok, "sentence": self.sentence()} | asdict(self)
+        )
 
     def sentence(self) -> str:
         """What a person should know first."""
@@ -128,26 +136,47 @@ class Report:
         if self.power:
             leaf, weakest = max(self.power.items(), key=lambda item: item[1].scale)
             small = weakest.scale < 1
-            said.append(f"would have noticed {weakest.scale:.1e} in `{leaf}`" if small else f"saw nothing of `{leaf}`")
+            said.append(
+                f"would have noticed {weakest.scale:.1e} in `{leaf}`"
+                if small
+                else f"saw nothing of `{leaf}`"
+            )
         if self.never_entered:
             more = f" and {len(self.never_entered) - 1} more" if len(self.never_entered) > 1 else ""
             side, _, place = self.never_entered[0].partition(" in `")
-            said.append(f"never entered: {side} ({place.rpartition(' (')[2]}{more}" if place else side)
+            said.append(
+                f"never entered: {side} ({place.rpartition(' (')[2]}{more}" if place else side
+            )
         return "ok" + (": " + "; ".join(said) if said else "")
 
     def __str__(self) -> str:
-        lines = [self.sentence(), clip(f"{self.name}({self.signature})  against {self.reference}"), ""]
+        lines = [
+            self.sentence(),
+            clip(f"{self.name}({self.signature})  against {self.reference}"),
+            "",
+        ]
         for what, leaf, verdict, text in _rows(self.findings):
             lines += row(what, leaf, verdict.upper() if verdict in BAD else verdict, text)
         for leaf, p in self.power.items():
             lines += row(
-                "power", leaf, "", f"notices an error of scale {p.scale:.1e}; the loss of {p.share:.0%} of elements"
+                "power",
+                leaf,
+                "",
+                f"notices an error of scale {p.scale:.1e}; the loss of {p.share:.0%} of elements",
             )
         for text in self.never_entered:
             lines += row("never entered", "", "", text)
         if self.cost:
-            for unit, numbers in (("residual bytes", self.cost.residual_bytes), ("flops", self.cost.flops)):
-                lines += row(unit, "", "", ", ".join(f"{who} {number:,.0f}" for who, number in numbers.items()))
+            for unit, numbers in (
+                ("residual bytes", self.cost.residual_bytes),
+                ("flops", self.cost.flops),
+            ):
+                lines += row(
+                    unit,
+                    "",
+                    "",
+                    ", ".join(f"{who} {number:,.0f}" for who, number in numbers.items()),
+                )
         for note in self.notes:
             lines += row("note", "", "", note)
         return "\n".join(lines)
@@ -158,7 +187,9 @@ def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, str, str, str]]:
     rows, quiet = [], dict[tuple[str, str, str], list[str]]()
     for f in findings:
         kind = "laws" if f.what.startswith("law") else "transforms"
-        if f.verdict not in ("ok", "unsupported") or f.what.startswith(("value", "algebra", "precision")):
+        if f.verdict not in ("ok", "unsupported") or f.what.startswith(
+            ("value", "algebra", "precision")
+        ):
             rows.append((f.what, f.leaf, str(f.verdict), f.detail()))
         elif kind == "transforms":
             quiet.setdefault((kind, f.verdict, f.note), []).append(f.what)

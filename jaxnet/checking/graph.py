@@ -23,7 +23,12 @@ Chain: TypeAlias = tuple[Any, ...]  # the equations around an equation, outermos
 Wanted: TypeAlias = Callable[[Any, Chain], tuple[Callable[..., Any], Callable[..., None]] | None]
 
 _HERE = Path(__file__).parent
-_NOT_THE_USERS = (*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_paths()["stdlib"], str(_HERE))
+_NOT_THE_USERS = (
+    *site.getsitepackages(),
+    site.getusersitepackages(),
+    sysconfig.get_paths()["stdlib"],
+    str(_HERE),
+)
 _JAX = str(Path(jax.__file__).parent)
 _RULE_FILE = str(_HERE.parent / "_rule.py")
 
@@ -59,7 +64,11 @@ def is_users(file: str) -> bool:
 def frames(e: Any) -> list[Frame]:
     """The Python frames that made the equation, innermost first."""
     traceback = e.source_info.traceback
-    return [Frame(f.file_name, f.line_num, f.function_name) for f in traceback.frames] if traceback else []
+    return (
+        [Frame(f.file_name, f.line_num, f.function_name) for f in traceback.frames]
+        if traceback
+        else []
+    )
 
 
 def users_frames(e: Any) -> list[Frame]:
@@ -68,7 +77,11 @@ def users_frames(e: Any) -> list[Frame]:
 
 def file_of_function(jaxpr: Any) -> str:
     """Where the function that the jaxpr was traced from is defined ('' where JAX does not say)."""
-    return str(getattr(jaxpr.debug_info, "func_src_info", "") or "").partition(" at ")[2].rpartition(":")[0]
+    return (
+        str(getattr(jaxpr.debug_info, "func_src_info", "") or "")
+        .partition(" at ")[2]
+        .rpartition(":")[0]
+    )
 
 
 def name_of_function(jaxpr: Any) -> str:
@@ -96,7 +109,11 @@ def narrowest_float(*jaxprs: Any) -> Any:
     """The floating dtype with the fewest digits among all that the equations compute (float64 where there is none)."""
     outputs = (v for jaxpr in jaxprs for e, _ in equations(jaxpr) for v in e.outvars)
     dtypes = {v.aval.dtype for v in outputs if hasattr(v.aval, "dtype")}
-    return max((d for d in dtypes if jnp.issubdtype(d, jnp.inexact)), key=eps_of, default=np.dtype(np.float64))
+    return max(
+        (d for d in dtypes if jnp.issubdtype(d, jnp.inexact)),
+        key=eps_of,
+        default=np.dtype(np.float64),
+    )
 
 
 def draws_random_numbers(jaxpr: Any) -> bool:
@@ -119,7 +136,11 @@ def stops_gradient(jaxpr: Any) -> bool:
     """Whether the user's own files call stop_gradient."""
     for e, chain in equations(jaxpr):
         if e.primitive.name == "stop_gradient" and not any(map(is_librarys, chain)):
-            outside = [f for f in frames(e) if "stop_gradient" not in f.function and not f.file.startswith(_JAX)]
+            outside = [
+                f
+                for f in frames(e)
+                if "stop_gradient" not in f.function and not f.file.startswith(_JAX)
+            ]
             if outside and is_users(outside[0].file):
                 return True
     return False
@@ -129,7 +150,11 @@ def is_librarys(e: Any) -> bool:
     """Whether the equation calls a function that is defined in an installed library."""
     inner = next(iter(jaxprs_in(tuple(e.params.values()))), None)
     file = file_of_function(inner) if inner is not None else ""
-    return bool(file) and not is_users(file) and e.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call")
+    return (
+        bool(file)
+        and not is_users(file)
+        and e.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call")
+    )
 
 
 def constants(jaxpr: Any) -> Iterator[Any]:
@@ -159,7 +184,9 @@ def tap(jaxpr: Any, wanted: Wanted, chain: Chain = ()) -> Any:
 
     An equation that tells has the host callback's effect, and so have all that it is in.
     """
-    if getattr(jaxpr, "jaxpr", jaxpr) is not jaxpr:  # jax < 0.12: a ClosedJaxpr is a Jaxpr beside its constants
+    if (
+        getattr(jaxpr, "jaxpr", jaxpr) is not jaxpr
+    ):  # jax < 0.12: a ClosedJaxpr is a Jaxpr beside its constants
         return core.ClosedJaxpr(tap(jaxpr.jaxpr, wanted, chain), jaxpr.consts)
     eqns = []
     for e in jaxpr.eqns:
@@ -197,7 +224,9 @@ def _told_of(e: Any, compute: Callable[..., Any], tell: Callable[..., None]) -> 
         every = [v.val if isinstance(v, core.Literal) else known[v] for v in e.invars]
         jax.debug.callback(tell, *compute(*every))
 
-    jaxpr = jax.make_jaxpr(told)(*[cast(Any, jax).ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in inputs])
+    jaxpr = jax.make_jaxpr(told)(
+        *[cast(Any, jax).ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in inputs]
+    )
     call = {"primitive": closed_call_p, "params": {"call_jaxpr": jaxpr}, "effects": jaxpr.effects}
     return e.replace(invars=inputs, outvars=[], **call)
 

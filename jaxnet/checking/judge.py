@@ -24,7 +24,10 @@ from jaxnet.checking.findings import Finding, Power, Verdict
 Array = NDArray[Any]
 # (row, number of the element among its leaf's) -> the arbiter's measurement there
 Arbiter = Callable[[int, int], Slopes]
-ARBITRATED, SECONDS = 4096, 2.0  # elements of a leaf at most, and how long: what is left over is counted in the note
+ARBITRATED, SECONDS = (
+    4096,
+    2.0,
+)  # elements of a leaf at most, and how long: what is left over is counted in the note
 SAMPLED = 8  # elements at random, and half as many of the largest, at which the power is measured
 
 
@@ -50,7 +53,9 @@ def spread(moved: Sequence[Array], t: Array) -> Array:
 def tolerance(t: Array, nu: Array | float, eps: float) -> Array:
     largest = np.max(np.abs(t), initial=0, where=np.isfinite(t))
     with np.errstate(all="ignore"):
-        allowed: Array = np.fmax(np.fmax(np.sqrt(eps) * np.abs(t), np.multiply(64, nu)), 4096 * eps * largest)
+        allowed: Array = np.fmax(
+            np.fmax(np.sqrt(eps) * np.abs(t), np.multiply(64, nu)), 4096 * eps * largest
+        )
     return allowed
 
 
@@ -83,9 +88,13 @@ def judge(
         strict = np.stack([tolerance(row, 0.0, eps) for row in t])
         allowed = np.where(nu > strict, strict, np.fmax(strict, 64 * nu))
         suspect = ~((error <= allowed) | same(r, t))
-        suspect |= ~np.isfinite(r) & np.isfinite(x) & value_is_finite  # both NaN: is there a slope all the same?
+        suspect |= (
+            ~np.isfinite(r) & np.isfinite(x) & value_is_finite
+        )  # both NaN: is there a slope all the same?
         suspect &= np.isfinite(t) | (not only_wrong)
-    unit = eps * max(float(np.max(np.abs(t), initial=0, where=np.isfinite(t))), np.finfo(float).tiny)
+    unit = eps * max(
+        float(np.max(np.abs(t), initial=0, where=np.isfinite(t))), np.finfo(float).tiny
+    )
 
     found: dict[str, list[tuple[int, int, Slopes]]] = {}
     order, started, left = _in_order(suspect, error, r, t, x), 0.0, 0
@@ -113,7 +122,9 @@ def judge(
     verdict = next((v for v in ("wrong", "kink", "disputed") if v in found), "ok")
     if verdict == "ok":
         largest = float(np.max(error, initial=0, where=np.isfinite(error) & ~suspect))
-        return Judged(Finding(what, leaf, "ok", error=largest / unit, note="; ".join(notes)), distrusted)
+        return Judged(
+            Finding(what, leaf, "ok", error=largest / unit, note="; ".join(notes)), distrusted
+        )
     row, i, slopes = found[verdict][0]
     rule, auto = float(r[row].flat[i]), float(t[row].flat[i])
     trusted = verdict == "wrong" and (slopes.holds(auto) or not slopes.resolved)
@@ -124,7 +135,10 @@ def judge(
         notes = []
     at = index_of(i, x.shape)
     return Judged(
-        Finding(what, leaf, cast(Verdict, verdict), at, rule, auto, true, *errors, "; ".join(notes)), distrusted
+        Finding(
+            what, leaf, cast(Verdict, verdict), at, rule, auto, true, *errors, "; ".join(notes)
+        ),
+        distrusted,
     )
 
 
@@ -145,13 +159,19 @@ def _verdict(r: float, t: float, x: float, s: Slopes) -> str:
     if s.kink:
         return "kink" if s.between(r) else "wrong"
     if not s.resolved:
-        sides = [(v, bar) for v, bar in ((s.left, s.left_bar), (s.right, s.right_bar)) if np.isfinite(bar)]
+        sides = [
+            (v, bar)
+            for v, bar in ((s.left, s.left_bar), (s.right, s.right_bar))
+            if np.isfinite(bar)
+        ]
         if not sides or not np.isfinite(t):
             return "unresolved" if np.isfinite(t) else "disputed"
         return "disputed" if any(abs(r - v) <= bar for v, bar in sides) else "wrong"
     if s.holds(r):
         return "unresolved" if s.holds(t) else "disputed"
-    return "disputed" if not s.holds(t) and abs(r - s.central) < 0.1 * abs(t - s.central) else "wrong"
+    return (
+        "disputed" if not s.holds(t) and abs(r - s.central) < 0.1 * abs(t - s.central) else "wrong"
+    )
 
 
 def _in_order(suspect: Array, error: Array, r: Array, t: Array, x: Array) -> list[tuple[int, int]]:
@@ -177,7 +197,12 @@ def hint(r: Array, t: Array, sizes: Sequence[int]) -> str:
     counted = good & (np.abs(t) > 1e-3 * largest)
     if not r.any():
         return "the rule returns 0 (None?) for all of it"
-    if r.ndim == 2 and r.shape[0] == r.shape[1] > 1 and good.all() and np.allclose(r, t.T, 1e-6, 1e-9 * largest):
+    if (
+        r.ndim == 2
+        and r.shape[0] == r.shape[1] > 1
+        and good.all()
+        and np.allclose(r, t.T, 1e-6, 1e-9 * largest)
+    ):
         return "it is transposed"
     if counted.sum() < 2 or counted.sum() < 0.5 * r.size:
         return ""
@@ -198,7 +223,9 @@ def hint(r: Array, t: Array, sizes: Sequence[int]) -> str:
     return said
 
 
-def power(t: Array, nu: Array, eps: float, arbiter: Arbiter, seed: int, by_design: float) -> Power | None:
+def power(
+    t: Array, nu: Array, eps: float, arbiter: Arbiter, seed: int, by_design: float
+) -> Power | None:
     """t, nu: [...] of a leaf that passed. Measured with the arbiter's bars, at the largest elements and at random."""
     size = np.where(np.isfinite(t), np.abs(t), 0).ravel()
     if not size.any():
@@ -217,4 +244,6 @@ def power(t: Array, nu: Array, eps: float, arbiter: Arbiter, seed: int, by_desig
             scales.append(max(float(allowed[i]), bars[-1]) / float(size[i]))
     if not scales:
         return Power(float("inf"), 0.0, 0)
-    return Power(min(scales), float(np.mean(size > np.maximum(allowed, np.median(bars)))), len(bars))
+    return Power(
+        min(scales), float(np.mean(size > np.maximum(allowed, np.median(bars)))), len(bars)
+    )

@@ -38,7 +38,9 @@ def pull(function: Function) -> Callable[[Leaves, Leaves, Leaves], tuple[Leaves,
     """(leaves, others, cotangents) -> (floating outputs, other outputs, one cotangent for each leaf)"""
 
     def pulled(leaves: Leaves, others: Leaves, cotangents: Leaves) -> tuple[Leaves, Leaves, Leaves]:
-        outputs, vjp, rest = jax.vjp(lambda *leaves: function(leaves, others), *leaves, has_aux=True)
+        outputs, vjp, rest = jax.vjp(
+            lambda *leaves: function(leaves, others), *leaves, has_aux=True
+        )
         return outputs, rest, vjp(cotangents)
 
     return pulled
@@ -65,7 +67,13 @@ def shape_text(x: Any) -> str:
     if not hasattr(x, "dtype"):
         return type(x).__name__
     name = str(x.dtype)
-    for long, short in (("bfloat", "bf"), ("float", "f"), ("complex", "c"), ("uint", "u"), ("int", "i")):
+    for long, short in (
+        ("bfloat", "bf"),
+        ("float", "f"),
+        ("complex", "c"),
+        ("uint", "u"),
+        ("int", "i"),
+    ):
         if name.startswith(long):
             name = short + name.removeprefix(long)
             break
@@ -75,7 +83,13 @@ def shape_text(x: Any) -> str:
 class Arguments:
     """args and kwargs taken apart: floating leaves, other arrays, and what stays as it is."""
 
-    def __init__(self, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], floats_are_leaves: bool):
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        floats_are_leaves: bool,
+    ):
         arguments = (*args, *kwargs.values())
         self.arguments = _names_of_arguments(f, len(args)) + tuple(kwargs)
         self.positional, self.keywords = len(args), tuple(kwargs)
@@ -85,7 +99,9 @@ class Arguments:
         self.names, self.argument, self.other_argument = [], [], []
         for i, (path, x) in enumerate(leaves):
             number = path[0].idx
-            if is_floating(x) or (floats_are_leaves and isinstance(x, float | complex) and number < len(args)):
+            if is_floating(x) or (
+                floats_are_leaves and isinstance(x, float | complex) and number < len(args)
+            ):
                 self.floating.append(i)
                 self.names.append(self.arguments[number] + jax.tree_util.keystr(path[1:]))
                 self.argument.append(number)
@@ -108,7 +124,9 @@ class Arguments:
 
     @staticmethod
     def _as_array(x: Any) -> Any:
-        return x if isinstance(x, jax.Array) else jnp.asarray(x)  # a Python float has the dtype that JAX gives it
+        return (
+            x if isinstance(x, jax.Array) else jnp.asarray(x)
+        )  # a Python float has the dtype that JAX gives it
 
     def call(self, f: Callable[..., Any], leaves: Leaves, others: Leaves) -> Any:
         flat = list(self.flat)
@@ -117,10 +135,17 @@ class Arguments:
         for i, other in zip(self.other, others, strict=True):
             flat[i] = other
         arguments = jax.tree.unflatten(self.tree, flat)
-        return f(*arguments[: self.positional], **dict(zip(self.keywords, arguments[self.positional :], strict=True)))
+        return f(
+            *arguments[: self.positional],
+            **dict(zip(self.keywords, arguments[self.positional :], strict=True)),
+        )
 
     def problem(
-        self, f: Callable[..., Any], ref: Callable[..., Any], outputs: tuple[str, ...], other_outputs: tuple[str, ...]
+        self,
+        f: Callable[..., Any],
+        ref: Callable[..., Any],
+        outputs: tuple[str, ...],
+        other_outputs: tuple[str, ...],
     ) -> Problem:
         return Problem(
             rule=self.function(f),
@@ -137,8 +162,14 @@ class Arguments:
 
     def function(self, f: Callable[..., Any]) -> Function:
         def of_leaves(leaves: Leaves, others: Leaves) -> tuple[Leaves, Leaves]:
-            outputs = [x for x in jax.tree.leaves(self.call(f, leaves, others)) if _is_array(x) or _is_number(x)]
-            floating = (jnp.asarray(x) for x in outputs if jnp.issubdtype(jnp.result_type(x), jnp.inexact))
+            outputs = [
+                x
+                for x in jax.tree.leaves(self.call(f, leaves, others))
+                if _is_array(x) or _is_number(x)
+            ]
+            floating = (
+                jnp.asarray(x) for x in outputs if jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+            )
             rest = (x for x in outputs if not jnp.issubdtype(jnp.result_type(x), jnp.inexact))
             return tuple(to_real(x) if jnp.iscomplexobj(x) else x for x in floating), tuple(rest)
 
@@ -146,7 +177,11 @@ class Arguments:
 
 
 def to_real(x: Any) -> Any:
-    return jnp.stack([x.real, x.imag], axis=-1) if isinstance(x, jax.Array) else np.stack([x.real, x.imag], axis=-1)
+    return (
+        jnp.stack([x.real, x.imag], axis=-1)
+        if isinstance(x, jax.Array)
+        else np.stack([x.real, x.imag], axis=-1)
+    )
 
 
 def to_complex(x: Any) -> Any:

@@ -30,7 +30,9 @@ QUICK: list[dict[str, Any]] = [
     {},
 ]
 REMEMBERED = 64  # problems
-NOT_DETERMINISTIC = "two runs with the same arguments differ: pass randomness in as a key, and keep no state"
+NOT_DETERMINISTIC = (
+    "two runs with the same arguments differ: pass randomness in as a key, and keep no state"
+)
 NOT_IMPLEMENTED = re.compile("not (yet )?(implemented|support)")
 
 
@@ -60,9 +62,13 @@ class Programs:
     zero: tuple[bool, ...]  # by leaf: the reference's gradient is 0 whatever the arguments
     draws: bool  # whether random numbers are drawn, which are others in other dtypes
     is_one_rule: bool  # whether the function is nothing but one rule
-    main: Callable[..., Any]  # (leaves, others, c, d, weights) -> values, and by cell what rule and reference return
+    main: Callable[
+        ..., Any
+    ]  # (leaves, others, c, d, weights) -> values, and by cell what rule and reference return
     working: dict[str, Callable[..., Any]]  # by dtype: (leaves, others, c) -> values and cotangents
-    cotangents: tuple[Any, ...]  # their dtypes in main: float64, but for outputs that are narrower all the same
+    cotangents: tuple[
+        Any, ...
+    ]  # their dtypes in main: float64, but for outputs that are narrower all the same
     cells: list[Cell]  # whose values are compared; the first is the plain one
     not_compared: list[Finding]  # transforms that only could be traced, or that failed
     structure: list[Finding]
@@ -109,7 +115,9 @@ def _trace(f: Callable[..., Any], *args: Any) -> _Traced:
     # A function of its own each time: JAX remembers the traces of one that it has seen.
     jaxpr, shapes = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)(*args)
     if any(isinstance(c, jax.core.Tracer) for c in graph.constants(jaxpr)):
-        raise RuntimeError("a tracer leaked: a value of one call was kept outside and used in another")
+        raise RuntimeError(
+            "a tracer leaked: a value of one call was kept outside and used in another"
+        )
     return _Traced(jaxpr, jax.tree.structure(shapes))
 
 
@@ -132,7 +140,9 @@ def first_line(e: BaseException) -> str:
     return f"{type(e).__name__}: {text[0] if text else ''}"[:300]
 
 
-def programs_for(problem: Problem, working: Sequence[Working], transforms: Sequence[str]) -> Programs:
+def programs_for(
+    problem: Problem, working: Sequence[Working], transforms: Sequence[str]
+) -> Programs:
     """Trace the problem; compile it unless the same is known already. Raises Failed."""
     traced = {w.name: _trace_at(problem, w.dtypes) for w in working}
     wide: tuple[Any, ...] = (WIDE,) * len(problem.leaves)
@@ -144,14 +154,20 @@ def programs_for(problem: Problem, working: Sequence[Working], transforms: Seque
         if e.finding.note == NOT_DETERMINISTIC:
             raise
         wide, at_wide = working[0].dtypes, traced[working[0].name]
-        notes = (f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}",)
+        notes = (
+            f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}",
+        )
     every = [at_wide, *traced.values()]
     key = (
         problem.names,
         tuple(transforms),
         str(jnp.result_type(float)),  # whether the caller is in x64 mode
         tuple(shape_text(x) for x in (*problem.leaves, *problem.others)),
-        *(graph.fingerprint(t.jaxpr) for at in every for t in (at.plain, at.rule, at.ref, at.ref_plain)),
+        *(
+            graph.fingerprint(t.jaxpr)
+            for at in every
+            for t in (at.plain, at.rule, at.ref, at.ref_plain)
+        ),
     )
     if key not in _known:
         _known[key] = _compile(problem, working, traced, wide, at_wide, transforms, notes)
@@ -176,14 +192,18 @@ def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> _AtDtypes:
             note = f"neither the rule nor the reference has a reverse mode: {first_line(e)}"
             raise Failed(Finding("gradient", "", "unsupported", note=note)) from e
         raise Failed(_why_the_rule_raised(problem, leaves, e)) from e
-    if graph.fingerprint(plain.jaxpr, addresses=False) != graph.fingerprint(again.jaxpr, addresses=False):
+    if graph.fingerprint(plain.jaxpr, addresses=False) != graph.fingerprint(
+        again.jaxpr, addresses=False
+    ):
         raise Failed(Finding("law: the same twice", "", "error", note=NOT_DETERMINISTIC))
     try:
         ref_plain = _trace(problem.ref, leaves, problem.others)
         cotangents = zero_cotangents(problem.ref, leaves, problem.others)
         ref = _trace(pull(problem.ref), leaves, problem.others, cotangents)
     except Exception as e:
-        note = f"the function without its rule cannot be differentiated ({first_line(e)}): give ref="
+        note = (
+            f"the function without its rule cannot be differentiated ({first_line(e)}): give ref="
+        )
         raise Failed(Finding("reference", "", "error", note=note)) from e
     return _AtDtypes(plain, rule, ref, ref_plain)
 
@@ -233,7 +253,9 @@ def _structure(problem: Problem, at: _AtDtypes, dtypes: Sequence[Any]) -> list[F
     for leaf, ct, x, dtype in zip(problem.names, cotangents, problem.leaves, dtypes, strict=True):
         if ct.dtype != dtype or ct.shape != x.shape:
             wanted = shape_text(np.broadcast_to(np.zeros((), dtype), x.shape))
-            note = f"its cotangent is {shape_text(ct)}, the argument {wanted}: cast it in the backward"
+            note = (
+                f"its cotangent is {shape_text(ct)}, the argument {wanted}: cast it in the backward"
+            )
             found.append(Finding("structure", leaf, "wrong", note=note))
     return found
 
@@ -250,7 +272,9 @@ def _compile(
     own, others = as_dtypes(problem.leaves, working[0].dtypes), problem.others
     leaves = as_dtypes(problem.leaves, wide)
     dtype = max((np.dtype(d) for d in wide), key=eps_of)
-    perturbed_is_seen = any(e.params.get("symbolic_zeros") for e, _ in graph.equations(at_wide.plain.jaxpr))
+    perturbed_is_seen = any(
+        e.params.get("symbolic_zeros") for e, _ in graph.equations(at_wide.plain.jaxpr)
+    )
     plain, *more = cells(problem, transforms, perturbed_is_seen)
     made, pulls, references = [plain], {PLAIN: (at_wide.rule, at_wide.ref)}, {PLAIN: problem.ref}
     not_compared = []
@@ -267,7 +291,9 @@ def _compile(
                 made.append(cell)
                 continue
             except Exception as e:
-                trouble = Finding(cell.name, "", "ok", note=f"traced only: in float64 it raised {first_line(e)}")
+                trouble = Finding(
+                    cell.name, "", "ok", note=f"traced only: in float64 it raised {first_line(e)}"
+                )
         not_compared.append(trouble)
     with precision_of(dtype):
         wide_c = zero_cotangents(problem.rule, leaves, others)
@@ -301,7 +327,9 @@ def _compile(
 
 def _pull_of(cell: Cell, f: Function, leaves: Leaves, others: Leaves) -> _Traced:
     c = zero_cotangents(f, leaves, others)
-    return _trace(pull(cell.transform(f)), *jax.eval_shape(cell.prepare, leaves, others, c, c, leaves))
+    return _trace(
+        pull(cell.transform(f)), *jax.eval_shape(cell.prepare, leaves, others, c, c, leaves)
+    )
 
 
 def _trouble_with(cell: Cell, problem: Problem, own: Leaves) -> Finding | None:
@@ -309,12 +337,18 @@ def _trouble_with(cell: Cell, problem: Problem, own: Leaves) -> Finding | None:
     try:
         _pull_of(cell, problem.rule, own, problem.others)
     except Exception as e:
-        if cell.name == SECOND_ORDER or isinstance(e, NotImplementedError) or NOT_IMPLEMENTED.search(str(e)):
+        if (
+            cell.name == SECOND_ORDER
+            or isinstance(e, NotImplementedError)
+            or NOT_IMPLEMENTED.search(str(e))
+        ):
             return Finding(cell.name, "", "unsupported", note=first_line(e))
         try:
             _pull_of(cell, problem.ref, own, problem.others)
         except Exception:
-            return Finding(cell.name, "", "unsupported", note=f"the reference raises too: {first_line(e)}")
+            return Finding(
+                cell.name, "", "unsupported", note=f"the reference raises too: {first_line(e)}"
+            )
         return Finding(cell.name, blamed(e), "error", note=first_line(e))
     return None
 
@@ -330,7 +364,9 @@ def _compiled(f: Callable[..., Any], *args: Any) -> Any:
             del QUICK[0]
 
 
-def _main(plain: _Traced, made: Sequence[Cell], pulls: dict[str, tuple[_Traced, _Traced]]) -> Callable[..., Any]:
+def _main(
+    plain: _Traced, made: Sequence[Cell], pulls: dict[str, tuple[_Traced, _Traced]]
+) -> Callable[..., Any]:
     def main(leaves: Leaves, others: Leaves, c: Leaves, d: Leaves, weights: Leaves) -> Any:
         results: dict[str, Any] = {"value": plain(leaves, others)}
         for cell in made:
@@ -363,7 +399,11 @@ def _narrow(at: _AtDtypes) -> Callable[..., Any]:
 
 def _cost(problem: Problem, leaves: Leaves) -> Cost | None:
     """Residual bytes and FLOPs by rule, by autodiff, and by autodiff of the function under jax.checkpoint."""
-    functions = {"rule": problem.rule, "autodiff": problem.ref, "checkpoint": jax.checkpoint(problem.ref)}
+    functions = {
+        "rule": problem.rule,
+        "autodiff": problem.ref,
+        "checkpoint": jax.checkpoint(problem.ref),
+    }
     residual_bytes, flops = {}, {}
     try:
         for name, f in functions.items():

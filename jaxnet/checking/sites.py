@@ -18,8 +18,20 @@ from jaxnet.checking.problem import Arguments, Problem, is_floating, output_name
 from jaxnet.checking.programs import WIDE, precision_of, zero_cotangents
 
 RULES = {"custom_vjp_call": "vjp", "custom_jvp_call": "jvp"}
-ORDER = ("wrong", "error", "imprecise", "disputed", "kink", "vacuous", "ok", "never ran", "shadowed")  # culprits first
-CHECKED_ALIKE = 2  # of the sites at which one rule meets the same shapes; the others share the verdict
+ORDER = (
+    "wrong",
+    "error",
+    "imprecise",
+    "disputed",
+    "kink",
+    "vacuous",
+    "ok",
+    "never ran",
+    "shadowed",
+)  # culprits first
+CHECKED_ALIKE = (
+    2  # of the sites at which one rule meets the same shapes; the others share the verdict
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,11 @@ class Audit:
     def _culprits(self) -> list[Site]:
         """JAX's own functions may lose digits far out without harm, as logaddexp does beside a "log 0" of -1e5."""
         bad = [site for site in self.sites if site.verdict in ("wrong", "imprecise", "error")]
-        return [s for s in bad if (s.verdict, s.kind) != ("imprecise", "jvp") or not self.whole.nothing_bad]
+        return [
+            s
+            for s in bad
+            if (s.verdict, s.kind) != ("imprecise", "jvp") or not self.whole.nothing_bad
+        ]
 
     def require(self) -> None:
         """Raise AssertionError with the audit unless ok."""
@@ -69,32 +85,48 @@ class Audit:
 
     def json(self) -> str:
         """The audit as JSON text; inf and NaN are written as strings."""
-        return as_json({"name": self.name, "ok": self.ok, "sentence": self.sentence()} | asdict(self))
+        return as_json(
+            {"name": self.name, "ok": self.ok, "sentence": self.sentence()} | asdict(self)
+        )
 
     def sentence(self) -> str:
         """What a person should know first."""
         for site in self._culprits():
             if site.report:
                 return f"{site.rule} at {site.where}: {site.report.sentence()}"
-        unseen = [f"{s.rule} at {s.where} never ran" for s in self.sites if s.verdict == "never ran"]
+        unseen = [
+            f"{s.rule} at {s.where} never ran" for s in self.sites if s.verdict == "never ran"
+        ]
         seen = sum(site.report is not None for site in self.sites)
         if not self.whole.nothing_bad:
-            claim = "no rule was wrong at the values that were looked at" if seen else "no rule was looked at"
+            claim = (
+                "no rule was wrong at the values that were looked at"
+                if seen
+                else "no rule was looked at"
+            )
             return "; ".join([self.whole.sentence(), *unseen[:2], claim])
-        right = f"{seen} custom rule{'s' * (seen != 1)} right" if seen or unseen else "no custom rule"
+        right = (
+            f"{seen} custom rule{'s' * (seen != 1)} right" if seen or unseen else "no custom rule"
+        )
         said = [f"ok: {right}", *unseen[:2]]
-        return "; ".join(said) + (", and so is the whole gradient" if self.whole.ok else f"; {self.whole.sentence()}")
+        return "; ".join(said) + (
+            ", and so is the whole gradient" if self.whole.ok else f"; {self.whole.sentence()}"
+        )
 
     def __str__(self) -> str:
         lines = [self.sentence(), clip(f"audit of {self.name}({self.whole.signature})"), ""]
-        lines.append(f"  {'rule':<22} {'ran':>5}  {'verdict':<11} {'error':>9}  {'residuals':>11} {'share':>6}")
+        lines.append(
+            f"  {'rule':<22} {'ran':>5}  {'verdict':<11} {'error':>9}  {'residuals':>11} {'share':>6}"
+        )
         for s in self.sites:
             verdict = s.verdict.upper() if s.verdict in BAD else s.verdict
             error = "" if np.isnan(s.error) else f"{s.error:.2g} eps"
             kept = f"{s.residual_bytes:,} B" if s.report else ""
             share = f"{s.share:.0%}" if s.report else ""
             name = s.rule + (" (jvp)" if s.kind == "jvp" else "")
-            lines.append(f"  {name:<22} {s.count:>5}  {verdict:<11} {error:>9}  {kept:>11} {share:>6}".rstrip())
+            lines.append(
+                f"  {name:<22} {s.count:>5}  {verdict:<11} {error:>9}  {kept:>11} {share:>6}".rstrip()
+            )
             lines += row("", "", "", s.where, indent=6)
         whole = "ok" if self.whole.ok else self.whole.sentence()
         lines += ["", *row("", "", "", f"whole gradient: {whole}", indent=2)]
@@ -103,7 +135,9 @@ class Audit:
         return "\n".join(lines)
 
 
-def audit(f: Callable[..., Any], *args: Any, kwargs: dict[str, Any] | None = None, seed: int = 0) -> Audit:
+def audit(
+    f: Callable[..., Any], *args: Any, kwargs: dict[str, Any] | None = None, seed: int = 0
+) -> Audit:
     """Find every custom rule in the graph of f, check each with the values that it meets, then the whole gradient.
 
     f: any pure, traceable function with a floating output, a training loss say; args, kwargs: its arguments, as for
@@ -115,20 +149,30 @@ def audit(f: Callable[..., Any], *args: Any, kwargs: dict[str, Any] | None = Non
     Raises as `check` does.
     """
     if not callable(f):
-        raise TypeError(f"audit: f must be a function, got {type(f).__name__}; call audit(f, *args)")
+        raise TypeError(
+            f"audit: f must be a function, got {type(f).__name__}; call audit(f, *args)"
+        )
     problem, reference, notes = problem_of("audit", f, args, kwargs or {}, None)
     name, signature = name_of(f), signature_of(problem)
     with quietly():
-        jaxpr = jax.make_jaxpr(lambda *xs: problem.rule(*_split(problem, xs)))(*problem.leaves, *problem.others)
-        found = [_Found(e, chain) for e, chain in graph.equations(jaxpr) if e.primitive.name in RULES]
+        jaxpr = jax.make_jaxpr(lambda *xs: problem.rule(*_split(problem, xs)))(
+            *problem.leaves, *problem.others
+        )
+        found = [
+            _Found(e, chain) for e, chain in graph.equations(jaxpr) if e.primitive.name in RULES
+        ]
         _run(jaxpr, found, (*problem.leaves, *problem.others))
         wide = _in_float64(problem, found)
         sites = list(_sites(found, wide, seed, CHECKED_ALIKE))
         if any(site.kind == "jvp" and site.verdict == "wrong" for site in sites):
             problem = replace(problem, ref=auto(problem.rule, jvp=True))
-        whole = examine(problem, Report(name, signature, reference, ()), None, (), seed, measure_power=False)
+        whole = examine(
+            problem, Report(name, signature, reference, ()), None, (), seed, measure_power=False
+        )
         if not whole.nothing_bad and not any(site.verdict in BAD for site in sites):
-            sites = list(_sites(found, wide, seed, len(found)))  # then it is one of those that shared a verdict
+            sites = list(
+                _sites(found, wide, seed, len(found))
+            )  # then it is one of those that shared a verdict
         seen = sorted(limits(jaxpr, jvp=True))
     said = tuple(seen or [note for note in notes if not found])
     total = sum(s.residual_bytes for s in sites) or 1
@@ -172,8 +216,14 @@ class _Found:
         frames: list[graph.Frame] = []
         for e in (*self.chain, self.equation):
             frames += [f for f in reversed(graph.users_frames(e)) if f not in frames]
-        places = [f"{f.function.rpartition('.')[2]} ({Path(f.file).name}:{f.line})" for f in frames[-3:]]
-        around = [graph.name_of_equation(e) for e in self.chain if e.primitive.name not in ("closed_call",)]
+        places = [
+            f"{f.function.rpartition('.')[2]} ({Path(f.file).name}:{f.line})" for f in frames[-3:]
+        ]
+        around = [
+            graph.name_of_equation(e)
+            for e in self.chain
+            if e.primitive.name not in ("closed_call",)
+        ]
         return " > ".join(places or ["?"]) + (f", in {', '.join(around)}" if around else "")
 
 
@@ -193,7 +243,9 @@ def _run(jaxpr: Any, found: list[_Found], arrays: Any) -> None:
         first = [e.invars.index(v) for v in inputs]
         return (lambda *every: [every[i] for i in first]), site.tell
 
-    cast(Any, jax).block_until_ready(jax.jit(graph.core.jaxpr_as_fun(graph.tap(jaxpr, wanted)))(*arrays))
+    cast(Any, jax).block_until_ready(
+        jax.jit(graph.core.jaxpr_as_fun(graph.tap(jaxpr, wanted)))(*arrays)
+    )
     cast(Any, jax).effects_barrier()
 
 
@@ -202,11 +254,15 @@ def _in_float64(problem: Problem, found: list[_Found]) -> list[Any]:
     wide = tuple(np.asarray(x).astype(WIDE) for x in problem.leaves)
     with precision_of(WIDE):
         try:
-            jaxpr = jax.make_jaxpr(lambda *xs: problem.rule(*_split(problem, xs)))(*wide, *problem.others)
+            jaxpr = jax.make_jaxpr(lambda *xs: problem.rule(*_split(problem, xs)))(
+                *wide, *problem.others
+            )
         except Exception:
             return [None] * len(found)
     equations = [e for e, _ in graph.equations(jaxpr) if e.primitive.name in RULES]
-    alike = [graph.name_of_function(e.params["call_jaxpr"]) for e in equations] == [f.name for f in found]
+    alike = [graph.name_of_function(e.params["call_jaxpr"]) for e in equations] == [
+        f.name for f in found
+    ]
     return equations if alike else [None] * len(found)
 
 
@@ -228,12 +284,31 @@ def _sites(found: list[_Found], wide: list[Any], seed: int, checked_alike: int) 
             else:
                 report = max(alike, key=_badness)
             verdict = next(
-                (v for v in (*BAD, "disputed", "kink") if any(f.verdict == v for f in report.findings)), "ok"
+                (
+                    v
+                    for v in (*BAD, "disputed", "kink")
+                    if any(f.verdict == v for f in report.findings)
+                ),
+                "ok",
             )
-            errors = [f.error for f in report.findings if f.what.startswith("precision") or f.verdict in BAD]
+            errors = [
+                f.error
+                for f in report.findings
+                if f.what.startswith("precision") or f.verdict in BAD
+            ]
             error = max((e for e in errors if not np.isnan(e)), default=float("nan"))
         cost = report.cost.residual_bytes["rule"] if report and report.cost else 0
-        yield Site(site.name, site.kind, site.where(), site.count, verdict, error, cost * site.count, 0.0, report)
+        yield Site(
+            site.name,
+            site.kind,
+            site.where(),
+            site.count,
+            verdict,
+            error,
+            cost * site.count,
+            0.0,
+            report,
+        )
 
 
 def _badness(report: Report) -> int:
@@ -266,14 +341,22 @@ def _problem(site: _Found, in_float64: Any, values: list[Any] | None = None) -> 
             if jaxpr is None:
                 raise ValueError("f does not call the same rules in the same order")
             cast_inputs = [
-                v.astype(a.dtype) if is_floating(v) else v for v, a in zip(inputs, jaxpr.in_avals, strict=True)
+                v.astype(a.dtype) if is_floating(v) else v
+                for v, a in zip(inputs, jaxpr.in_avals, strict=True)
             ]
             called = graph.core.jaxpr_as_fun(finish(jaxpr))
-            return called(*cast_inputs) if around is None else _on_one_device(called, jaxpr, around)(*cast_inputs)
+            return (
+                called(*cast_inputs)
+                if around is None
+                else _on_one_device(called, jaxpr, around)(*cast_inputs)
+            )
 
         return of_inputs
 
-    rule, ref = function(lambda jaxpr: jaxpr), function(lambda jaxpr: without_rules(jaxpr, jvp=site.kind == "jvp"))
+    rule, ref = (
+        function(lambda jaxpr: jaxpr),
+        function(lambda jaxpr: without_rules(jaxpr, jvp=site.kind == "jvp")),
+    )
     taken = Arguments(rule, values, {}, floats_are_leaves=False)
     taken.rename(_names(site.equation))
     outputs = [v for v in site.equation.outvars if not isinstance(v, graph.core.DropVar)]
@@ -294,10 +377,15 @@ def _on_one_device(called: Callable[..., Any], jaxpr: Any, shard_map: Any) -> Ca
             for v, a in zip(inputs, jaxpr.in_avals, strict=True)
         ]
         outputs = called(*values)
-        return [cast(Any, jax.lax).pmean(v, axes) if (axes := varying(jax.typeof(v))) else v for v in outputs]
+        return [
+            cast(Any, jax.lax).pmean(v, axes) if (axes := varying(jax.typeof(v))) else v
+            for v in outputs
+        ]
 
     everywhere = cast(Any, jax.sharding).PartitionSpec()
-    return jax.shard_map(of_device, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=checked)
+    return jax.shard_map(
+        of_device, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=checked
+    )
 
 
 def _names(e: Any) -> list[str]:
@@ -312,4 +400,6 @@ def _names(e: Any) -> list[str]:
 def _check(site: _Found, in_float64: Any, values: list[Any], seed: int) -> Report:
     problem = _problem(site, in_float64, values)
     report = Report(site.name, signature_of(problem), "autodiff", ())
-    return examine(problem, report, None, (), seed, measure_power=False) if problem.outputs else report
+    return (
+        examine(problem, report, None, (), seed, measure_power=False) if problem.outputs else report
+    )

@@ -32,11 +32,18 @@ def cells(problem: Problem, transforms: Sequence[str], perturbed_is_seen: bool) 
     names = problem.names
     made = [Cell(PLAIN, lambda f: f, lambda leaves, others, c, d, w: (leaves, others, c), names)]
     if "vmap" in transforms:
-        mapped = [a for a in range(len(problem.arguments)) if a in problem.argument + problem.other_argument]
+        mapped = [
+            a
+            for a in range(len(problem.arguments))
+            if a in problem.argument + problem.other_argument
+        ]
         sets = [{a} for a in mapped] + ([set(mapped)] if len(mapped) > 1 else [])
         for which in sets:
             label = problem.arguments[next(iter(which))] if len(which) == 1 else "all"
-            transform, prepare = partial(_vmapped, problem, which), partial(_stacked, problem, which)
+            transform, prepare = (
+                partial(_vmapped, problem, which),
+                partial(_stacked, problem, which),
+            )
             made.append(Cell(f"vmap {label}", transform, prepare, names))
     if perturbed_is_seen and len(set(problem.argument)) > 1:
         for a in sorted(set(problem.argument)):
@@ -70,7 +77,9 @@ def _alone(problem: Problem, argument: int) -> Cell:
 
         return of_mine
 
-    def prepare(leaves: Leaves, others: Leaves, c: Leaves, d: Leaves, w: Leaves) -> tuple[Leaves, Leaves, Leaves]:
+    def prepare(
+        leaves: Leaves, others: Leaves, c: Leaves, d: Leaves, w: Leaves
+    ) -> tuple[Leaves, Leaves, Leaves]:
         chosen = tuple(x for x, m in zip(leaves, mine, strict=True) if m)
         return chosen, (others, tuple(x for x, m in zip(leaves, mine, strict=True) if not m)), c
 
@@ -85,15 +94,26 @@ def _vmapped(problem: Problem, which: set[int], f: Function) -> Function:
 
 
 def _stacked(
-    problem: Problem, which: set[int], leaves: Leaves, others: Leaves, c: Leaves, d: Leaves, w: Leaves
+    problem: Problem,
+    which: set[int],
+    leaves: Leaves,
+    others: Leaves,
+    c: Leaves,
+    d: Leaves,
+    w: Leaves,
 ) -> tuple[Leaves, Leaves, Leaves]:
-    def two(x: Any) -> Any:  # a neighbour that no domain, mask or tie can tell from x: zeros stay, signs stay
+    def two(
+        x: Any,
+    ) -> Any:  # a neighbour that no domain, mask or tie can tell from x: zeros stay, signs stay
         wave = jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
         return jnp.stack([x, x * (1 + 2.0**-9 * wave)])
 
     return (
         tuple(two(x) if a in which else x for x, a in zip(leaves, problem.argument, strict=True)),
-        tuple(jnp.stack([o, o]) if a in which else o for o, a in zip(others, problem.other_argument, strict=True)),
+        tuple(
+            jnp.stack([o, o]) if a in which else o
+            for o, a in zip(others, problem.other_argument, strict=True)
+        ),
         tuple(jnp.stack([a, b]) for a, b in zip(c, d, strict=True)),
     )
 

@@ -62,7 +62,9 @@ def relu(x: Array, *, slope_at_zero: float = 0.0) -> Array:
     """
     require_floating("relu", x=x)
     if not 0 <= slope_at_zero <= 1:
-        raise ValueError(f"relu: slope_at_zero must be in [0, 1], a subgradient of relu at 0, got {slope_at_zero}")
+        raise ValueError(
+            f"relu: slope_at_zero must be in [0, 1], a subgradient of relu at 0, got {slope_at_zero}"
+        )
     return _gate(x, x, slope_at_zero)
 
 
@@ -184,8 +186,12 @@ def swiglu(gate: Array, value: Array) -> Array:
     """
     require_floating("swiglu", gate=gate, value=value)
     if gate.shape != value.shape:
-        raise ValueError(f"swiglu: gate and value must have the same shape, got {gate.shape} and {value.shape}")
-    return (_carried_over(_silu_left, widened(gate)) * widened(value)).astype(jnp.result_type(gate, value))
+        raise ValueError(
+            f"swiglu: gate and value must have the same shape, got {gate.shape} and {value.shape}"
+        )
+    return (_carried_over(_silu_left, widened(gate)) * widened(value)).astype(
+        jnp.result_type(gate, value)
+    )
 
 
 @swiglu.forward
@@ -222,7 +228,9 @@ def gelu(x: Array, *, approximate: bool = True) -> Array:
     """
     require_floating("gelu", x=x)
     if not isinstance(approximate, bool):
-        raise ValueError(f"gelu: approximate must be True (tanh form) or False (exact), got {approximate!r}")
+        raise ValueError(
+            f"gelu: approximate must be True (tanh form) or False (exact), got {approximate!r}"
+        )
     return _carried_over(_tanh_gelu_left if approximate else _gelu_left, widened(x)).astype(x.dtype)
 
 

@@ -35,8 +35,14 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
 
 
 @linear.forward
-def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-    return linear.body(x, weight, bias), (x, weight, bias)  # what the products need; bias is kept for its dtype only
+def linear_forward(
+    x: Array, weight: Array, bias: Array
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    return linear.body(x, weight, bias), (
+        x,
+        weight,
+        bias,
+    )  # what the products need; bias is kept for its dtype only
 
 
 @linear.backward
@@ -47,7 +53,11 @@ def linear_backward(residuals: tuple[Array, Array, Array], dy: Array) -> tuple[A
     # Over an explicit mesh JAX asks how a sum over a sharded axis should be placed: as its primal is.
     dx = jnp.matmul(dy, weight, preferred_element_type=wide, out_sharding=jax.typeof(x).sharding)
     dweight = jnp.tensordot(
-        dy, x, axes=(rows, rows), preferred_element_type=wide, out_sharding=jax.typeof(weight).sharding
+        dy,
+        x,
+        axes=(rows, rows),
+        preferred_element_type=wide,
+        out_sharding=jax.typeof(weight).sharding,
     )
     dbias = jnp.sum(dy, axis=rows, dtype=wide)
     return dx.astype(x.dtype), dweight.astype(weight.dtype), dbias.astype(bias.dtype)
@@ -67,4 +77,6 @@ def _require_fit(x: Array, weight: Array, bias: Array) -> None:
             f"[out, in] of shape {weight.shape}; rows of x are examples, and weight is stored as in PyTorch"
         )
     if bias.shape != weight.shape[:1]:
-        raise ValueError(f"linear: bias must have shape {weight.shape[:1]} to fit weight's out, got {bias.shape}")
+        raise ValueError(
+            f"linear: bias must have shape {weight.shape[:1]} to fit weight's out, got {bias.shape}"
+        )

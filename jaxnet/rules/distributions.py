@@ -58,7 +58,10 @@ def softmax(logits: Array, where: Array | None = None, *, axis: int = -1) -> Arr
 @softmax.forward
 def softmax_forward(logits: Array, where: Array | None, *, axis: int) -> tuple[Array, Array]:
     p = softmax.body(logits, where, axis=axis)
-    return p, p  # the output is all that the backward needs: one array instead of exp, sum and quotient
+    return (
+        p,
+        p,
+    )  # the output is all that the backward needs: one array instead of exp, sum and quotient
 
 
 @softmax.backward
@@ -89,13 +92,17 @@ def log_softmax(logits: Array, where: Array | None = None, *, axis: int = -1) ->
 
 
 @log_softmax.forward
-def log_softmax_forward(logits: Array, where: Array | None, *, axis: int) -> tuple[Array, tuple[Array, Array | None]]:
+def log_softmax_forward(
+    logits: Array, where: Array | None, *, axis: int
+) -> tuple[Array, tuple[Array, Array | None]]:
     y = log_softmax.body(logits, where, axis=axis)
     return y, (y, where)
 
 
 @log_softmax.backward
-def log_softmax_backward(residuals: tuple[Array, Array | None], dy: Array, *, axis: int) -> tuple[Array, None]:
+def log_softmax_backward(
+    residuals: tuple[Array, Array | None], dy: Array, *, axis: int
+) -> tuple[Array, None]:
     y, where = residuals
     p, g = jnp.exp(widened(y)), widened(dy)
     if where is not None:
@@ -117,16 +124,24 @@ def _below_largest(logits: Array, where: Array | None, axis: int) -> Array:
 def _require_fit(function: str, logits: Array, where: Array | None, axis: int) -> None:
     require_floating(function, logits=logits)
     if logits.ndim == 0:
-        raise ValueError(f"{function}: logits must have an axis of at least one class, got shape ()")
+        raise ValueError(
+            f"{function}: logits must have an axis of at least one class, got shape ()"
+        )
     require_axis(function, axis, logits=logits)
     if logits.shape[axis] == 0:
-        raise ValueError(f"{function}: logits must have at least one class, got shape {logits.shape} and axis {axis}")
+        raise ValueError(
+            f"{function}: logits must have at least one class, got shape {logits.shape} and axis {axis}"
+        )
     if where is None:
         return
     require_arrays(function, where=where)
     if where.dtype != bool:
-        raise TypeError(f"{function}: where must be booleans, True where a class counts, got dtype {where.dtype}")
-    if where.ndim != logits.ndim or any(n not in (1, size) for n, size in zip(where.shape, logits.shape, strict=True)):
+        raise TypeError(
+            f"{function}: where must be booleans, True where a class counts, got dtype {where.dtype}"
+        )
+    if where.ndim != logits.ndim or any(
+        n not in (1, size) for n, size in zip(where.shape, logits.shape, strict=True)
+    ):
         raise ValueError(
             f"{function}: where must have as many dimensions as logits, each of its size or 1: for logits of shape "
             f"{logits.shape}, got {where.shape}; write the dimensions of size 1 out, as in where[:, None, :]"

@@ -97,7 +97,11 @@ def linear_softmax_cross_entropy(
         return _counted(terms.loss, counts_)
 
     losses = _joined(lax.map(losses_of, starts), len(y))
-    total = losses.reshape(labels.shape) if reduction is None else jnp.sum(losses) * _share(counts, reduction)
+    total = (
+        losses.reshape(labels.shape)
+        if reduction is None
+        else jnp.sum(losses) * _share(counts, reduction)
+    )
     return total.astype(_dtype(x, weight, bias))
 
 
@@ -113,15 +117,25 @@ class Gradients(NamedTuple):
 
 @linear_softmax_cross_entropy.forward
 def linear_softmax_cross_entropy_forward(
-    x: Array, weight: Array, bias: Array | None, labels: Array, *, reduction: str | None, **options: Any
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    labels: Array,
+    *,
+    reduction: str | None,
+    **options: Any,
 ) -> tuple[Array, Any]:
     if reduction is None:
-        value = linear_softmax_cross_entropy.body(x, weight, bias, labels, reduction=None, **options)
+        value = linear_softmax_cross_entropy.body(
+            x, weight, bias, labels, reduction=None, **options
+        )
         return value, (x, weight, bias, labels)
     _require_fit(x, weight, bias, labels)
     _require_options(reduction, **options)
     _, _, counts = _rows(x, weight, labels, options["ignored_label"])
-    losses, dx, dweight, dbias = _gradients(x, weight, bias, labels, jnp.ones_like(counts), **options)
+    losses, dx, dweight, dbias = _gradients(
+        x, weight, bias, labels, jnp.ones_like(counts), **options
+    )
     share = _share(counts, reduction)
     dtypes = weight[:0], None if bias is None else bias[:0]
     value = (jnp.sum(losses) * share).astype(_dtype(x, weight, bias))
@@ -139,8 +153,17 @@ def linear_softmax_cross_entropy_backward(
     else:
         dx, dweight, dbias, share, (weight, bias) = residuals
         g = g * share
-        dx, dweight, dbias = (g * dx).astype(dx.dtype), g * dweight, None if dbias is None else g * dbias
-    return dx, dweight.astype(weight.dtype), None if dbias is None else dbias.astype(bias.dtype), None
+        dx, dweight, dbias = (
+            (g * dx).astype(dx.dtype),
+            g * dweight,
+            None if dbias is None else g * dbias,
+        )
+    return (
+        dx,
+        dweight.astype(weight.dtype),
+        None if dbias is None else dbias.astype(bias.dtype),
+        None,
+    )
 
 
 def _gradients(
@@ -170,14 +193,21 @@ def _gradients(
     def step(carry: Any, chunk_at: Any) -> tuple[Any, Array]:
         dx, dweight, dbias = carry
         start, stale = chunk_at
-        x_, y_, counts_, g_ = (lax.dynamic_slice_in_dim(rows, start, size) for rows in (x, y, counts, g))
-        loss, u, e, m, a, s, t, log_t = _terms(x_, weight, bias, y_, label_smoothing, z_loss, soft_cap)
+        x_, y_, counts_, g_ = (
+            lax.dynamic_slice_in_dim(rows, start, size) for rows in (x, y, counts, g)
+        )
+        loss, u, e, m, a, s, t, log_t = _terms(
+            x_, weight, bias, y_, label_smoothing, z_loss, soft_cap
+        )
         r = 2 * z_loss * (m + log_t)
         h = g_ * (-s / t + r * jnp.exp(a) / t + label_smoothing * (1 - 1 / classes))
         A, f = e, g_ * (1 + r) / t
         if label_smoothing or soft_cap is not None:
             off = y_[:, None] != jnp.arange(classes)
-            A, f = jnp.where(off, f[:, None] * e - (g_ * label_smoothing / classes)[:, None], 0), jnp.ones_like(f)
+            A, f = (
+                jnp.where(off, f[:, None] * e - (g_ * label_smoothing / classes)[:, None], 0),
+                jnp.ones_like(f),
+            )
         if soft_cap is not None:
             k = _sech2(u / soft_cap)
             A, h = A * k, h * _at(k, y_)
@@ -191,10 +221,16 @@ def _gradients(
         dweight = dweight + jnp.matmul(A.T, fx, preferred_element_type=wide)
         dweight = dweight.at[y_].add(h[:, None] * x_)
         if dbias is not None:
-            dbias = (dbias + jnp.matmul(f.astype(narrow), A, preferred_element_type=wide)).at[y_].add(h)
+            dbias = (
+                (dbias + jnp.matmul(f.astype(narrow), A, preferred_element_type=wide)).at[y_].add(h)
+            )
         return (dx, dweight, dbias), _counted(loss, counts_)
 
-    zeros = jnp.zeros_like(x), jnp.zeros_like(weight, wide), None if bias is None else jnp.zeros_like(bias, wide)
+    zeros = (
+        jnp.zeros_like(x),
+        jnp.zeros_like(weight, wide),
+        None if bias is None else jnp.zeros_like(bias, wide),
+    )
     (dx, dweight, dbias), losses = lax.scan(step, zeros, (starts, stale))
     return _joined(losses, len(y)), dx.reshape(shape), dweight, dbias
 
@@ -213,7 +249,13 @@ class _Terms(NamedTuple):
 
 
 def _terms(
-    x: Array, weight: Array, bias: Array | None, y: Array, label_smoothing: float, z_loss: float, soft_cap: float | None
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    y: Array,
+    label_smoothing: float,
+    z_loss: float,
+    soft_cap: float | None,
 ) -> _Terms:
     wide = jnp.promote_types(_dtype(x, weight, bias), jnp.float32)
     u = jnp.matmul(x, weight.T, preferred_element_type=wide)
@@ -226,11 +268,15 @@ def _terms(
     s = jnp.sum(e, axis=-1)
     t = s + jnp.exp(a)
     largest = a == 0
-    minus_log_p = jnp.log1p(s * jnp.exp(-jnp.where(largest, a, 0)))  # a stays in it for its derivative
+    minus_log_p = jnp.log1p(
+        s * jnp.exp(-jnp.where(largest, a, 0))
+    )  # a stays in it for its derivative
     loss = jnp.where(largest, minus_log_p, jnp.log(t) - a)
     log_t = jnp.where(largest, minus_log_p + a, jnp.log(t))
     if label_smoothing:
-        loss = (1 - label_smoothing) * loss + label_smoothing * (log_t - jnp.mean(z - m[:, None], axis=-1))
+        loss = (1 - label_smoothing) * loss + label_smoothing * (
+            log_t - jnp.mean(z - m[:, None], axis=-1)
+        )
     if z_loss:
         loss = loss + z_loss * (m + log_t) ** 2
     return _Terms(loss, u, e, m, a, s, t, log_t)
@@ -245,7 +291,9 @@ def _sech2(v: Array) -> Array:
     return 4 * r / (1 + r) ** 2
 
 
-def _rows(x: Array, weight: Array, labels: Array, ignored_label: int | None) -> tuple[Array, Array, Array]:
+def _rows(
+    x: Array, weight: Array, labels: Array, ignored_label: int | None
+) -> tuple[Array, Array, Array]:
     """x [rows, in], labels in range [rows], and what each row counts: 1, 0 where ignored, NaN where out of range."""
     y, x = labels.reshape(-1), x.reshape(labels.size, x.shape[-1])
     wide = jnp.promote_types(x.dtype, jnp.float32)
@@ -267,7 +315,9 @@ def _share(counts: Array, reduction: str | None) -> Array:
     return 1 / jnp.maximum(rows, 1).astype(counts.dtype)
 
 
-def _chunks(rows: int, weight: Array, chunk: int | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+def _chunks(
+    rows: int, weight: Array, chunk: int | None
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
     """Where each chunk starts, how many of its rows the one before has done, and the size that all share."""
     largest = chunk or min(max(128, 2**22 // weight.shape[0]), 1024)
     count = max(1, -(-rows // largest))
@@ -329,7 +379,9 @@ def _require_options(
     if reduction not in ("mean", "sum", None):
         raise ValueError(f'{name}: reduction must be "mean", "sum" or None, got {reduction!r}')
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"{name}: chunk must be None or a positive integer, a number of rows, got {chunk!r}")
+        raise ValueError(
+            f"{name}: chunk must be None or a positive integer, a number of rows, got {chunk!r}"
+        )
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"{name}: label_smoothing must be in [0, 1), got {label_smoothing}")
     if not z_loss >= 0:

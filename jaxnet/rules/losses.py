@@ -68,13 +68,17 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
     """
     _require_fit("softmax_cross_entropy", logits, labels)
     z = widened(logits)
-    return (_of_label(z, labels)[0] if _are_classes(labels) else _of_distribution(z, labels)[0]).astype(logits.dtype)
+    return (
+        _of_label(z, labels)[0] if _are_classes(labels) else _of_distribution(z, labels)[0]
+    ).astype(logits.dtype)
 
 
 @softmax_cross_entropy.forward
 def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, Any]:
     _require_fit("softmax_cross_entropy", logits, labels)
-    loss, *numbers = (_of_label if _are_classes(labels) else _of_distribution)(widened(logits), labels)
+    loss, *numbers = (_of_label if _are_classes(labels) else _of_distribution)(
+        widened(logits), labels
+    )
     return loss.astype(logits.dtype), (logits, labels, *numbers)
 
 
@@ -97,12 +101,16 @@ def _of_label(z: Array, c: Array) -> tuple[Array, ...]:
     """L, and m, s, t of the derivation [..., 1]."""
     valid = (c >= 0) & (c < z.shape[-1])
     z_c = jnp.take_along_axis(z, jnp.where(valid, c, 0)[..., None], axis=-1)
-    m = lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))  # another shift gives the same values: it is a constant
+    m = lax.stop_gradient(
+        jnp.max(z, axis=-1, keepdims=True)
+    )  # another shift gives the same values: it is a constant
     d_c = jnp.where(valid[..., None], z_c, jnp.nan) - m
     s = jnp.sum(_e(c, z, m), axis=-1, keepdims=True)
     t = s + jnp.exp(d_c)
     largest = d_c == 0
-    of_largest = jnp.log1p(s * jnp.exp(-jnp.where(largest, d_c, 0)))  # d_c stays in it for its derivative
+    of_largest = jnp.log1p(
+        s * jnp.exp(-jnp.where(largest, d_c, 0))
+    )  # d_c stays in it for its derivative
     return jnp.where(largest, of_largest, jnp.log(t) - d_c)[..., 0], m, s, t
 
 
@@ -110,13 +118,17 @@ def _of_distribution(z: Array, labels: Array) -> tuple[Array, ...]:
     """L, and c [...], m, s of the derivation [..., 1]."""
     y, c = labels.astype(z.dtype), jnp.argmax(z, axis=-1)
     is_c = _is(c, z)
-    m = jnp.sum(jnp.where(is_c, z, 0), axis=-1, keepdims=True)  # not jnp.max: autodiff would split it among equals
+    m = jnp.sum(
+        jnp.where(is_c, z, 0), axis=-1, keepdims=True
+    )  # not jnp.max: autodiff would split it among equals
     s = jnp.sum(_e(c, z, m), axis=-1, keepdims=True)
     return jnp.sum(y * _minus_log_p(y, z - m, s), axis=-1), c, m, s
 
 
 def _minus_log_p(y: Array, d: Array, s: Array) -> Array:
-    return jnp.log1p(s) - jnp.where((y == 0) & jnp.isneginf(d), 0, d)  # 0 log 0 = 0, also for the derivative in y
+    return jnp.log1p(s) - jnp.where(
+        (y == 0) & jnp.isneginf(d), 0, d
+    )  # 0 log 0 = 0, also for the derivative in y
 
 
 def _e(c: Array, z: Array, m: Array) -> Array:
@@ -149,12 +161,18 @@ def sigmoid_binary_cross_entropy(logits: Array, labels: Array) -> Array:
 
 
 @sigmoid_binary_cross_entropy.forward
-def sigmoid_binary_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array | None, Any]]:
+def sigmoid_binary_cross_entropy_forward(
+    logits: Array, labels: Array
+) -> tuple[Array, tuple[Array, Array | None, Any]]:
     yes, w, v = _sides(logits, labels)
     r = jnp.exp(-v) / (1 + jnp.exp(-v))
     dz = jnp.where(yes, w - r, r - w)
     # Kept: the derivative itself; where the labels are differentiable the logits too, and an empty array for a dtype.
-    of_labels = (logits, labels.reshape(-1)[:0]) if jnp.issubdtype(labels.dtype, jnp.floating) else (None, None)
+    of_labels = (
+        (logits, labels.reshape(-1)[:0])
+        if jnp.issubdtype(labels.dtype, jnp.floating)
+        else (None, None)
+    )
     return _binary_loss(w, v).astype(logits.dtype), (dz, *of_labels)
 
 
@@ -163,7 +181,9 @@ def sigmoid_binary_cross_entropy_backward(
     residuals: tuple[Array, Array | None, Any], dloss: Array
 ) -> tuple[Array, Array | None]:
     dz, logits, labels = residuals
-    return (dloss * dz).astype(dloss.dtype), None if logits is None else (-dloss * widened(logits)).astype(labels.dtype)
+    return (dloss * dz).astype(dloss.dtype), None if logits is None else (
+        -dloss * widened(logits)
+    ).astype(labels.dtype)
 
 
 def _sides(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
@@ -182,7 +202,11 @@ def _sides(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
     else:
         y = jnp.where((labels == 0) | (labels == 1), labels, jnp.nan).astype(z.dtype)
     yes = z > 0
-    return yes, jnp.where(yes, 1 - y, y), jnp.where(yes, z, -z)  # not |z|: its derivative at 0 is 0, on neither side
+    return (
+        yes,
+        jnp.where(yes, 1 - y, y),
+        jnp.where(yes, z, -z),
+    )  # not |z|: its derivative at 0 is 0, on neither side
 
 
 def _binary_loss(w: Array, v: Array) -> Array:
@@ -206,13 +230,17 @@ def _require_fit(function: str, logits: Array, labels: Array) -> None:
     require_floating(function, logits=logits)
     require_arrays(function, labels=labels)
     if logits.ndim == 0 or logits.shape[-1] == 0:
-        raise ValueError(f"{function}: logits must be [..., classes] with at least one class, got shape {logits.shape}")
+        raise ValueError(
+            f"{function}: logits must be [..., classes] with at least one class, got shape {logits.shape}"
+        )
     if jnp.issubdtype(labels.dtype, jnp.integer):
         kind, expected = "integer labels", logits.shape[:-1]
     elif jnp.issubdtype(labels.dtype, jnp.floating):
         kind, expected = "labels that are distributions (floating)", logits.shape
     else:
-        raise TypeError(f"{function}: labels must be integers or floating distributions, got dtype {labels.dtype}")
+        raise TypeError(
+            f"{function}: labels must be integers or floating distributions, got dtype {labels.dtype}"
+        )
     if labels.shape != expected:
         raise ValueError(
             f"{function}: for logits of shape {logits.shape}, {kind} must have shape {expected}, got {labels.shape}; "

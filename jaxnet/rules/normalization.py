@@ -33,7 +33,9 @@ from jaxnet._rule import rule
 
 
 @rule
-def layer_norm(x: Array, scale: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5) -> Array:
+def layer_norm(
+    x: Array, scale: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5
+) -> Array:
     """(x - mean) / √(variance + eps) of each row, times scale, plus bias; the variance is that of all D numbers (1/D).
 
     x: [..., D], D at least 1; scale, bias: [D] or None; floating dtypes. eps: positive.
@@ -52,7 +54,12 @@ def layer_norm_forward(
     x: Array, scale: Array | None, bias: Array | None, *, eps: float
 ) -> tuple[Array, tuple[Array, Array, Array, Array | None, Array | None]]:
     y = layer_norm.body(x, scale, bias, eps=eps)
-    return y, (x, *_mean_and_inverse_deviation(x, eps), scale, bias)  # bias is kept for its dtype only
+    return y, (
+        x,
+        *_mean_and_inverse_deviation(x, eps),
+        scale,
+        bias,
+    )  # bias is kept for its dtype only
 
 
 @layer_norm.backward
@@ -81,7 +88,9 @@ def rms_norm(x: Array, scale: Array | None = None, *, eps: float = 1e-6) -> Arra
 
 
 @rms_norm.forward
-def rms_norm_forward(x: Array, scale: Array | None, *, eps: float) -> tuple[Array, tuple[Array, Array, Array | None]]:
+def rms_norm_forward(
+    x: Array, scale: Array | None, *, eps: float
+) -> tuple[Array, tuple[Array, Array, Array | None]]:
     return rms_norm.body(x, scale, eps=eps), (x, _inverse_rms(widened(x), eps), scale)
 
 
@@ -134,4 +143,6 @@ def _require_fit(function: str, x: Array, eps: float, **params: Array | None) ->
                 f"{function}: {name} must have shape {x.shape[-1:]} to fit the last axis of x, got {param.shape}"
             )
     if not eps > 0:
-        raise ValueError(f"{function}: eps must be positive, or a constant row would divide by 0, got {eps}")
+        raise ValueError(
+            f"{function}: eps must be positive, or a constant row would divide by 0, got {eps}"
+        )

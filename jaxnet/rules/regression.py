@@ -32,13 +32,20 @@ def mean_squared_error(predictions: Array, targets: Array) -> Array:
 
 
 @mean_squared_error.forward
-def mean_squared_error_forward(predictions: Array, targets: Array) -> tuple[Array, tuple[Array, Array]]:
+def mean_squared_error_forward(
+    predictions: Array, targets: Array
+) -> tuple[Array, tuple[Array, Array]]:
     d = _difference(predictions, targets)
-    return _mean_square(d).astype(predictions.dtype), (d, targets[..., :0])  # the empty one for its dtype only
+    return _mean_square(d).astype(predictions.dtype), (
+        d,
+        targets[..., :0],
+    )  # the empty one for its dtype only
 
 
 @mean_squared_error.backward
-def mean_squared_error_backward(residuals: tuple[Array, Array], dloss: Array) -> tuple[Array, Array]:
+def mean_squared_error_backward(
+    residuals: tuple[Array, Array], dloss: Array
+) -> tuple[Array, Array]:
     d, targets = residuals
     dp = 2 / d.shape[-1] * d * dloss[..., None]
     return dp.astype(dloss.dtype), (-dp).astype(targets.dtype)
@@ -75,13 +82,20 @@ def huber(predictions: Array, targets: Array, *, delta: float = 1.0) -> Array:
 
 
 @huber.forward
-def huber_forward(predictions: Array, targets: Array, *, delta: float) -> tuple[Array, tuple[Array, Array]]:
+def huber_forward(
+    predictions: Array, targets: Array, *, delta: float
+) -> tuple[Array, tuple[Array, Array]]:
     d, c = _held(predictions, targets, delta)
-    return (c * (d - c / 2)).astype(predictions.dtype), (c, targets.reshape(-1)[:0])  # the empty one for its dtype only
+    return (c * (d - c / 2)).astype(predictions.dtype), (
+        c,
+        targets.reshape(-1)[:0],
+    )  # the empty one for its dtype only
 
 
 @huber.backward
-def huber_backward(residuals: tuple[Array, Array], dloss: Array, *, delta: float) -> tuple[Array, Array]:
+def huber_backward(
+    residuals: tuple[Array, Array], dloss: Array, *, delta: float
+) -> tuple[Array, Array]:
     c, targets = residuals
     dp = c * dloss
     return dp.astype(dloss.dtype), (-dp).astype(targets.dtype)

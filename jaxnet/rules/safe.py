@@ -128,5 +128,7 @@ def _or_one(x: Array) -> Array:
 def _require_fit(function: str, x: Array, axis: int) -> None:
     require_floating(function, x=x)
     if x.ndim == 0:
-        raise ValueError(f"{function}: x must have at least one axis, got a scalar; jnp.abs(x) is its norm")
+        raise ValueError(
+            f"{function}: x must have at least one axis, got a scalar; jnp.abs(x) is its norm"
+        )
     require_axis(function, axis, x=x)

@@ -34,14 +34,19 @@ def dropout(key: Array, x: Array, *, rate: float) -> Array:
     Source: Srivastava et al. 2014, "Dropout".
     """
     typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if not (isinstance(key, Array) and (key.ndim == 0 if typed else key.ndim == 1 and key.dtype == jnp.uint32)):
+    if not (
+        isinstance(key, Array)
+        and (key.ndim == 0 if typed else key.ndim == 1 and key.dtype == jnp.uint32)
+    ):
         raise TypeError(
             f"dropout: key must be one JAX random key, such as jax.random.key(0), got "
             f"{jax.typeof(key) if isinstance(key, Array) else type(key).__name__}; x is the second argument"
         )
     require_floating("dropout", x=x)
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout: rate is the probability to drop, it must be in [0, 1), got {rate}")
+        raise ValueError(
+            f"dropout: rate is the probability to drop, it must be in [0, 1), got {rate}"
+        )
     return _drop(key, x, rate)
 
 
@@ -61,7 +66,9 @@ def _drop(key: Array, x: Array, rate: float) -> Array:
         return x
     *rows, columns = x.shape or (1,)
     words = jax.random.bits(key, (*rows, -(-columns // 2)), jnp.uint32)
-    bits = lax.bitcast_convert_type(words, jnp.uint16).reshape(*rows, 2 * words.shape[-1])[..., :columns]
+    bits = lax.bitcast_convert_type(words, jnp.uint16).reshape(*rows, 2 * words.shape[-1])[
+        ..., :columns
+    ]
     dropping = min(round(rate * 2**16), 2**16 - 1)  # of the 2^16 values of 16 bits
     kept = bits.reshape(x.shape) >= dropping
     return jnp.where(kept, widened(x) / (1 - dropping / 2**16), 0).astype(x.dtype)

@@ -33,14 +33,21 @@ def embedding(table: Array, ids: Array) -> Array:
 
 @embedding.forward
 def embedding_forward(table: Array, ids: Array) -> tuple[Array, tuple[Array, Array]]:
-    return embedding.body(table, ids), (ids, table[:, :0])  # the empty one for its rows and dtype only
+    return embedding.body(table, ids), (
+        ids,
+        table[:, :0],
+    )  # the empty one for its rows and dtype only
 
 
 @embedding.backward
 def embedding_backward(residuals: tuple[Array, Array], dy: Array) -> tuple[Array, None]:
     ids, table = residuals
     wide = jnp.promote_types(table.dtype, jnp.float32)
-    dtable = jnp.zeros((table.shape[0], dy.shape[-1]), wide).at[_in_range(ids, table)].add(dy.astype(wide), mode="drop")
+    dtable = (
+        jnp.zeros((table.shape[0], dy.shape[-1]), wide)
+        .at[_in_range(ids, table)]
+        .add(dy.astype(wide), mode="drop")
+    )
     return dtable.astype(table.dtype), None
 
 
@@ -54,6 +61,10 @@ def _require_fit(table: Array, ids: Array) -> None:
     require_floating("embedding", table=table)
     require_arrays("embedding", ids=ids)
     if table.ndim != 2 or table.shape[0] == 0:
-        raise ValueError(f"embedding: table must be [rows, features] with at least one row, got shape {table.shape}")
+        raise ValueError(
+            f"embedding: table must be [rows, features] with at least one row, got shape {table.shape}"
+        )
     if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"embedding: ids must be integers, got dtype {ids.dtype}; convert them, ids.astype('int32')")
+        raise TypeError(
+            f"embedding: ids must be integers, got dtype {ids.dtype}; convert them, ids.astype('int32')"
+        )
