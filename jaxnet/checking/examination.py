@@ -1,5 +1,6 @@
 """One check, on the host: which data are run through the programs, and what follows from what comes back."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,7 +102,6 @@ class _Examination:
     ) -> None:
         self.problem, self.programs, self.working, self.seed = problem, programs, working, seed
         self.measure_power = measure_power
-        self.rng = np.random.default_rng([STREAM, seed])
         self.eps = programs.eps
         self.plain = programs.cells[0]
         self.findings: list[Finding] = []
@@ -112,7 +112,8 @@ class _Examination:
         own = self.working[0]
         drawn = self._cotangents(own, COTANGENTS)
         x = self._wide(as_dtypes(self.problem.leaves, own.dtypes))
-        look = self._look(x, [as_dtypes(c, self.programs.cotangents) for c in drawn])
+        cs = [as_dtypes(c, self.programs.cotangents) for c in drawn]
+        look = self._look(x, cs, self._stream(PLAIN))
         again = self._run(look.x, look.cs[0], look.cs[1])
         self._values(look, again)
         self.findings += self.programs.structure
@@ -123,7 +124,7 @@ class _Examination:
             drawn = self._cotangents(more, COTANGENTS)
             there = self._wide(as_dtypes(self.problem.leaves, more.dtypes))
             cs = [as_dtypes(c, self.programs.cotangents) for c in drawn]
-            self._precision(self._look(there, cs, moves=0), more, drawn)
+            self._precision(self._look(there, cs, None), more, drawn)
         self._transforms(look)
         reached, never = self._reach(look)
         self._vacuous(look, reached)
@@ -143,12 +144,17 @@ class _Examination:
 
     # -- running
 
+    def _stream(self, question: str) -> np.random.Generator:
+        """The random numbers of one question: what another draws, or whether it is asked, moves none of them."""
+        return np.random.default_rng([STREAM, self.seed, zlib.crc32(question.encode())])
+
     def _cotangents(self, working: Working, count: int) -> list[Leaves]:
         """Random normal, never ones, of the dtypes of the outputs for these dtypes of the leaves."""
         leaves = as_dtypes(self.problem.leaves, working.dtypes)
         shapes = jax.eval_shape(self.problem.rule, leaves, self.problem.others)[0]
+        rng = self._stream(f"cotangents {working.name}")
         return [
-            tuple(np.asarray(self.rng.normal(size=s.shape)).astype(s.dtype) for s in shapes)
+            tuple(np.asarray(rng.normal(size=s.shape)).astype(s.dtype) for s in shapes)
             for _ in range(count)
         ]
 
@@ -166,20 +172,14 @@ class _Examination:
                 _on_host, self.programs.main(x, self.problem.others, c, d, _weights(x))
             )
 
-    def _look(self, x: Leaves, cs: Sequence[Leaves], moves: int = MOVES) -> Look:
+    def _look(self, x: Leaves, cs: Sequence[Leaves], stream: np.random.Generator | None) -> Look:
+        """stream: moves the inputs; None where nobody asks how far the results move with them."""
         rows = [self._run(x, c, cs[(k + 1) % len(cs)]) for k, c in enumerate(cs)]
-        moved = [
-            self._run(self._moved(x), self._moved(cs[0]), self._moved(cs[-1])) for _ in range(moves)
-        ]
+        moved = []
+        for _ in range(MOVES if stream else 0):
+            there, c, d = (_moved(arrays, self.eps, stream) for arrays in (x, cs[0], cs[-1]))
+            moved.append(self._run(there, c, d))
         return Look(x, cs, rows, moved)
-
-    def _moved(self, arrays: Leaves, eps: float | None = None) -> Leaves:
-        """Every number one eps away, up or down."""
-
-        def move(x: Any) -> Any:
-            return _times(x, 1 + (eps or self.eps) * self.rng.choice([-1.0, 1.0], x.shape))
-
-        return tuple(move(x) for x in arrays)
 
     def _prepared(self, cell: Cell, look: Look, row: int) -> tuple[Leaves, Leaves, Leaves]:
         c, d = look.cs[row], look.cs[(row + 1) % len(look.cs)]
@@ -355,10 +355,11 @@ class _Examination:
         results = [jax.tree.map(_on_host, program(leaves, self.problem.others, c)) for c in drawn]
         self.narrow[working.name] = results
         eps = max(eps_of(d) for d in working.dtypes)
-        moved = [
-            self._run(self._moved(look.x, eps), self._moved(look.cs[0], eps), look.cs[1])
-            for _ in range(MOVES)
-        ]
+        rng = self._stream(f"precision {working.name}")
+        moved = []
+        for _ in range(MOVES):
+            there, c = (_moved(arrays, eps, rng) for arrays in (look.x, look.cs[0]))
+            moved.append(self._run(there, c, look.cs[1]))
         for k, output in enumerate(self.problem.outputs):
             if not self._verdict_is("value", output, "wrong"):
                 f, v = (
@@ -449,14 +450,16 @@ class _Examination:
     def _beside(self, look: Look) -> Look:
         """A point off the kinks and ties of this one: every number, also 0, moved by about a hundredth."""
 
+        rng = self._stream(SECOND_ORDER)
+
         def move(x: Any) -> Any:
             value = _on_host(x)
-            step = 0.01 * self.rng.uniform(0.5, 1, x.shape) * self.rng.choice([-1.0, 1.0], x.shape)
+            step = 0.01 * rng.uniform(0.5, 1, x.shape) * rng.choice([-1.0, 1.0], x.shape)
             return (value + step * np.maximum(np.abs(value), 0.01 * _typical(value))).astype(
                 x.dtype
             )
 
-        return self._look(tuple(move(x) for x in look.x), look.cs[:2])
+        return self._look(tuple(move(x) for x in look.x), look.cs[:2], rng)
 
     def _reach(self, look: Look) -> tuple[list[Look], tuple[str, ...]]:
         """Added points that enter branches which the arguments do not; there only what is surely wrong counts."""
@@ -464,7 +467,7 @@ class _Examination:
             points, never = self.programs.branches.points(self.problem, look.x, look.cs[0])
         reached = []
         for how, x in points:
-            there = self._look(x, look.cs[:2])
+            there = self._look(x, look.cs[:2], self._stream(f"reach, {how}"))
             if not there.is_finite():
                 continue
             reached.append(there)
@@ -557,6 +560,11 @@ def _on_host(x: Any) -> Any:
     return (
         np.asarray(x).astype(np.float64) if jnp.issubdtype(x.dtype, jnp.inexact) else np.asarray(x)
     )
+
+
+def _moved(arrays: Leaves, eps: float, rng: Any) -> Leaves:
+    """Every number one eps away, up or down."""
+    return tuple(_times(x, 1 + eps * rng.choice([-1.0, 1.0], x.shape)) for x in arrays)
 
 
 def _times(x: Any, factor: Any) -> Any:
