@@ -9,7 +9,7 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # True while `auto` traces. A user context is part of jit's cache key: no compiled function can keep a rule by mistake.
 _rules_off = cast(Any, jax).make_user_context(False)
+
+
+class Halves(NamedTuple):
+    """What a rule adds to its body."""
+
+    forward: Callable[..., Any]  # (arguments of the body) -> (value, residuals)
+    backward: Callable[
+        ..., Any
+    ]  # (residuals, cotangent of the value) -> one cotangent per positional argument
 
 
 class rule(Generic[P, R]):
@@ -76,6 +85,31 @@ class rule(Generic[P, R]):
         self._backward = f
         return f
 
+    @property
+    def halves(self) -> Halves:
+        """The forward and the backward that are attached; TypeError where one is missing."""
+        for half, attached in (("forward", self._forward), ("backward", self._backward)):
+            if attached is None:
+                raise TypeError(
+                    f"rule {self.__name__} has no {half}: decorate one with @{self.__name__}.{half}"
+                )
+        return Halves(cast(Any, self._forward), cast(Any, self._backward))
+
+    def but(
+        self,
+        *,
+        forward: Callable[..., Any] | None = None,
+        backward: Callable[..., Any] | None = None,
+    ) -> "rule[P, R]":
+        """A rule with the same body and another half, to see what a change does; this one stays as it is.
+
+        linear.but(backward=lambda residuals, dy: ...) keeps the forward of linear and its residuals.
+        """
+        other = rule(self.body)
+        other._forward = forward or self._forward
+        other._backward = backward or self._backward
+        return other
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             bound = self._signature.bind(*args, **kwargs)
@@ -99,12 +133,7 @@ class rule(Generic[P, R]):
         if _rules_off.value:
             return self.body(*arrays, **bound.kwargs)
         arrays = _varying_alike(arrays)
-        forward, backward = self._forward, self._backward
-        if forward is None or backward is None:
-            half = "forward" if forward is None else "backward"
-            raise TypeError(
-                f"rule {self.__name__} has no {half}: decorate one with @{self.__name__}.{half}"
-            )
+        forward, backward = self.halves
         with_rule = jax.custom_vjp(functools.partial(self.body, **bound.kwargs))
         with_rule.defvjp(
             functools.partial(forward, **bound.kwargs), functools.partial(backward, **bound.kwargs)

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import jax
 import jax.numpy as jnp
 
-from jaxnet.rules.activations import relu
-from jaxnet.rules.affine import linear
-from jaxnet.rules.normalization import layer_norm, rms_norm
-from jaxnet.rules.stochastic import dropout
+from jaxnet.rules._activations import relu
+from jaxnet.rules._dropout import dropout
+from jaxnet.rules._layer_norm import layer_norm, rms_norm
+from jaxnet.rules._linear import linear
 
 
 class Layer(NamedTuple):

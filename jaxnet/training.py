@@ -23,7 +23,8 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from jaxnet.rules.losses import accuracy, softmax_cross_entropy
+from jaxnet.metrics import accuracy
+from jaxnet.rules._cross_entropy import softmax_cross_entropy
 
 Params = TypeVar("Params")
 # (params, x) -> outputs, one row per example; one that draws numbers while it trains also takes (params, x, key)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, nn
 
 import jaxnet
-from jaxnet.rules.affine import linear_backward, linear_forward
+from jaxnet.rules._linear import linear_backward, linear_forward
 
 Model = Callable[[Any, Array], Array]
 Loss = Callable[[Array, Array], Array]

@@ -220,28 +220,32 @@ ENTRIES = {
     ),
     "relu": Entry(jaxnet.relu, lambda x: jnp.maximum(x, 0), points=numbers()[1:]),
     "sigmoid": Entry(
-        jaxnet.sigmoid,
+        jaxnet.rules.sigmoid,
         jax.nn.sigmoid,
         points=numbers(),
         truth=elementwise(lambda x: sigma(x) * sigma(-x)),
     ),
     "tanh": Entry(
-        jaxnet.tanh,
+        jaxnet.rules.tanh,
         jnp.tanh,
         points=numbers(-40, 40),
         truth=elementwise(lambda x: 1 / np.cosh(x) ** 2),
     ),
-    "softplus": Entry(jaxnet.softplus, jax.nn.softplus, points=numbers(), truth=elementwise(sigma)),
-    "silu": Entry(jaxnet.silu, jax.nn.silu, points=numbers(), truth=elementwise(silu_slope)),
-    "gelu": Entry(jaxnet.gelu, jax.nn.gelu, points=numbers(-9), truth=elementwise(tanh_gelu_slope)),
+    "softplus": Entry(
+        jaxnet.rules.softplus, jax.nn.softplus, points=numbers(), truth=elementwise(sigma)
+    ),
+    "silu": Entry(jaxnet.rules.silu, jax.nn.silu, points=numbers(), truth=elementwise(silu_slope)),
+    "gelu": Entry(
+        jaxnet.rules.gelu, jax.nn.gelu, points=numbers(-9), truth=elementwise(tanh_gelu_slope)
+    ),
     "gelu, exact": Entry(
-        functools.partial(jaxnet.gelu, approximate=False),
+        functools.partial(jaxnet.rules.gelu, approximate=False),
         functools.partial(jax.nn.gelu, approximate=False),
         points=numbers(-12),
         truth=elementwise(gelu_slope),
     ),
     "swiglu": Entry(
-        jaxnet.swiglu,
+        jaxnet.rules.swiglu,
         lambda gate, value: jax.nn.silu(gate) * value,
         lambda *shape: (normal(*shape),),
         [(x, np.float32(0.7)) for (x,) in numbers()],
@@ -249,7 +253,7 @@ ENTRIES = {
     ),
     "softmax": Entry(jaxnet.softmax, jax.nn.softmax, points=margins(), truth=softmax_truth),
     "log_softmax": Entry(
-        jaxnet.log_softmax,
+        jaxnet.rules.log_softmax,
         jax.nn.log_softmax,
         points=margins(),
         truth=log_softmax_truth,
@@ -258,29 +262,32 @@ ENTRIES = {
         ),  # of a loss whose label is the entry above the others
     ),
     "layer_norm": Entry(
-        jaxnet.layer_norm,
+        jaxnet.rules.layer_norm,
         layer_norm,
         lambda rows, columns: (normal(columns), normal(columns)),
         norm_points(GAMMA, BETA),
     ),
     "rms_norm": Entry(
-        jaxnet.rms_norm, rms_norm, lambda rows, columns: (normal(columns),), norm_points(GAMMA)
+        jaxnet.rules.rms_norm,
+        rms_norm,
+        lambda rows, columns: (normal(columns),),
+        norm_points(GAMMA),
     ),
-    "dropout": Entry(lambda x, key: jaxnet.dropout(key, x, rate=0.1), dropout, key),
+    "dropout": Entry(lambda x, key: jaxnet.rules.dropout(key, x, rate=0.1), dropout, key),
     "safe_sqrt": Entry(
-        lambda x: jaxnet.safe_sqrt(abs(x)),
+        lambda x: jaxnet.rules.safe_sqrt(abs(x)),
         lambda x: jnp.sqrt(abs(x)),
         points=[(np.float32(x),) for x in (0, 1e-30, 1e-6, 0.5, 1e6, 1e30)],
         truth=safe_sqrt_truth,
     ),
     "safe_norm": Entry(
-        jaxnet.safe_norm,
+        jaxnet.rules.safe_norm,
         lambda x: jnp.linalg.norm(x, axis=-1),
         points=rows_of(0, 1e-25, 1e-3, 1, 1e3, 1e25),
         truth=safe_norm_truth,
     ),
     "normalize": Entry(
-        jaxnet.normalize,
+        jaxnet.rules.normalize,
         lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True),
         points=rows_of(0, 1e-25, 1e-3, 1, 1e3, 1e25),
         truth=normalize_truth,
@@ -293,7 +300,7 @@ ENTRIES = {
         cross_entropy_truth,
     ),
     "linear_softmax_cross_entropy": Entry(
-        jaxnet.linear_softmax_cross_entropy,
+        jaxnet.rules.linear_softmax_cross_entropy,
         linear_cross_entropy,
         classifier,
         CLASSIFIERS,
@@ -301,26 +308,26 @@ ENTRIES = {
         timed=(2048, 256),
     ),
     "sigmoid_binary_cross_entropy": Entry(
-        jaxnet.sigmoid_binary_cross_entropy,
+        jaxnet.rules.sigmoid_binary_cross_entropy,
         lambda z, y: optax.sigmoid_binary_cross_entropy(z, y.astype(z.dtype)),
         lambda *shape: (rng.integers(0, 2, shape).astype(np.int32),),
         [(z, np.int32(y)) for (z,) in numbers() for y in (0, 1)],
         binary_truth,
     ),
     "mean_squared_error": Entry(
-        jaxnet.mean_squared_error,
+        jaxnet.rules.mean_squared_error,
         lambda x, t: jnp.mean((x - t) ** 2, -1),
         lambda *shape: (normal(*shape),),
         [(s * normal(3, 64), normal(3, 64)) for s in (1, 10000)],
     ),
     "huber": Entry(
-        jaxnet.huber,
+        jaxnet.rules.huber,
         optax.huber_loss,
         lambda *shape: (normal(*shape),),
         [(np.float32(x), np.float32(0.25)) for x in (-1e4, -3, 0.1, 0.25, 1, 3, 1e4)],
     ),
     "embedding": Entry(
-        jaxnet.embedding,
+        jaxnet.rules.embedding,
         lambda table, ids: table[ids],
         lambda rows, columns: (rng.integers(0, rows, rows).astype(np.int32),),
         [

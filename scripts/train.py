@@ -41,7 +41,14 @@ SCHEDULES = {
 }
 ACTIVATIONS = {
     f.__name__: f
-    for f in (jaxnet.relu, jaxnet.gelu, jaxnet.silu, jaxnet.tanh, jaxnet.sigmoid, jaxnet.softplus)
+    for f in (
+        jaxnet.relu,
+        jaxnet.rules.gelu,
+        jaxnet.rules.silu,
+        jaxnet.rules.tanh,
+        jaxnet.rules.sigmoid,
+        jaxnet.rules.softplus,
+    )
 }
 INITIALIZERS = {"pytorch": jaxnet.pytorch_init, "course": jaxnet.course_init}
 

@@ -6,43 +6,47 @@ import jax
 import jax.numpy as jnp
 
 import jaxnet
-from jaxnet.rules import activations, distributions, normalization, safe, stochastic
-from jaxnet.rules.activations import _gate, relu_backward, relu_forward
-from jaxnet.rules.affine import linear_backward, linear_forward
-from jaxnet.rules.fused import (
-    Gradients,
-    linear_softmax_cross_entropy_backward,
-    linear_softmax_cross_entropy_forward,
-)
-from jaxnet.rules.losses import (
+from jaxnet.rules import _activations as activations
+from jaxnet.rules import _dropout as stochastic
+from jaxnet.rules import _layer_norm as normalization
+from jaxnet.rules import _safe_norm as safe
+from jaxnet.rules import _softmax as distributions
+from jaxnet.rules._activations import _gate, relu_backward, relu_forward
+from jaxnet.rules._cross_entropy import (
     sigmoid_binary_cross_entropy_backward,
     sigmoid_binary_cross_entropy_forward,
     softmax_cross_entropy_backward,
     softmax_cross_entropy_forward,
 )
-from jaxnet.rules.regression import (
+from jaxnet.rules._embedding import embedding_backward, embedding_forward
+from jaxnet.rules._fused_cross_entropy import (
+    Gradients,
+    linear_softmax_cross_entropy_backward,
+    linear_softmax_cross_entropy_forward,
+)
+from jaxnet.rules._linear import linear_backward, linear_forward
+from jaxnet.rules._regression import (
     huber_backward,
     huber_forward,
     mean_squared_error_backward,
     mean_squared_error_forward,
 )
-from jaxnet.rules.tables import embedding_backward, embedding_forward
 
 HALVES = {
     jaxnet.linear: (linear_forward, linear_backward),
     jaxnet.relu: (relu_forward, relu_backward),
     jaxnet.softmax_cross_entropy: (softmax_cross_entropy_forward, softmax_cross_entropy_backward),
-    jaxnet.linear_softmax_cross_entropy: (
+    jaxnet.rules.linear_softmax_cross_entropy: (
         linear_softmax_cross_entropy_forward,
         linear_softmax_cross_entropy_backward,
     ),
-    jaxnet.sigmoid_binary_cross_entropy: (
+    jaxnet.rules.sigmoid_binary_cross_entropy: (
         sigmoid_binary_cross_entropy_forward,
         sigmoid_binary_cross_entropy_backward,
     ),
-    jaxnet.mean_squared_error: (mean_squared_error_forward, mean_squared_error_backward),
-    jaxnet.huber: (huber_forward, huber_backward),
-    jaxnet.embedding: (embedding_forward, embedding_backward),
+    jaxnet.rules.mean_squared_error: (mean_squared_error_forward, mean_squared_error_backward),
+    jaxnet.rules.huber: (huber_forward, huber_backward),
+    jaxnet.rules.embedding: (embedding_forward, embedding_backward),
 } | {
     getattr(module, name): (getattr(module, f"{name}_forward"), getattr(module, f"{name}_backward"))
     for module, names in (
@@ -145,34 +149,38 @@ of_relu(
 )
 
 fault(
-    jaxnet.sigmoid,
+    jaxnet.rules.sigmoid,
     "slope at the output, not at the input",
-    backward=lambda x, dy: sigmoid_slope(jaxnet.sigmoid(x), dy),
+    backward=lambda x, dy: sigmoid_slope(jaxnet.rules.sigmoid(x), dy),
 )
-fault(jaxnet.sigmoid, "1 - y forgotten", backward=lambda x, dy: (jaxnet.sigmoid(x) * dy,))
-fault(jaxnet.sigmoid, "slope of tanh", backward=lambda x, dy: ((1 - jnp.tanh(x) ** 2) * dy,))
-fault(jaxnet.tanh, "1 - y for 1 - y²", backward=lambda x, dy: ((1 - jnp.tanh(x)) * dy,))
-fault(jaxnet.tanh, "1 - x² for 1 - y²", backward=lambda x, dy: ((1 - x * x) * dy,))
 fault(
-    jaxnet.tanh,
+    jaxnet.rules.sigmoid, "1 - y forgotten", backward=lambda x, dy: (jaxnet.rules.sigmoid(x) * dy,)
+)
+fault(jaxnet.rules.sigmoid, "slope of tanh", backward=lambda x, dy: ((1 - jnp.tanh(x) ** 2) * dy,))
+fault(jaxnet.rules.tanh, "1 - y for 1 - y²", backward=lambda x, dy: ((1 - jnp.tanh(x)) * dy,))
+fault(jaxnet.rules.tanh, "1 - x² for 1 - y²", backward=lambda x, dy: ((1 - x * x) * dy,))
+fault(
+    jaxnet.rules.tanh,
     "slope of sigmoid(2x), without the 4",
     backward=lambda x, dy: sigmoid_slope(2 * x, dy),
 )
-fault(jaxnet.softplus, "slope of relu", backward=lambda x, dy: (jnp.where(x > 0, dy, 0),))
-fault(jaxnet.softplus, "sigmoid of -x", backward=lambda x, dy: (jaxnet.sigmoid(-x) * dy,))
+fault(jaxnet.rules.softplus, "slope of relu", backward=lambda x, dy: (jnp.where(x > 0, dy, 0),))
 fault(
-    jaxnet.softplus,
-    "sigmoid of the output",
-    backward=lambda x, dy: (jaxnet.sigmoid(jaxnet.softplus(x)) * dy,),
+    jaxnet.rules.softplus, "sigmoid of -x", backward=lambda x, dy: (jaxnet.rules.sigmoid(-x) * dy,)
 )
-fault(jaxnet.silu, "the gate alone", backward=lambda x, dy: (jaxnet.sigmoid(x) * dy,))
 fault(
-    jaxnet.silu,
+    jaxnet.rules.softplus,
+    "sigmoid of the output",
+    backward=lambda x, dy: (jaxnet.rules.sigmoid(jaxnet.rules.softplus(x)) * dy,),
+)
+fault(jaxnet.rules.silu, "the gate alone", backward=lambda x, dy: (jaxnet.rules.sigmoid(x) * dy,))
+fault(
+    jaxnet.rules.silu,
     "the slope of the gate alone",
     backward=lambda x, dy: (x * sigmoid_slope(x, dy)[0],),
 )
 fault(
-    jaxnet.silu,
+    jaxnet.rules.silu,
     "slope at -|x| not carried over",
     backward=lambda x, dy: activations.silu_backward(-jnp.abs(x), dy),
 )
@@ -185,7 +193,7 @@ def sigmoid_slope(x, dy):
 def of_swiglu(name, change):
     """change: (dgate, dvalue, gate, value, dy) -> the wrong two."""
     fault(
-        jaxnet.swiglu,
+        jaxnet.rules.swiglu,
         name,
         backward=lambda r, dy: change(*activations.swiglu_backward(r, dy), *r, dy),
     )
@@ -197,7 +205,8 @@ of_swiglu(
     lambda dgate, dvalue, gate, value, dy: (activations.silu_backward(gate, dy)[0], dvalue),
 )
 of_swiglu(
-    "sigmoid for silu", lambda dgate, dvalue, gate, value, dy: (dgate, jaxnet.sigmoid(gate) * dy)
+    "sigmoid for silu",
+    lambda dgate, dvalue, gate, value, dy: (dgate, jaxnet.rules.sigmoid(gate) * dy),
 )
 of_swiglu(
     "gate not differentiated",
@@ -221,13 +230,13 @@ def gelu_gate(x):
 
 
 fault(
-    jaxnet.gelu,
+    jaxnet.rules.gelu,
     "tanh form whatever the option",
     backward=lambda x, dy, *, approximate: activations.gelu_backward(x, dy, approximate=True),
 )
-fault(jaxnet.gelu, "the gate alone", backward=gelu_of_slope(gelu_gate))
+fault(jaxnet.rules.gelu, "the gate alone", backward=gelu_of_slope(gelu_gate))
 fault(
-    jaxnet.gelu,
+    jaxnet.rules.gelu,
     "cubic term without its factor 3",
     backward=gelu_of_slope(
         lambda x: (
@@ -237,7 +246,7 @@ fault(
     ),
 )
 fault(
-    jaxnet.gelu,
+    jaxnet.rules.gelu,
     "sigmoid approximation of the gate",
     backward=gelu_of_slope(lambda x: jax.grad(lambda x: jnp.sum(x * jax.nn.sigmoid(1.702 * x)))(x)),
 )
@@ -265,17 +274,17 @@ fault(
     backward=lambda p, dp, *, axis: (dp - jnp.sum(dp * p, **SUM), None),
 )
 fault(
-    jaxnet.log_softmax,
+    jaxnet.rules.log_softmax,
     "the backward of softmax",
     backward=lambda r, dy, *, axis: distributions.softmax_backward(jnp.exp(r[0]), dy, axis=axis),
 )
 fault(
-    jaxnet.log_softmax,
+    jaxnet.rules.log_softmax,
     "p weighted with the cotangent",
     backward=lambda r, dy, *, axis: (dy - jnp.sum(jnp.exp(r[0]) * dy, **SUM), None),
 )
 fault(
-    jaxnet.log_softmax,
+    jaxnet.rules.log_softmax,
     "the output for its exponential",
     backward=lambda r, dy, *, axis: (
         dy - jnp.where(jnp.isinf(r[0]), 0, r[0]) * jnp.sum(dy, **SUM),
@@ -283,7 +292,7 @@ fault(
     ),
 )
 fault(
-    jaxnet.log_softmax,
+    jaxnet.rules.log_softmax,
     "hidden entries pass their cotangents on",
     backward=lambda r, dy, *, axis: distributions.log_softmax_backward((r[0], None), dy, axis=axis),
 )
@@ -292,7 +301,7 @@ fault(
 def of_layer_norm(name, change):
     """change: (dx, dscale, dbias, residuals, dy) -> the wrong three."""
     fault(
-        jaxnet.layer_norm,
+        jaxnet.rules.layer_norm,
         name,
         backward=lambda r, dy, *, eps: change(
             *normalization.layer_norm_backward(r, dy, eps=eps), r, dy
@@ -354,7 +363,7 @@ def normed_backward(r, dy):
 def of_rms_norm(name, change):
     """change: (dx, dscale, x, r, scale, dy) -> the wrong two."""
     fault(
-        jaxnet.rms_norm,
+        jaxnet.rules.rms_norm,
         name,
         backward=lambda r, dy, *, eps: change(
             *normalization.rms_norm_backward(r, dy, eps=eps), *r, dy
@@ -386,62 +395,69 @@ def rms_backward(x, r, dy):
 
 def of_dropout(name, change):
     """change: (key, dy, rate) -> a wrong dx."""
-    fault(jaxnet.dropout, name, backward=lambda key, dy, *, rate: (None, change(key, dy, rate)))
+    fault(
+        jaxnet.rules.dropout, name, backward=lambda key, dy, *, rate: (None, change(key, dy, rate))
+    )
 
 
 of_dropout(
-    "another mask", lambda key, dy, rate: jaxnet.dropout(jax.random.fold_in(key, 0), dy, rate=rate)
+    "another mask",
+    lambda key, dy, rate: jaxnet.rules.dropout(jax.random.fold_in(key, 0), dy, rate=rate),
 )
 of_dropout(
-    "not divided by 1 - rate", lambda key, dy, rate: jaxnet.dropout(key, dy, rate=rate) * (1 - rate)
+    "not divided by 1 - rate",
+    lambda key, dy, rate: jaxnet.rules.dropout(key, dy, rate=rate) * (1 - rate),
 )
 of_dropout("no mask", lambda key, dy, rate: dy / (1 - rate))
 of_dropout(
-    "mask inverted", lambda key, dy, rate: jnp.where(jaxnet.dropout(key, dy, rate=rate) == 0, dy, 0)
+    "mask inverted",
+    lambda key, dy, rate: jnp.where(jaxnet.rules.dropout(key, dy, rate=rate) == 0, dy, 0),
 )
 
 fault(
-    jaxnet.safe_sqrt, "2y not divided by but multiplied with", backward=lambda y, dy: (2 * y * dy,)
+    jaxnet.rules.safe_sqrt,
+    "2y not divided by but multiplied with",
+    backward=lambda y, dy: (2 * y * dy,),
 )
 fault(
-    jaxnet.safe_sqrt,
+    jaxnet.rules.safe_sqrt,
     "2 forgotten",
     backward=lambda y, dy: (jnp.where(y == 0, 0, dy / jnp.where(y == 0, 1, y)),),
 )
 fault(
-    jaxnet.safe_sqrt,
+    jaxnet.rules.safe_sqrt,
     "clipped, not 0, at 0",
     backward=lambda y, dy: (dy / (2 * jnp.maximum(y, 1e-3)),),
 )
 fault(
-    jaxnet.safe_norm,
+    jaxnet.rules.safe_norm,
     "NaN at 0",
     backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0] / r[1],),
 )
 fault(
-    jaxnet.safe_norm,
+    jaxnet.rules.safe_norm,
     "x for its direction",
     backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0],),
 )
 fault(
-    jaxnet.safe_norm,
+    jaxnet.rules.safe_norm,
     "cotangent ignored",
     backward=lambda r, dn, *, axis: safe.safe_norm_backward(r, jnp.ones_like(dn), axis=axis),
 )
 fault(
-    jaxnet.normalize,
+    jaxnet.rules.normalize,
     "norm taken as constant",
     backward=lambda r, du, *, axis: (jnp.where(r[1] == 0, 0, du / jnp.where(r[1] == 0, 1, r[1])),),
 )
 fault(
-    jaxnet.normalize,
+    jaxnet.rules.normalize,
     "projected but not divided by the norm",
     backward=lambda r, du, *, axis: (
         jnp.where(r[1] == 0, 0, du - r[0] * jnp.sum(du * r[0], axis, keepdims=True)),
     ),
 )
 fault(
-    jaxnet.normalize,
+    jaxnet.rules.normalize,
     "not zero at zero",
     backward=lambda r, du, *, axis: safe.normalize_backward(
         (r[0], jnp.where(r[1] == 0, 1, r[1])), du, axis=axis
@@ -495,7 +511,7 @@ def of_fused(name, change=lambda residuals, *args: residuals, **forgotten):
             residuals, Gradients
         ) else residuals
 
-    fault(jaxnet.linear_softmax_cross_entropy, name, forward=forward)
+    fault(jaxnet.rules.linear_softmax_cross_entropy, name, forward=forward)
 
 
 of_fused("soft cap in the value only", soft_cap=None)
@@ -523,7 +539,7 @@ of_fused(
     lambda r, x, labels: r._replace(dtypes=(jnp.float32(0), r.dtypes[1])),
 )
 fault(
-    jaxnet.linear_softmax_cross_entropy,
+    jaxnet.rules.linear_softmax_cross_entropy,
     "takes the cotangent for 1, which it is in jax.grad",
     backward=lambda r, dloss, **options: linear_softmax_cross_entropy_backward(
         r, jnp.ones_like(dloss), **options
@@ -539,7 +555,7 @@ def label_rows(residuals, x, labels):
 def of_binary(name, change):
     """change: (dlogits, dlabels, residuals, dloss) -> the wrong two."""
     fault(
-        jaxnet.sigmoid_binary_cross_entropy,
+        jaxnet.rules.sigmoid_binary_cross_entropy,
         name,
         backward=lambda r, dloss: change(
             *sigmoid_binary_cross_entropy_backward(r, dloss), r, dloss
@@ -567,22 +583,22 @@ of_binary(
 )
 
 fault(
-    jaxnet.mean_squared_error,
+    jaxnet.rules.mean_squared_error,
     "without the 2",
     backward=lambda r, g: halved(*mean_squared_error_backward(r, g)),
 )
 fault(
-    jaxnet.mean_squared_error,
+    jaxnet.rules.mean_squared_error,
     "the sum instead of the mean",
     backward=lambda r, g: tuple(r[0].shape[-1] * a for a in mean_squared_error_backward(r, g)),
 )
 fault(
-    jaxnet.mean_squared_error,
+    jaxnet.rules.mean_squared_error,
     "targets have no gradient",
     backward=lambda r, g: (mean_squared_error_backward(r, g)[0], None),
 )
 fault(
-    jaxnet.mean_squared_error,
+    jaxnet.rules.mean_squared_error,
     "both gradients of one sign",
     backward=lambda r, g: (mean_squared_error_backward(r, g)[0],) * 2,
 )
@@ -599,7 +615,7 @@ def of_huber(name, change):
         c, targets = residuals
         return huber_backward((change(c, delta), targets), dloss, delta=delta)
 
-    fault(jaxnet.huber, name, backward=backward)
+    fault(jaxnet.rules.huber, name, backward=backward)
 
 
 of_huber("the square's slope everywhere, doubled", lambda c, delta: 2 * c)
@@ -611,7 +627,7 @@ of_huber("delta taken for 1", lambda c, delta: jnp.clip(c, -1, 1))
 
 
 def of_embedding(name, backward):
-    fault(jaxnet.embedding, name, backward=backward)
+    fault(jaxnet.rules.embedding, name, backward=backward)
 
 
 def rows_of(residuals, dy):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnet import auto, gelu, init_mlp, mlp, sigmoid, silu, softplus, swiglu, tanh
+from jaxnet import auto, init_mlp, mlp
+from jaxnet.rules import gelu, sigmoid, silu, softplus, swiglu, tanh
 
 EPS = float(np.finfo(np.float32).eps)
 BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])

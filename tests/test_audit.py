@@ -17,7 +17,7 @@ from jax import lax
 
 import jaxnet
 from jaxnet import audit, init_mlp, mlp, models, relu, softmax_cross_entropy
-from jaxnet.rules.affine import linear
+from jaxnet.rules._linear import linear
 
 X = jnp.linspace(0.2, 1.1, 4)
 HERE = Path(__file__)
@@ -294,7 +294,7 @@ def test_shard_map(forced_devices):
         assert found.ok, found
         assert [s.rule for s in found.sites] == ["linear", "relu", "linear", "softmax_cross_entropy"]
         assert all(s.verdict == "ok" and s.where.endswith("in shard_map") for s in found.sites), found
-        backward = linear._backward
+        backward = linear.halves.backward
         linear.backward(lambda residuals, dy: backward(residuals, dy / 2))
         found = audit(mapped, *arguments)
         assert [s.verdict for s in found.sites] == ["wrong", "wrong", "ok", "ok"], found

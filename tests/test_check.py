@@ -20,11 +20,11 @@ X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 def scaled_linear(factor):
     """The affine map with a weight gradient that is off by a factor."""
     wrong = jaxnet.rule(jaxnet.linear.body)
-    wrong.forward(jaxnet.linear._forward)
+    wrong.forward(jaxnet.linear.halves.forward)
 
     @wrong.backward
     def backward(residuals, dy):
-        dx, dweight, dbias = jaxnet.linear._backward(residuals, dy)
+        dx, dweight, dbias = jaxnet.linear.halves.backward(residuals, dy)
         return dx, factor * dweight, dbias
 
     return wrong
@@ -253,11 +253,11 @@ def test_power_is_what_would_have_been_noticed(leaf):
 
     def off_by(error):
         wrong = jaxnet.rule(jaxnet.linear.body)
-        wrong.forward(jaxnet.linear._forward)
+        wrong.forward(jaxnet.linear.halves.forward)
 
         @wrong.backward
         def backward(residuals, dy):
-            grads = jaxnet.linear._backward(residuals, dy)
+            grads = jaxnet.linear.halves.backward(residuals, dy)
             return tuple(g * (1 + error * (i == at)) for i, g in enumerate(grads))
 
         return finding(check(wrong, *arguments), "algebra", leaf).verdict
@@ -279,11 +279,11 @@ def test_power_is_what_would_have_been_noticed(leaf):
 )
 def test_hints(change, said):
     wrong = jaxnet.rule(jaxnet.linear.body)
-    wrong.forward(jaxnet.linear._forward)
+    wrong.forward(jaxnet.linear.halves.forward)
 
     @wrong.backward
     def backward(residuals, dy):
-        dx, dweight, dbias = jaxnet.linear._backward(residuals, dy)
+        dx, dweight, dbias = jaxnet.linear.halves.backward(residuals, dy)
         return dx, change(dweight, dy), dbias
 
     assert said in finding(check(wrong, *affine_arguments()), "algebra", "weight").note
@@ -362,7 +362,7 @@ def test_inside_shard_map(forced_devices):
         import jax, jax.numpy as jnp, numpy as np
         from jax.sharding import AxisType, PartitionSpec as P
         from jaxnet import check, linear, rule
-        from jaxnet.rules.affine import linear_backward, linear_forward
+        from jaxnet.rules._linear import linear_backward, linear_forward
 
         mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
         wrong = rule(linear.body)

@@ -4,19 +4,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxnet import (
-    accuracy,
+from jaxnet import accuracy, init_mlp, linear, mlp, relu, softmax, softmax_cross_entropy
+from jaxnet.rules import (
     embedding,
     huber,
-    init_mlp,
-    linear,
     linear_softmax_cross_entropy,
     mean_squared_error,
-    mlp,
-    relu,
     sigmoid_binary_cross_entropy,
-    softmax,
-    softmax_cross_entropy,
 )
 
 X, W, B = jnp.ones((4, 3)), jnp.ones((2, 3)), jnp.ones(2)

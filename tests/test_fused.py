@@ -12,7 +12,8 @@ from cases import classifier, textbook_linear_cross_entropy
 from gradients import cast, cotangent_of_value, pullback, quick_jit, verify
 from jax.extend import core
 
-from jaxnet import auto, linear, linear_softmax_cross_entropy, softmax_cross_entropy
+from jaxnet import auto, linear, softmax_cross_entropy
+from jaxnet.rules import linear_softmax_cross_entropy
 
 EPS = float(np.finfo(np.float32).eps)
 BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])
@@ -210,7 +211,8 @@ def test_data_parallel(forced_devices):
         import jax, jax.numpy as jnp, numpy as np
         from functools import partial
         from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-        from jaxnet import auto, linear_softmax_cross_entropy
+        from jaxnet import auto
+        from jaxnet.rules import linear_softmax_cross_entropy
 
         rng = np.random.default_rng(0)
         x, weight, bias = (rng.normal(size=s).astype(np.float32) for s in ((8, 3), (4, 3), 4))

@@ -9,14 +9,8 @@ import optax
 import pytest
 from gradients import cast
 
-from jaxnet import (
-    auto,
-    embedding,
-    huber,
-    mean_squared_error,
-    sigmoid_binary_cross_entropy,
-    softmax_cross_entropy,
-)
+from jaxnet import auto, softmax_cross_entropy
+from jaxnet.rules import embedding, huber, mean_squared_error, sigmoid_binary_cross_entropy
 
 EPS = float(np.finfo(np.float32).eps)
 BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])

@@ -238,7 +238,7 @@ def test_norms_come_between_map_and_activation(norm):
         h = jnp.tanh(layer.scale * z)
     expected = h @ params[-1].weight.T + params[-1].bias
     np.testing.assert_allclose(
-        mlp(params, x, activation=jaxnet.tanh), expected, rtol=1e-5, atol=1e-6
+        mlp(params, x, activation=jaxnet.rules.tanh), expected, rtol=1e-5, atol=1e-6
     )
 
 
@@ -253,7 +253,7 @@ def test_dropout_comes_after_each_activation_and_only_with_a_key():
     np.testing.assert_array_equal(mlp(params, x, key), plain)
     h = x
     for i, layer in enumerate(params[:-1]):
-        h = jaxnet.dropout(
+        h = jaxnet.rules.dropout(
             jax.random.fold_in(key, i), jaxnet.relu(jaxnet.linear(h, *layer)), rate=0.5
         )
     np.testing.assert_array_equal(

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnet import auto, layer_norm, rms_norm
+from jaxnet import auto
+from jaxnet.rules import layer_norm, rms_norm
 
 EPS = float(np.finfo(np.float32).eps)
 BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])

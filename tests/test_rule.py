@@ -236,7 +236,7 @@ def test_signature_name_and_doc_are_those_of_the_body():
     assert wrong_sin.__module__ == __name__
     assert str(inspect.signature(relu)) == str(inspect.signature(relu.body))
     assert list(inspect.signature(linear).parameters) == ["x", "weight", "bias"]
-    assert repr(relu) == "<rule jaxnet.rules.activations.relu>"
+    assert repr(relu) == "<rule jaxnet.rules._activations.relu>"
 
 
 def test_decorating_leaves_forward_and_backward_as_they_are():
@@ -327,3 +327,26 @@ def test_one_rule_called_with_two_options_keeps_them_apart_in_one_graph():
 def test_no_tracer_leaks():
     with jax.checking_leaks():
         close(jax.jit(jax.grad(lambda x: wrong_sin(x * 2.0)))(X), 200 * jnp.cos(1.4))
+
+
+def test_but_changes_one_half_and_leaves_the_rule_as_it_is():
+    x, dy = jnp.array([1.0, -2.0]), jnp.array([3.0, 5.0])
+    doubled = relu.but(backward=lambda y, dy, *, slope_at_zero: (2 * dy,))
+    assert (jax.vjp(doubled, x)[1](dy)[0] == 2 * dy).all()
+    assert (jax.vjp(relu, x)[1](dy)[0] == jnp.array([3.0, 0.0])).all()
+    assert doubled.halves.forward is relu.halves.forward
+    assert doubled.body is relu.body
+
+
+def test_halves_of_a_rule_that_is_not_finished():
+    @rule
+    def cube(x):
+        return x**3
+
+    cube.forward(lambda x: (x**3, x))
+    with pytest.raises(
+        TypeError, match=r"rule cube has no backward: decorate one with @cube\.back"
+    ):
+        cube.halves  # noqa: B018
+    finished = cube.but(backward=lambda x, dy: (3 * x**2 * dy,))
+    assert jax.grad(finished)(2.0) == 12

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnet import auto, normalize, safe_norm, safe_sqrt
+from jaxnet import auto
+from jaxnet.rules import normalize, safe_norm, safe_sqrt
 
 EPS = float(np.finfo(np.float32).eps)
 BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])

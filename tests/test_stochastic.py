@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnet import auto, dropout
+from jaxnet import auto
+from jaxnet.rules import dropout
 
 KEY = jax.random.key(0)
 

@@ -14,8 +14,7 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from jaxnet._checks import require_floating
-from jaxnet._dtypes import widened
+from jaxnet._require import require_floating, widened
 from jaxnet._rule import rule
 
 

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._checks import require_floating
-from jaxnet._dtypes import widened
+from jaxnet._require import require_floating, widened
 from jaxnet._rule import rule
 
 

@@ -46,8 +46,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._checks import require_floating
-from jaxnet._dtypes import widened
+from jaxnet._require import require_floating, widened
 from jaxnet._rule import rule
 
 

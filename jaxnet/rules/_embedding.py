@@ -13,7 +13,7 @@ times against sorting and by 4 times and more against the product.
 import jax.numpy as jnp
 from jax import Array
 
-from jaxnet._checks import require_arrays, require_floating
+from jaxnet._require import require_arrays, require_floating
 from jaxnet._rule import rule
 
 

@@ -1,7 +1,7 @@
 r"""A linear layer and the softmax cross-entropy after it in one: the logits of all rows never exist at once.
 
-For each row x with label y, over V classes (u: affine.py; the loss: losses.py, here measured so that no arg max is
-needed, and nothing but row vectors once the e_j are made):
+For each row x with label y, over V classes (u: _linear.py; the loss: _cross_entropy.py, here
+measured so that no arg max is needed, and nothing but row vectors once the e_j are made):
 
     u = x Wᵀ + b            z = u,  or with soft_cap c:  z = c tanh(u / c)
     m = max_j z_j           a = z_y - m <= 0
@@ -45,8 +45,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxnet._checks import require_arrays, require_floating
-from jaxnet._dtypes import widened
+from jaxnet._require import require_arrays, require_floating, widened
 from jaxnet._rule import rule
 
 

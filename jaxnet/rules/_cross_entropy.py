@@ -1,4 +1,4 @@
-r"""Cross-entropies: softmax (report, sections 2.1 and 2.2) and sigmoid; and the accuracy that goes with the first.
+r"""Cross-entropies: softmax (report, sections 2.1 and 2.2) and sigmoid.
 
 Softmax.  With p = softmax(z) and labels y the report's loss and, from ∂p_i/∂z_j = p_i (δ_ij - p_j), its derivative are
 
@@ -46,8 +46,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._checks import require_arrays, require_floating
-from jaxnet._dtypes import widened
+from jaxnet._require import require_arrays, require_classes, require_floating, widened
 from jaxnet._rule import rule
 
 
@@ -66,7 +65,7 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
     Raises TypeError on integer logits and boolean labels, ValueError on shapes that do not fit.
     Source: report, sections 2.1 and 2.2; the form without cancellation is derived in this file.
     """
-    _require_fit("softmax_cross_entropy", logits, labels)
+    require_classes("softmax_cross_entropy", logits, labels)
     z = widened(logits)
     return (
         _of_label(z, labels)[0] if _are_classes(labels) else _of_distribution(z, labels)[0]
@@ -75,7 +74,7 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
 
 @softmax_cross_entropy.forward
 def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, Any]:
-    _require_fit("softmax_cross_entropy", logits, labels)
+    require_classes("softmax_cross_entropy", logits, labels)
     loss, *numbers = (_of_label if _are_classes(labels) else _of_distribution)(
         widened(logits), labels
     )
@@ -211,38 +210,3 @@ def _sides(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
 
 def _binary_loss(w: Array, v: Array) -> Array:
     return w * jnp.where((w == 0) & jnp.isinf(v), 0, v) + jnp.log1p(jnp.exp(-v))
-
-
-def accuracy(logits: Array, labels: Array) -> Array:
-    """The share of examples whose largest logit (the first of equals) is at the label (the course's getAccu).
-
-    logits: [..., classes], floating; labels: [...] integers, or [..., classes] distributions, of which the largest
-    entry counts. Returns a float32 scalar in [0, 1]; an example whose logits hold NaN counts as wrong; NaN for no
-    examples. Raises as `softmax_cross_entropy` does.
-    """
-    _require_fit("accuracy", logits, labels)
-    truth = jnp.argmax(labels, axis=-1) if jnp.issubdtype(labels.dtype, jnp.floating) else labels
-    right = (jnp.argmax(logits, axis=-1) == truth) & ~jnp.any(jnp.isnan(logits), axis=-1)
-    return jnp.mean(right, dtype=jnp.float32)
-
-
-def _require_fit(function: str, logits: Array, labels: Array) -> None:
-    require_floating(function, logits=logits)
-    require_arrays(function, labels=labels)
-    if logits.ndim == 0 or logits.shape[-1] == 0:
-        raise ValueError(
-            f"{function}: logits must be [..., classes] with at least one class, got shape {logits.shape}"
-        )
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        kind, expected = "integer labels", logits.shape[:-1]
-    elif jnp.issubdtype(labels.dtype, jnp.floating):
-        kind, expected = "labels that are distributions (floating)", logits.shape
-    else:
-        raise TypeError(
-            f"{function}: labels must be integers or floating distributions, got dtype {labels.dtype}"
-        )
-    if labels.shape != expected:
-        raise ValueError(
-            f"{function}: for logits of shape {logits.shape}, {kind} must have shape {expected}, got {labels.shape}; "
-            f"class numbers are integers [...], distributions and one-hot labels are floating [..., classes]"
-        )

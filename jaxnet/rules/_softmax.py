@@ -32,8 +32,7 @@ one more pass and, inside one jit, one more temporary array.
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._checks import require_arrays, require_axis, require_floating
-from jaxnet._dtypes import widened
+from jaxnet._require import require_arrays, require_axis, require_floating, widened
 from jaxnet._rule import rule
 
 

@@ -30,8 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxnet._checks import require_axis, require_floating
-from jaxnet._dtypes import widened
+from jaxnet._require import require_axis, require_floating, widened
 from jaxnet._rule import rule
 
 

@@ -27,8 +27,7 @@ first difference is exact in rows far from 0, where μ itself would be rounded, 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._checks import require_floating
-from jaxnet._dtypes import widened
+from jaxnet._require import require_floating, widened
 from jaxnet._rule import rule
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxnet._checks import require_floating
+from jaxnet._require import require_floating
 from jaxnet._rule import rule
 
 
