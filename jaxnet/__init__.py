@@ -6,7 +6,7 @@ jax.grad(jaxnet.auto(loss))   # automatic: the same graph without them
 
 from jaxnet import datasets as datasets
 from jaxnet import rules as rules
-from jaxnet._rule import auto as auto
+from jaxnet._auto import auto as auto
 from jaxnet._rule import rule as rule
 from jaxnet.checking import Audit as Audit
 from jaxnet.checking import Finding as Finding

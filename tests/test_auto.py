@@ -26,7 +26,7 @@ from jax.custom_derivatives import linear_call
 from jax.extend.core.primitives import custom_jvp_call_p, custom_vjp_call_p, sin_p
 from jax.sharding import PartitionSpec
 
-from jaxnet import _rule, auto, rule
+from jaxnet import _auto, _graph, auto, rule
 
 X = jnp.float32(0.7)
 SIN, COS = float(jnp.sin(X)), float(jnp.cos(X))
@@ -661,7 +661,7 @@ def test_repeated_calls_compile_once(probe, caplog):
 def test_what_is_remembered_dies_with_the_function():
     def remembered():
         gc.collect()
-        return len(_rule._stripped), len(_rule._known_limits)
+        return sum(map(len, _graph._stripped.values())), len(_auto._limits)
 
     before = remembered()
     f = jax.jit(lambda x: theirs(x) * 3)
@@ -800,7 +800,7 @@ def test_custom_root_is_a_limit_with_a_warning():
 
 
 def test_a_jax_that_records_custom_vjp_otherwise_is_an_error(monkeypatch):
-    monkeypatch.setattr(_rule, "custom_vjp_call_p", sin_p)
+    monkeypatch.setattr(_graph, "custom_vjp_call_p", sin_p)
     message = (
         rf"auto cannot take rules off under jax {jax.__version__} as configured: "
         "it records a custom rule as custom_vjp_call, not as sin. Unset jax_custom_vjp3 or use a version of jax"
@@ -813,15 +813,15 @@ def test_a_jax_that_records_custom_vjp_otherwise_is_an_error(monkeypatch):
 
 
 def test_a_jax_that_records_custom_jvp_otherwise_is_an_error_where_those_are_asked_for(monkeypatch):
-    monkeypatch.setattr(_rule, "custom_jvp_call_p", sin_p)
+    monkeypatch.setattr(_graph, "custom_jvp_call_p", sin_p)
     with pytest.raises(RuntimeError, match="records a custom rule as custom_jvp_call, not as sin"):
         auto(make_custom_jvp(), jvp=True)(X)
     assert_off(auto(theirs))
 
 
 def test_the_names_the_canary_compares_are_jaxs():
-    assert _rule.custom_vjp_call_p is custom_vjp_call_p
-    assert _rule.custom_jvp_call_p is custom_jvp_call_p
+    assert _graph.custom_vjp_call_p is custom_vjp_call_p
+    assert _graph.custom_jvp_call_p is custom_jvp_call_p
     assert jax.make_jaxpr(theirs)(X).eqns[0].primitive is custom_vjp_call_p
 
 

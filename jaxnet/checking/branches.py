@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnet._rule import without_rules
+from jaxnet._graph import EVERY, without_rules
 from jaxnet.checking import graph
 from jaxnet.checking.problem import Leaves, Problem
 
@@ -52,7 +52,7 @@ class Branches:
             tuple[str, str], bool
         ] = {}  # (where, side) -> whether a point has entered it
         self._program: Any = None
-        self._jaxprs = [without_rules(jaxpr, jvp=True) for jaxpr in (rule, ref)]
+        self._jaxprs = [without_rules(jaxpr, EVERY) for jaxpr in (rule, ref)]
 
     def _compile(self) -> Any:
         def wanted(e: Any, chain: graph.Chain) -> Any:

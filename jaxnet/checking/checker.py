@@ -9,7 +9,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from jaxnet._rule import auto
+from jaxnet._auto import auto
 from jaxnet.checking import graph
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Report

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnet._rule import auto, limits, without_rules
+from jaxnet._auto import auto, limits
+from jaxnet._graph import EVERY, REVERSE, without_rules
 from jaxnet.checking import graph
 from jaxnet.checking.checker import name_of, problem_of, quietly, signature_of
 from jaxnet.checking.examination import examine
@@ -355,7 +356,7 @@ def _problem(site: _Found, in_float64: Any, values: list[Any] | None = None) -> 
 
     rule, ref = (
         function(lambda jaxpr: jaxpr),
-        function(lambda jaxpr: without_rules(jaxpr, jvp=site.kind == "jvp")),
+        function(lambda jaxpr: without_rules(jaxpr, EVERY if site.kind == "jvp" else REVERSE)),
     )
     taken = Arguments(rule, values, {}, floats_are_leaves=False)
     taken.rename(_names(site.equation))

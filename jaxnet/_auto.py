@@ -1,0 +1,167 @@
+"""`auto` gives back a function without the custom rules in its graph: the reference of every comparison.
+
+jax.grad(f) is the derivative by hand, jax.grad(auto(f)) the automatic one, of the same graph. How JAX
+writes a rule into a graph stands in _graph.py; here is what is taken off, and what cannot be.
+"""
+
+import functools
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+
+import jax
+import numpy as np
+
+from jaxnet import _graph
+from jaxnet._rule import rules_off
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
+    """fn with every custom backward rule in its graph taken off, so that JAX differentiates the bodies.
+
+    Takes off the rules of this library and of any other (`jax.custom_vjp`), at any depth of jit, vmap,
+    scan, while, cond, remat and shard_map; with jvp=True also `jax.custom_jvp` rules (those of jax.nn,
+    say). Values are unchanged, and so is a function without rules. The result may be jitted, vmapped
+    and differentiated in both modes.
+
+    fn is any pure, traceable function of pytrees: arrays are traced, every other leaf (numbers, strings,
+    functions) stays what it is, in arguments and in results. fn is traced at each call, so jit the
+    result where speed matters.
+
+    Limits. Rules of other libraries stay on under a derivative taken inside fn. Any rule stays on inside
+    the rule of a custom_vmap or (unless jvp=True) of a custom_jvp, and inside a linear_call, an exported
+    function or a primitive that is a Python object (custom_root in newer jax, say). A UserWarning says
+    so where fn has one of these; only a derivative that is a constant leaves no trace to warn of.
+    State that fn changes on the side (batch statistics of an object, say) is not carried out.
+
+    Raises RuntimeError where this JAX keeps its rules in a form that could not be taken off: a reference
+    that is silently the rule itself would make every comparison agree.
+    """
+    kinds = kinds_of(jvp)
+
+    @functools.wraps(fn, updated=())
+    def without_rules(*args: P.args, **kwargs: P.kwargs) -> R:
+        _require_known_form(kinds)
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        given = _partition(leaves, (jax.Array, np.ndarray, np.generic))
+        returned: Any = None  # of fn: its leaves, taken apart, and its tree
+
+        def of_arrays(*arrays: Any) -> list[Any]:
+            nonlocal returned
+            a, k = jax.tree.unflatten(tree, _combine(given, arrays))
+            out_leaves, out_tree = jax.tree.flatten(cast(Callable[..., Any], fn)(*a, **k))
+            # NumPy's arrays depend on no argument: they stay as they are.
+            parts = _partition(out_leaves, jax.Array)
+            returned = parts._replace(arrays=[]), out_tree
+            return parts.arrays
+
+        with rules_off(True):
+            traced = jax.make_jaxpr(of_arrays)(*given.arrays)
+        for limit in sorted(_known_limits(traced, kinds)):
+            warnings.warn(f"auto({getattr(fn, '__name__', fn)}): {limit}", stacklevel=2)
+        arrays = _graph.as_function(_graph.without_rules(traced, kinds))(*given.arrays)
+        parts, out_tree = returned
+        return cast(R, jax.tree.unflatten(out_tree, _combine(parts, arrays)))
+
+    return without_rules
+
+
+def kinds_of(jvp: bool) -> tuple[str, ...]:
+    """Of the rules that auto(f, jvp=jvp) takes off."""
+    return _graph.EVERY if jvp else _graph.REVERSE
+
+
+class _Parts(NamedTuple):
+    """Leaves, taken apart."""
+
+    arrays: list[Any]
+    at: list[int]  # where among the leaves each array stands
+    static: list[
+        Any
+    ]  # the other leaves, None where an array stands: no tracer is held after a trace
+
+
+def _partition(leaves: Sequence[Any], types: Any) -> _Parts:
+    """The arrays of these types, and the rest."""
+    is_array = [isinstance(x, types) and _graph.is_array_of_jax(x) for x in leaves]
+    at = [i for i, is_one in enumerate(is_array) if is_one]
+    static = [None if is_one else x for x, is_one in zip(leaves, is_array, strict=True)]
+    return _Parts([leaves[i] for i in at], at, static)
+
+
+def _combine(parts: _Parts, arrays: Sequence[Any]) -> list[Any]:
+    """The leaves with other arrays in their places."""
+    leaves = list(parts.static)
+    for i, array in zip(parts.at, arrays, strict=True):
+        leaves[i] = array
+    return leaves
+
+
+def _require_known_form(kinds: tuple[str, ...]) -> None:
+    """The canary: a rule that JAX keeps elsewhere would stay on, and nothing would tell."""
+    unknown = _graph.unknown_form(kinds)
+    if unknown:
+        raise RuntimeError(
+            f"auto cannot take rules off under jax {jax.__version__} as configured: it records a custom "
+            f"rule as {unknown.found}, not as {unknown.expected}. Unset jax_custom_vjp3 or use a version "
+            f"of jax that jaxnet is tested with"
+        )
+
+
+# -- limits
+
+
+def limits(jaxpr: Any, *, jvp: bool) -> set[str]:
+    """What `auto` cannot see through in this jaxpr, in words."""
+    return _known_limits(jaxpr, kinds_of(jvp))
+
+
+_limits: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], set[str]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _known_limits(jaxpr: Any, kinds: tuple[str, ...]) -> set[str]:
+    """Remembered as long as JAX remembers the jaxpr: the trace of a jitted function is met again."""
+    known = _limits.setdefault(jaxpr, {})
+    if kinds not in known:
+        known[kinds] = set(_find_limits(jaxpr, kinds))
+    return known[kinds]
+
+
+def _find_limits(jaxpr: Any, kinds: tuple[str, ...]) -> Iterator[str]:
+    for e in jaxpr.eqns:
+        yield from _limits_of(e, kinds)
+        for inner in _graph.inner_jaxprs(e):
+            yield from _known_limits(inner, kinds)
+
+
+def _limits_of(e: Any, kinds: tuple[str, ...]) -> Iterator[str]:
+    """Of one equation, not of those inside it."""
+    without_body = _graph.rule_without_jaxpr(e)
+    if without_body:
+        raise RuntimeError(
+            f"auto cannot take off a rule that jax {jax.__version__} records as {without_body} (defined "
+            f"with generic_batching or under jax_custom_vjp3): differentiate the function that it is "
+            f"attached to"
+        )
+    if _graph.derivative_depth(e):
+        yield (
+            "the function differentiates inside itself; rules of jaxnet are off there too, but rules of "
+            "other libraries under that derivative stay on: apply auto to what is differentiated"
+        )
+    hiding = e.primitive.name if _graph.hides_rules(e) else _graph.name_of_python_object(e)
+    if hiding:
+        yield (
+            f"rules inside {hiding} cannot be taken off: apply auto to the function it is made from"
+        )
+    kept_jvp = _graph.kind_of_rule(e) == _graph.JVP and _graph.JVP not in kinds
+    if kept_jvp and _graph.calls_rules_when_differentiated(e):
+        yield (
+            "the rule of a custom_jvp in it calls other rules or differentiates; rules there stay on: "
+            "use jvp=True, or apply auto inside that rule"
+        )

@@ -1,0 +1,382 @@
+"""How JAX writes a custom rule into a graph. No other file knows, so that when JAX's next form comes, this one changes.
+
+A traced function is a jaxpr: equations, each a primitive with inputs, outputs and parameters, some of which are
+jaxprs in turn. A custom rule is one equation; its parameters hold the body that the rule stands for, and the rule.
+
+    walk         equations, inner_jaxprs
+    rewrite      rewritten: with other equations in the place of some; without_rules is made with it
+    tap          tap: equations tell the host what they meet
+    cut out      alone: one equation as a function
+    tell apart   fingerprint, constants
+"""
+
+import hashlib
+import re
+import weakref
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any, NamedTuple, TypeAlias, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core as jax_core
+from jax.extend.core.primitives import closed_call_p, custom_jvp_call_p, custom_vjp_call_p
+
+core = cast(Any, jax_core)  # its stubs and its contents differ between the versions of jax
+
+Equation: TypeAlias = Any
+Chain: TypeAlias = tuple[Equation, ...]  # the equations around an equation, outermost first
+
+VJP, JVP = (
+    "vjp",
+    "jvp",
+)  # the kinds of custom rules, as jax.custom_vjp and jax.custom_jvp attach them
+REVERSE = (VJP,)
+EVERY = (VJP, JVP)
+
+
+# -- custom rules
+
+
+def kind_of_rule(e: Equation) -> str | None:
+    """VJP or JVP where the equation calls a custom rule."""
+    kinds = {custom_vjp_call_p: VJP, custom_jvp_call_p: JVP}
+    return kinds.get(e.primitive)
+
+
+def body_of_rule(e: Equation) -> Any:
+    """The jaxpr of the function that the rule is attached to."""
+    return e.params["call_jaxpr"]
+
+
+def sees_what_is_differentiated(e: Equation) -> bool:
+    """Whether the rule is told which of its arguments are differentiated (symbolic_zeros)."""
+    return bool(e.params.get("symbolic_zeros"))
+
+
+def is_one_rule(jaxpr: Any) -> bool:
+    """Whether the function is nothing but one custom rule (and calls around it)."""
+    equations_here = plain(jaxpr).eqns
+    if len(equations_here) != 1:
+        return False
+    (e,) = equations_here
+    if kind_of_rule(e):
+        return True
+    within = first_inner_jaxpr(e)
+    return within is not None and is_one_rule(within)
+
+
+class UnknownForm(NamedTuple):
+    """A custom rule that this JAX records in a form that cannot be taken off."""
+
+    found: str
+    expected: str
+
+
+def unknown_form(kinds: tuple[str, ...]) -> UnknownForm | None:
+    """Probe how this JAX, as configured now, records a custom rule; None where it is the form known here."""
+    by_vjp = jax.custom_vjp(lambda x: x)
+    by_vjp.defvjp(lambda x: (x, None), lambda _, dy: (2 * dy,))
+    by_jvp = jax.custom_jvp(lambda x: x)
+    by_jvp.defjvp(lambda x, dx: (x[0], 2 * dx[0]))
+    probes: dict[str, Any] = {VJP: (by_vjp, custom_vjp_call_p), JVP: (by_jvp, custom_jvp_call_p)}
+    for kind in kinds:
+        probe, expected = probes[kind]
+        found = jax.make_jaxpr(probe)(np.float32(1)).eqns[0].primitive
+        if found is not expected:
+            return UnknownForm(str(found), str(expected))
+    return None
+
+
+def name_of_python_object(e: Equation) -> str:
+    """Of a primitive that is a Python object with no jaxpr to look into (hijax), the name of its class; '' of others.
+
+    jax.numpy's own are left out: they hold no custom rules.
+    """
+    prim = type(e.params.get("_prim"))
+    is_hi = e.primitive.name.startswith("call_hi_primitive")
+    return prim.__name__ if is_hi and ".numpy." not in f"{prim.__module__}." else ""
+
+
+def rule_without_jaxpr(e: Equation) -> str:
+    """The name under which JAX records a custom_vjp as a Python object, which has no body to put in its place."""
+    name = type(e.params.get("_prim")).__name__
+    return name if name == "CustomVJPTraced" else ""
+
+
+def hides_rules(e: Equation) -> bool:
+    """Whether rules inside the equation cannot be reached."""
+    return e.primitive.name in ("custom_vmap_call", "call_exported", "linear_call")
+
+
+def derivative_depth(e: Equation) -> int:
+    """How many derivatives the equation is under: JAX writes them into its name stack."""
+    return str(e.source_info.name_stack).count("jvp(")
+
+
+def calls_rules_when_differentiated(e: Equation) -> bool:
+    """Whether the rule of this custom_jvp equation itself calls a custom_vjp or takes a derivative."""
+    called = as_function(alone(e))
+    try:
+        linearized = jax.make_jaxpr(lambda *x: jax.vjp(called, *x)[0])(
+            *[v.aval for v in inputs_of(e)]
+        )
+    except Exception:  # what cannot be differentiated does not differentiate by a rule
+        return False
+    depth = derivative_depth(e) + 1
+    return any(
+        kind_of_rule(inner) == VJP or derivative_depth(inner) > depth
+        for inner, _ in equations(linearized)
+    )
+
+
+# -- walk
+
+
+def is_jaxpr(value: Any) -> bool:
+    return isinstance(value, core.ClosedJaxpr | core.Jaxpr)
+
+
+def plain(jaxpr: Any) -> Any:
+    """The jaxpr without its constants. Before jax 0.12 a ClosedJaxpr is a Jaxpr beside them, later both are one."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+def jaxprs_in(value: Any) -> Iterator[Any]:
+    """The jaxprs in a parameter of an equation, however nested; not those inside them."""
+    if is_jaxpr(value):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from jaxprs_in(item)
+
+
+def inner_jaxprs(e: Equation) -> Iterator[Any]:
+    """The jaxprs in all parameters of the equation; not those inside them."""
+    yield from jaxprs_in(tuple(e.params.values()))
+
+
+def first_inner_jaxpr(e: Equation) -> Any:
+    return next(inner_jaxprs(e), None)
+
+
+def equations(jaxpr: Any, chain: Chain = ()) -> Iterator[tuple[Equation, Chain]]:
+    """Every equation, at any depth, with the equations around it."""
+    for e in jaxpr.eqns:
+        yield e, chain
+        for inner in inner_jaxprs(e):
+            yield from equations(inner, (*chain, e))
+
+
+def inputs_of(e: Equation) -> list[Any]:
+    """What the equation reads, once each, literals left out."""
+    return list(dict.fromkeys(v for v in e.invars if not is_literal(v)))
+
+
+def outputs_of(e: Equation) -> list[Any]:
+    """What the equation computes, as far as anybody uses it."""
+    return [v for v in e.outvars if not isinstance(v, core.DropVar)]
+
+
+def is_literal(v: Any) -> bool:
+    return isinstance(v, core.Literal)
+
+
+def is_call(e: Equation) -> bool:
+    """Whether the equation does no more than to call a function."""
+    return e.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call")
+
+
+def name_of_equation(e: Equation) -> str:
+    return str(e.params.get("name") or e.primitive.name)
+
+
+def name_of_function(jaxpr: Any) -> str:
+    """Of the function that the jaxpr was traced from ('?' where JAX does not say)."""
+    return str(getattr(jaxpr.debug_info, "func_name", "") or "?").partition(" ")[0]
+
+
+def file_of_function(jaxpr: Any) -> str:
+    """Where that function is defined ('' where JAX does not say)."""
+    place = str(getattr(jaxpr.debug_info, "func_src_info", "") or "").partition(" at ")[2]
+    return place.rpartition(":")[0]
+
+
+def names_of_arguments(jaxpr: Any) -> tuple[str, ...]:
+    """Of that function (empty where JAX does not say)."""
+    return tuple(map(str, getattr(jaxpr.debug_info, "arg_names", None) or ()))
+
+
+def outputs_reached(jaxpr: Any, inputs: Any) -> tuple[bool, ...]:
+    """Of each output, whether it is computed from any of these inputs (numbers)."""
+    jaxpr = plain(jaxpr)
+    reached = {jaxpr.invars[i] for i in inputs}
+    for e in jaxpr.eqns:
+        if any(v in reached for v in inputs_of(e)):
+            reached |= set(e.outvars)
+    return tuple(not is_literal(v) and v in reached for v in jaxpr.outvars)
+
+
+# -- rewrite
+
+# (equation, the same with its own jaxprs rewritten, equations around it) -> the equations that stand in its place
+Change: TypeAlias = Callable[[Equation, Equation, Chain], list[Equation]]
+Known: TypeAlias = MutableMapping[Any, Any]  # jaxpr -> what has become of it
+
+
+def rewritten(value: Any, change: Change, chain: Chain = (), known: Known | None = None) -> Any:
+    """value (a jaxpr, or an equation's parameter, however nested) with each equation changed, at any depth.
+
+    What nothing changes in is returned as the same object: JAX's caches know a jaxpr by identity.
+    """
+    if is_jaxpr(value):
+        if known is not None and value in known:
+            return known[value]
+        new = _rewritten_jaxpr(value, change, chain, known)
+        if known is not None and new is not value:
+            known[value] = new
+        return new
+    if isinstance(value, tuple | list):
+        items = [rewritten(v, change, chain, known) for v in value]
+        if _are_the_same(items, value):
+            return value
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+def _rewritten_jaxpr(jaxpr: Any, change: Change, chain: Chain, known: Known | None) -> Any:
+    if plain(jaxpr) is not jaxpr:
+        inner = rewritten(jaxpr.jaxpr, change, chain, known)
+        return jaxpr if inner is jaxpr.jaxpr else core.ClosedJaxpr(inner, jaxpr.consts)
+    new: list[Equation] = []
+    for e in jaxpr.eqns:
+        new += change(e, _with_inside_rewritten(e, change, chain, known), chain)
+    if _are_the_same(new, jaxpr.eqns):
+        return jaxpr
+    return jaxpr.replace(eqns=new, effects=_with_callbacks(jaxpr.effects, [e.effects for e in new]))
+
+
+def _with_inside_rewritten(
+    e: Equation, change: Change, chain: Chain, known: Known | None
+) -> Equation:
+    params = {k: rewritten(v, change, (*chain, e), known) for k, v in e.params.items()}
+    if all(params[k] is v for k, v in e.params.items()):
+        return e
+    inside = [j.effects for j in jaxprs_in(tuple(params.values()))]
+    return e.replace(params=params, effects=_with_callbacks(e.effects, inside))
+
+
+def _are_the_same(new: Any, old: Any) -> bool:
+    return len(new) == len(old) and all(a is b for a, b in zip(new, old, strict=True))
+
+
+def _with_callbacks(effects: Any, inside: Any) -> frozenset[Any]:
+    """An equation that calls the host has an effect, and so has everything that it is in."""
+    calls = {effect for some in inside for effect in some if "Debug" in type(effect).__name__}
+    return frozenset(effects) | calls
+
+
+def call_of_body(e: Equation) -> Equation:
+    """The equation of a custom rule as a plain call of its body; any other equation as it is."""
+    if kind_of_rule(e) is None:
+        return e
+    return e.replace(primitive=closed_call_p, params={"call_jaxpr": body_of_rule(e)})
+
+
+# By kinds of rules, a jaxpr (known to JAX's caches by identity, as the trace of a jitted function) -> the same without
+# rules: a jitted function inside another compiles once, not each time that the other is traced.
+_stripped: dict[tuple[str, ...], Known] = {
+    kinds: weakref.WeakKeyDictionary() for kinds in (REVERSE, EVERY)
+}
+
+
+def without_rules(jaxpr: Any, kinds: tuple[str, ...]) -> Any:
+    """A jaxpr that computes the same, in which each rule of these kinds is a call of its body."""
+
+    def change(e: Equation, inside_rewritten: Equation, chain: Chain) -> list[Equation]:
+        return [call_of_body(inside_rewritten) if kind_of_rule(e) in kinds else inside_rewritten]
+
+    return rewritten(jaxpr, change, known=_stripped[kinds])
+
+
+# -- tap
+
+
+class Wiretap(NamedTuple):
+    """What an equation tells the host."""
+
+    compute: Callable[..., Any]  # what it tells, of its inputs
+    tell: Callable[..., None]  # on the host
+
+
+def tap(jaxpr: Any, wanted: Callable[[Equation, Chain], Wiretap | None]) -> Any:
+    """The jaxpr, in which each equation that is wanted first tells the host of its inputs."""
+
+    def change(e: Equation, inside_rewritten: Equation, chain: Chain) -> list[Equation]:
+        wiretap = wanted(e, chain)
+        if wiretap is None:
+            return [inside_rewritten]
+        # The equation of a custom rule cannot be bound anew; what it computes, not differentiated, is its body.
+        return [_telling(inside_rewritten, wiretap), call_of_body(inside_rewritten)]
+
+    return rewritten(jaxpr, change)
+
+
+def _telling(e: Equation, wiretap: Wiretap) -> Equation:
+    """An equation that tells the host of e's inputs."""
+    inputs = inputs_of(e)
+
+    def told(*values: Any) -> None:
+        known = dict(zip(inputs, values, strict=True))
+        every = [v.val if is_literal(v) else known[v] for v in e.invars]
+        jax.debug.callback(wiretap.tell, *wiretap.compute(*every))
+
+    shapes = [cast(Any, jax).ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in inputs]
+    jaxpr = jax.make_jaxpr(told)(*shapes)
+    call = {"primitive": closed_call_p, "params": {"call_jaxpr": jaxpr}, "effects": jaxpr.effects}
+    return e.replace(invars=inputs, outvars=[], **call)
+
+
+# -- cut out
+
+
+def alone(e: Equation) -> Any:
+    """The equation as a jaxpr from its inputs to its outputs."""
+    debug = core.DebugInfo("alone", name_of_equation(e), None, None)
+    jaxpr = core.Jaxpr([], inputs_of(e), outputs_of(e), [e], e.effects, debug_info=debug)
+    return core.ClosedJaxpr(jaxpr, [])
+
+
+def as_function(jaxpr: Any) -> Callable[..., Any]:
+    """The jaxpr as a function of arrays, one for each of its inputs, to a list of arrays."""
+    return cast(Callable[..., Any], core.jaxpr_as_fun(jaxpr))
+
+
+def is_array_of_jax(leaf: Any) -> bool:
+    """Whether the leaf can be an input of a jaxpr."""
+    return bool(core.valid_jaxtype(leaf))
+
+
+# -- tell apart
+
+
+def constants(jaxpr: Any) -> Iterator[Any]:
+    """Every array that the jaxpr, or one inside it, has as a constant."""
+    yield from getattr(jaxpr, "consts", ())
+    for e, _ in equations(jaxpr):
+        for inner in inner_jaxprs(e):
+            yield from getattr(inner, "consts", ())
+
+
+def fingerprint(jaxpr: Any, addresses: bool = True) -> bytes:
+    """Two jaxprs with one fingerprint compute the same: their text, and every constant in them.
+
+    addresses: where the text names a Python function, whether it must be the same object.
+    """
+    text = str(jaxpr) if addresses else re.sub("0x[0-9a-f]+", "", str(jaxpr))
+    digest = hashlib.sha256(text.encode())
+    for constant in constants(jaxpr):
+        is_key = jnp.issubdtype(getattr(constant, "dtype", float), jax.dtypes.extended)
+        data = jax.random.key_data(constant) if is_key else constant
+        digest.update(np.asarray(data).tobytes())
+    return digest.digest()
