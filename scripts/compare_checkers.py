@@ -21,7 +21,6 @@ import numpy as np
 from whole_files import write_json
 
 import jaxnet
-from jaxnet.checking.findings import BAD
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from right_rules import RIGHT
@@ -50,7 +49,7 @@ def by_check(example: Any, args: Sequence[Any]) -> Verdict:
         example.f, *args, kwargs=example.kwargs, ref=example.ref, dtypes=example.dtypes
     )
     return Verdict(
-        not report.ok, any(f.leaf == example.leaf for f in report.findings if f.verdict in BAD)
+        not report.ok, any(f.leaf == example.leaf for f in report.findings if f.verdict.bad)
     )
 
 

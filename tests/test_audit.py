@@ -175,9 +175,10 @@ def test_first_and_last_turn_of_a_scan_are_checked():
 
 
 def test_fori_loop():
-    found = audit(
-        lambda v: lax.fori_loop(0, 3, lambda i, v: wrong(right(v)), v).sum(), X
-    )  # in the fori_loop
+    def looped(v):
+        return lax.fori_loop(0, 3, lambda i, v: wrong(right(v)), v).sum()  # in the fori_loop
+
+    found = audit(looped, X)
     assert_culprit(found, "wrong", line_of("in the fori_loop"))
     assert table(found) == {"wrong": [(3, "wrong")], "right": [(3, "ok")]}
 

@@ -8,8 +8,7 @@ from right_rules import RIGHT
 from wrong_rules import WRONG
 
 from jaxnet import check
-from jaxnet.checking.findings import BAD
-from jaxnet.checking.transforms import TRANSFORMS
+from jaxnet.checking.cells import TRANSFORMS
 
 SEEDS = range(int(os.environ.get("CORPUS_SEEDS", "1")))  # ten take twice as long
 
@@ -26,7 +25,7 @@ def examine(example, seed, transforms=TRANSFORMS):
 
 
 def is_caught(example, report):
-    bad = [f for f in report.findings if f.verdict in BAD and f.what.startswith(example.what)]
+    bad = [f for f in report.findings if f.verdict.bad and f.what.startswith(example.what)]
     return any(f.leaf == example.leaf for f in bad) if example.leaf else bool(bad)
 
 

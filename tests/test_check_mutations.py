@@ -41,13 +41,17 @@ def is_judged_rightly(name):
     return all(examine(RIGHT[name], seed).ok for seed in (0, 6))
 
 
-@pytest.mark.many
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_checker_is_noticed(name, monkeypatch):
-    MUTATIONS[name](monkeypatch)
-    assert not all(map(is_judged_rightly, WITNESSES))
+    mutation = MUTATIONS[name]
+    mutation.break_it(monkeypatch)
+    assert not is_judged_rightly(mutation.noticed_by)
 
 
 @pytest.mark.parametrize("name", WITNESSES)
 def test_the_checker_as_it_is_judges_rightly(name):
     assert is_judged_rightly(name)
+
+
+def test_every_witness_is_judged_rightly_by_the_checker_as_it_is():
+    assert {mutation.noticed_by for mutation in MUTATIONS.values()} <= set(WITNESSES)

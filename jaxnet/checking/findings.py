@@ -1,29 +1,85 @@
 """What a check found, and how it is said: one sentence first, then a table, or JSON."""
 
+import enum
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, NamedTuple
 
-Verdict: TypeAlias = Literal[
-    "ok", "wrong", "imprecise", "kink", "disputed", "vacuous", "unsupported", "error"
-]
-BAD = ("wrong", "error", "imprecise", "vacuous")  # in the order in which a report names them
-WIDTH = 100
+WIDTH = 100  # of what is printed, as of the code
+
+
+class Verdict(enum.StrEnum):
+    """What is said of a leaf, or of a place where a rule is called; the worst first."""
+
+    bad: bool  # whether a report with it is not ok
+    colour: str  # of a terminal (ANSI)
+    meaning: str
+
+    def __new__(cls, name: str, bad: bool, colour: str, meaning: str) -> "Verdict":
+        verdict = str.__new__(cls, name)
+        verdict._value_ = name
+        verdict.bad, verdict.colour, verdict.meaning = bad, colour, meaning
+        return verdict
+
+    @property
+    def rank(self) -> int:
+        """0 for the worst."""
+        return list(Verdict).index(self)
+
+    def shown(self) -> str:
+        return self.upper() if self.bad else str(self)
+
+    WRONG = "wrong", True, "31", "finite differences exclude the rule, and not the reference"
+    ERROR = "error", True, "31", "it raised"
+    IMPRECISE = "imprecise", True, "31", "the algebra is right, more is rounded than by autodiff"
+    VACUOUS = "vacuous", True, "31", "the gradient is 0 here, so nothing was seen"
+    DISPUTED = "disputed", False, "33", "finite differences exclude autodiff, and not the rule"
+    KINK = "kink", False, "33", "the rule lies between the one-sided slopes"
+    UNSUPPORTED = "unsupported", False, "33", "not implemented, or the reference raises too"
+    OK = "ok", False, "32", "nothing is wrong"
+    # Of a place where a rule is called:
+    NEVER_RAN = "never ran", False, "33", "no value was met here"
+    SHADOWED = "shadowed", False, "32", "inside the body of another rule, whose backward is used"
+
+
+def worst(verdicts: Any) -> Verdict:
+    """OK where there is none."""
+    return min(verdicts, key=lambda v: v.rank, default=Verdict.OK)
+
+
+class Question(enum.StrEnum):
+    """What is asked of a rule: a row of the report, and a room in checking/questions."""
+
+    GRADIENT = "gradient"  # is there one at all?
+    REFERENCE = "reference"  # can the function be differentiated without its rule?
+    VALUE = "value"
+    ALGEBRA = "algebra"
+    LAWS = "laws"
+    PRECISION = "precision"
+    STRUCTURE = "structure"
+    TRANSFORMS = "transforms"
+
+
+ALWAYS_A_ROW = (Question.VALUE, Question.ALGEBRA, Question.PRECISION)
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at, in one leaf.
 
-    what: "value", "algebra", "precision float32", "law: ...", "structure", "vmap x", "grad of grad" and so on.
+    question, detail: what was asked, and of what: the dtype of a precision ("float32"), which law,
+    which transformation ("vmap x", "grad of grad"); `what` is both in words.
     leaf: the path of the argument's leaf, "params['w']"; of an output, "output"; "" where it is none.
-    index: the element that decided (for a complex leaf with a last entry, 0 for the real and 1 for the imaginary part).
-    rule, auto, true: the cotangent there by the rule, by automatic differentiation in the same dtype, and in float64.
-    error, auto_error: distances of rule and auto from true there, in eps of the dtype times the leaf's largest |true|.
+    index: the element that decided (for a complex leaf with a last entry, 0 for the real and 1 for
+    the imaginary part).
+    rule, auto, true: the cotangent there by the rule, by automatic differentiation in the same dtype,
+    and in float64.
+    error, auto_error: distances of rule and auto from true there, in eps of the dtype times the leaf's
+    largest |true|.
     """
 
-    what: str
+    question: Question
     leaf: str
     verdict: Verdict
     index: tuple[int, ...] = ()
@@ -33,23 +89,35 @@ class Finding:
     error: float = math.nan
     auto_error: float = math.nan
     note: str = ""
+    detail: str = ""
+
+    @property
+    def what(self) -> str:
+        """ "algebra", "precision float32", "law: additive", "vmap x" and so on."""
+        if self.question is Question.TRANSFORMS:
+            return self.detail
+        if self.question is Question.LAWS:
+            return f"law: {self.detail}"
+        return f"{self.question} {self.detail}".strip()
 
     def sentence(self) -> str:
-        """As a person would say it: "WRONG in `weight` at (2, 5): rule 0.187, autodiff 0.042, truth 0.042"."""
+        """As a person would say it: "WRONG in `weight` at (2, 5): rule 0.187, autodiff 0.042"."""
         where = (f" in `{self.leaf}`" if self.leaf else "") + self._at()
-        what = "" if self.what == "algebra" else f" ({self.what})"
+        what = "" if self.question is Question.ALGEBRA else f" ({self.what})"
         said = "; ".join(filter(None, [self._values(), self.note]))
         return f"{self.verdict.upper()}{where}{what}{': ' if said else ''}{said}"
 
-    def detail(self) -> str:
+    def cell(self) -> str:
         """The same for a table that names verdict and leaf in columns of their own."""
-        if self.verdict == "ok":
-            errors = [f"{self.error:.2g} eps"] if not math.isnan(self.error) else []
-            errors += [f"autodiff {self.auto_error:.2g}"] if not math.isnan(self.auto_error) else []
-            return "; ".join(filter(None, [", ".join(errors), self.note]))
-        return "; ".join(
-            filter(None, [f"{self._at().strip()}: {self._values()}".strip(": "), self.note])
-        )
+        if self.verdict is not Verdict.OK:
+            place = f"{self._at().strip()}: {self._values()}".strip(": ")
+            return "; ".join(filter(None, [place, self.note]))
+        errors = []
+        if not math.isnan(self.error):
+            errors.append(f"{self.error:.2g} eps")
+        if not math.isnan(self.auto_error):
+            errors.append(f"autodiff {self.auto_error:.2g}")
+        return "; ".join(filter(None, [", ".join(errors), self.note]))
 
     def _at(self) -> str:
         return f" at ({', '.join(map(str, self.index))})" if self.index else ""
@@ -57,9 +125,9 @@ class Finding:
     def _values(self) -> str:
         if math.isnan(self.rule) and math.isnan(self.true):
             return ""
-        if self.what == "value":
+        if self.question is Question.VALUE and not self.detail:
             return f"forward {self.rule:.4g}, function {self.true:.4g}"
-        if self.what.startswith("law"):
+        if self.question is Question.LAWS:
             return f"{self.rule:.4g}, linearity asks for {self.true:.4g}"
         for digits in (3, 5, 8, 17):  # as few as tell rule and truth apart
             rule, auto, true = (f"{v:.{digits}g}" for v in (self.rule, self.auto, self.true))
@@ -72,8 +140,9 @@ class Finding:
 class Power:
     """What this check would have noticed in a leaf that it passed.
 
-    scale: the smallest relative error of the whole leaf. share: of the elements, how many could not have been lost
-    (returned as 0) unnoticed. measured_on: elements at which finite differences were taken to know it.
+    scale: the smallest relative error of the whole leaf. share: of the elements, how many could not
+    have been lost (returned as 0) unnoticed. measured_on: elements at which finite differences were
+    taken to know it.
     """
 
     scale: float
@@ -83,14 +152,50 @@ class Power:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one backward pass: bytes kept for it (arguments that are kept included), and FLOPs with its forward."""
+    """Of one backward pass: bytes kept for it (arguments included), and FLOPs with its forward."""
 
     residual_bytes: dict[str, int]  # rule, autodiff, checkpoint
     flops: dict[str, float]
 
 
+class Never(NamedTuple):
+    """A side of a branch in the user's files that no examined point entered."""
+
+    side: str  # "condition true"
+    line: str  # as it stands in the file, "" where it cannot be read
+    place: str  # file:line
+
+    def __str__(self) -> str:
+        return f"{self.side} in " + (f"`{self.line}` ({self.place})" if self.line else self.place)
+
+
+class Judgement:
+    """What a Report and an Audit have in common."""
+
+    name: str
+
+    @property
+    def ok(self) -> bool:
+        raise NotImplementedError
+
+    def sentence(self) -> str:
+        """What a person should know first."""
+        raise NotImplementedError
+
+    def require(self) -> None:
+        """Raise AssertionError with all that was found unless ok: one line in a test."""
+        __tracebackhide__ = True
+        if not self.ok:
+            raise AssertionError(str(self)).with_traceback(None)
+
+    def json(self) -> str:
+        """All that was found as JSON text; inf and NaN are written as strings."""
+        head = {"name": self.name, "ok": self.ok, "sentence": self.sentence()}
+        return json.dumps(_finite(head | asdict(self)), indent=1)  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True)
-class Report:
+class Report(Judgement):
     """What `check` found. `ok` is False where any finding is wrong, imprecise, vacuous or an error."""
 
     name: str
@@ -98,116 +203,98 @@ class Report:
     reference: str
     findings: tuple[Finding, ...]
     power: dict[str, Power] = field(default_factory=dict)
-    never_entered: tuple[str, ...] = ()
+    never_entered: tuple[Never, ...] = ()
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        return self.nothing_bad and any(
-            f.what == "algebra" for f in self.findings
-        )  # something was compared
+        compared = any(f.question is Question.ALGEBRA for f in self.findings)
+        return self.nothing_bad and compared
 
     @property
     def nothing_bad(self) -> bool:
-        return not any(f.verdict in BAD for f in self.findings)
-
-    def require(self) -> None:
-        """Raise AssertionError with the report unless ok: one line in a test."""
-        __tracebackhide__ = True
-        if not self.ok:
-            raise AssertionError(str(self)).with_traceback(None)
-
-    def json(self) -> str:
-        """The report as JSON text; inf and NaN are written as strings."""
-        return as_json(
-            {"name": self.name, "ok": self.ok, "sentence": self.sentence()} | asdict(self)
-        )
+        return not any(f.verdict.bad for f in self.findings)
 
     def sentence(self) -> str:
         """What a person should know first."""
-        for verdict in BAD:
-            for f in self.findings:
-                if f.verdict == verdict:
-                    return f.sentence()
+        first = min(self.findings, key=lambda f: f.verdict.rank, default=None)
+        if first is None:
+            return "nothing was compared"
+        if not self.nothing_bad:
+            return first.sentence()
         if not self.ok:
-            return self.findings[0].sentence() if self.findings else "nothing was compared"
-        said = []
-        if self.power:
-            leaf, weakest = max(self.power.items(), key=lambda item: item[1].scale)
-            small = weakest.scale < 1
-            said.append(
-                f"would have noticed {weakest.scale:.1e} in `{leaf}`"
-                if small
-                else f"saw nothing of `{leaf}`"
-            )
-        if self.never_entered:
-            more = f" and {len(self.never_entered) - 1} more" if len(self.never_entered) > 1 else ""
-            side, _, place = self.never_entered[0].partition(" in `")
-            said.append(
-                f"never entered: {side} ({place.rpartition(' (')[2]}{more}" if place else side
-            )
-        return "ok" + (": " + "; ".join(said) if said else "")
+            return self.findings[0].sentence()
+        said = [self._said_of_power(), self._said_of_branches()]
+        return ": ".join(filter(None, ["ok", "; ".join(filter(None, said))]))
+
+    def _said_of_power(self) -> str:
+        if not self.power:
+            return ""
+        leaf, weakest = max(self.power.items(), key=lambda item: item[1].scale)
+        if weakest.scale < 1:
+            return f"would have noticed {weakest.scale:.1e} in `{leaf}`"
+        return f"saw nothing of `{leaf}`"
+
+    def _said_of_branches(self) -> str:
+        if not self.never_entered:
+            return ""
+        first, *others = self.never_entered
+        more = f" and {len(others)} more" if others else ""
+        return f"never entered: {first.side} ({first.place}){more}"
 
     def __str__(self) -> str:
-        lines = [
-            self.sentence(),
-            clip(f"{self.name}({self.signature})  against {self.reference}"),
-            "",
-        ]
+        head = f"{self.name}({self.signature})  against {self.reference}"
+        lines = [self.sentence(), clip(head), ""]
         for what, leaf, verdict, text in _rows(self.findings):
-            lines += row(what, leaf, verdict.upper() if verdict in BAD else verdict, text)
+            lines += row(what, leaf, verdict.shown(), text)
         for leaf, p in self.power.items():
-            lines += row(
-                "power",
-                leaf,
-                "",
-                f"notices an error of scale {p.scale:.1e}; the loss of {p.share:.0%} of elements",
-            )
-        for text in self.never_entered:
-            lines += row("never entered", "", "", text)
+            text = f"notices an error of scale {p.scale:.1e}; the loss of {p.share:.0%} of elements"
+            lines += row("power", leaf, "", text)
+        for never in self.never_entered:
+            lines += row("never entered", "", "", str(never))
         if self.cost:
-            for unit, numbers in (
-                ("residual bytes", self.cost.residual_bytes),
-                ("flops", self.cost.flops),
-            ):
-                lines += row(
-                    unit,
-                    "",
-                    "",
-                    ", ".join(f"{who} {number:,.0f}" for who, number in numbers.items()),
-                )
+            lines += row("residual bytes", "", "", _numbers(self.cost.residual_bytes))
+            lines += row("flops", "", "", _numbers(self.cost.flops))
         for note in self.notes:
             lines += row("note", "", "", note)
         return "\n".join(lines)
 
 
-def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, str, str, str]]:
-    """what, leaf, verdict and text of each row; what went well with every law and transformation shares one."""
-    rows, quiet = [], dict[tuple[str, str, str], list[str]]()
+def _numbers(by_whom: dict[str, Any]) -> str:
+    return ", ".join(f"{who} {number:,.0f}" for who, number in by_whom.items())
+
+
+def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, str, Verdict, str]]:
+    """what, leaf, verdict and text of each row.
+
+    What went well with every law and transformation shares a row.
+    """
+    rows = []
+    quiet: dict[tuple[Question, Verdict, str], list[str]] = {}
     for f in findings:
-        kind = "laws" if f.what.startswith("law") else "transforms"
-        if f.verdict not in ("ok", "unsupported") or f.what.startswith(
-            ("value", "algebra", "precision")
-        ):
-            rows.append((f.what, f.leaf, str(f.verdict), f.detail()))
-        elif kind == "transforms":
-            quiet.setdefault((kind, f.verdict, f.note), []).append(f.what)
+        went_well = f.verdict in (Verdict.OK, Verdict.UNSUPPORTED)
+        if not went_well or f.question in ALWAYS_A_ROW:
+            rows.append((f.what, f.leaf, f.verdict, f.cell()))
+        elif f.question is Question.LAWS:
+            quiet.setdefault((f.question, f.verdict, f.detail), []).append(f.leaf)
         else:
-            quiet.setdefault((kind, f.verdict, f.what.removeprefix("law: ")), []).append(f.leaf)
-    for (kind, verdict, text), members in quiet.items():
-        if kind == "laws":
-            rows.append((kind, members[0] if len(members) == 1 else "all leaves", verdict, text))
+            quiet.setdefault((Question.TRANSFORMS, f.verdict, f.note), []).append(f.what)
+    for (question, verdict, text), members in quiet.items():
+        if question is Question.LAWS:
+            leaf = members[0] if len(members) == 1 else "all leaves"
+            rows.append((question, leaf, verdict, text))
         else:
-            rows.append((kind, "", verdict, "; ".join(filter(None, [", ".join(members), text]))))
+            said = "; ".join(filter(None, [", ".join(members), text]))
+            rows.append((question, "", verdict, said))
     return rows
 
 
 def row(what: str, leaf: str, verdict: str, text: str, indent: int | None = None) -> list[str]:
     """One row of the table, folded at WIDTH; with an indent, the text alone."""
     head = f"  {what:<18} {leaf:<14} {verdict:<11} " if indent is None else " " * indent
-    if indent is None and len(head) > 49:
-        return [head.rstrip(), *row("", "", "", text, indent=49)] if text else [head.rstrip()]
+    if indent is None and len(head) > 49:  # a long name has a line of its own
+        return [head.rstrip(), *(row("", "", "", text, indent=49) if text else [])]
     lines = [""]
     for word in text.split(" "):
         if lines[-1] and len(head) + len(lines[-1]) + 1 + len(word) > WIDTH:
@@ -221,11 +308,8 @@ def clip(text: str) -> str:
     return text if len(text) <= WIDTH else text[: WIDTH - 2] + " …"
 
 
-def as_json(content: Any) -> str:
-    return json.dumps(_finite(content), indent=1)
-
-
 def _finite(value: Any) -> Any:
+    """JSON has no inf and no NaN."""
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""What is checked: a function with a rule beside its reference, both as functions of the floating leaves alone.
+"""What is checked: a function with a rule beside its reference, both of the floating leaves alone.
 
-Inside, everything is real: a complex leaf is a real one with an axis more, [..., 2]. So a derivative is a number, and a
-difference along one coordinate means something.
+Inside, everything is real: a complex leaf is a real one with an axis more, [..., 2]. So a
+derivative is a number, and a difference along one coordinate means something.
 """
 
 import inspect
@@ -32,18 +32,6 @@ class Problem:
     arguments: tuple[str, ...]  # their names
     outputs: tuple[str, ...]  # names of the floating outputs
     other_outputs: tuple[str, ...]
-
-
-def pull(function: Function) -> Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves, Leaves]]:
-    """(leaves, others, cotangents) -> (floating outputs, other outputs, one cotangent for each leaf)"""
-
-    def pulled(leaves: Leaves, others: Leaves, cotangents: Leaves) -> tuple[Leaves, Leaves, Leaves]:
-        outputs, vjp, rest = jax.vjp(
-            lambda *leaves: function(leaves, others), *leaves, has_aux=True
-        )
-        return outputs, rest, vjp(cotangents)
-
-    return pulled
 
 
 def is_floating(x: Any) -> bool:

@@ -1,35 +1,51 @@
 """The compiled part of a check: everything that must be run, in as few programs as possible.
 
-Points, cotangents and seeds are data of these programs, and a program is known by what it computes: a second check of
-the same function at the same shapes compiles nothing, and one whose rule was changed never meets the old program.
+Points, cotangents and seeds are data of these programs, and a program is known by what it computes: a
+second check of the same function at the same shapes compiles nothing, and one whose rule was changed
+never meets the old program.
 """
 
 import contextlib
+import functools
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnet.checking import differences, graph
-from jaxnet.checking.branches import Branches, is_one_rule
-from jaxnet.checking.findings import Cost, Finding
-from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, pull, shape_text
-from jaxnet.checking.transforms import PLAIN, SECOND_ORDER, Cell, cells
+from jaxnet import _graph
+from jaxnet.checking import arbiter, lines
+from jaxnet.checking.branches import Branches
+from jaxnet.checking.cells import Cell, Inputs, Point, cells
+from jaxnet.checking.cost import cost_of
+from jaxnet.checking.findings import Cost, Finding, Question, Verdict
+from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, shape_text
+from jaxnet.checking.traces import (
+    AtDtypes,
+    Traced,
+    computes_the_same_twice,
+    draws_random_numbers,
+    narrowest_float,
+    pull,
+    pullback,
+    trace,
+    trace_ref,
+    trace_rule,
+    zero_cotangents,
+)
 
 WIDE = np.dtype(np.float64)
-# What is run here is small, so XLA should compile fast: the first of these that this XLA knows. Without fusion emitters
-# it takes half the time.
-QUICK: list[dict[str, Any]] = [
+# What is run here is small, so XLA should compile fast: the first of these that this XLA knows.
+# Without fusion emitters it takes half the time.
+QUICK: tuple[dict[str, Any], ...] = (
     {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
     {"xla_backend_optimization_level": 0},
-    {},
-]
-REMEMBERED = 64  # problems
+)
+REMEMBERED = 64  # problems: a test suite's worth, some MB each
 NOT_DETERMINISTIC = (
     "two runs with the same arguments differ: pass randomness in as a key, and keep no state"
 )
@@ -52,38 +68,57 @@ class Working:
     dtypes: tuple[Any, ...]
 
 
+class Run(NamedTuple):
+    """What one run of the main program gives; rule and ref by cell, a cotangent for each leaf."""
+
+    value: Leaves  # of the function
+    other_value: Leaves  # its outputs that are no floating arrays
+    forward: Leaves  # the value that the rule's forward returns
+    other_forward: Leaves
+    rule: dict[str, Leaves]
+    ref: dict[str, Leaves]
+
+
+class NarrowRun(NamedTuple):
+    """What one run in a working dtype gives."""
+
+    value: Leaves
+    forward: Leaves
+    rule: Leaves
+    auto: Leaves
+
+
 @dataclass
 class Programs:
-    """What was compiled for one problem."""
+    """What was compiled for one problem, and what its graphs say."""
 
     dtype: Any  # of the algebra: float64, or the leaves' own where float64 cannot be had
     eps: float  # of the narrowest dtype in which anything is computed there
-    stopped: bool  # whether the reference stops gradients, so that its derivative is not its slope by design
-    zero: tuple[bool, ...]  # by leaf: the reference's gradient is 0 whatever the arguments
-    draws: bool  # whether random numbers are drawn, which are others in other dtypes
-    is_one_rule: bool  # whether the function is nothing but one rule
-    main: Callable[
-        ..., Any
-    ]  # (leaves, others, c, d, weights) -> values, and by cell what rule and reference return
-    working: dict[str, Callable[..., Any]]  # by dtype: (leaves, others, c) -> values and cotangents
-    cotangents: tuple[
-        Any, ...
-    ]  # their dtypes in main: float64, but for outputs that are narrower all the same
-    cells: list[Cell]  # whose values are compared; the first is the plain one
+    main: Callable[[Inputs], Run]
+    working: dict[str, Callable[[Point], NarrowRun]]  # by dtype
+    cotangents: tuple[Any, ...]  # their dtypes in main: float64, but for outputs that stay narrower
+    cells: list[Cell]  # whose values are compared; the first is the function as it is
     not_compared: list[Finding]  # transforms that only could be traced, or that failed
     structure: list[Finding]
-    references: dict[str, Function]
+    stops_gradient: bool  # the reference does: its derivative is not its slope, by design
+    always_zero: tuple[bool, ...]  # by leaf: the reference's gradient, whatever the arguments
+    is_used: tuple[bool, ...]  # by leaf: the reference's value is computed from it
+    draws: bool  # random numbers are drawn, which are others in other dtypes
+    is_one_rule: bool  # the function is nothing but one rule
     cost: Cost | None
     branches: Branches
     notes: tuple[str, ...]
-    ladders: dict[str, Any] = field(default_factory=dict)
+    _ref: Function
+    _ladders: dict[str, Any] = field(default_factory=dict)
 
-    def ladder(self, cell: str, *args: Any) -> Any:
-        """The arbiter's differences for a cell, compiled when first asked for: most checks need those of one cell."""
+    def ladder(self, cell: Cell, point: Point, at: Any, first: Any) -> arbiter.Step:
+        """The arbiter's steps for a cell, compiled when first asked for: most checks need one."""
         with precision_of(self.dtype):
-            if cell not in self.ladders:
-                self.ladders[cell] = _compiled(differences.ladder(self.references[cell]), *args)
-            return self.ladders[cell](*args)
+            if cell.key not in self._ladders:
+                steps = arbiter.ladder(cell.transform(self._ref))
+                self._ladders[cell.key] = _compiled(steps, point, at, first)
+            measured: arbiter.Step = self._ladders[cell.key](point, at, first)
+            return measured
 
 
 @contextlib.contextmanager
@@ -93,130 +128,94 @@ def precision_of(dtype: Any) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class _Traced:
-    """A function as a jaxpr."""
-
-    jaxpr: Any
-    tree: Any
-
-    def __call__(self, *args: Any) -> Any:
-        fitting = [
-            x.astype(a.dtype) if jnp.issubdtype(a.dtype, jnp.floating) else x
-            for x, a in zip(jax.tree.leaves(args), self.jaxpr.in_avals, strict=True)
-        ]
-        return jax.tree.unflatten(self.tree, graph.core.jaxpr_as_fun(self.jaxpr)(*fitting))
-
-    def shapes(self) -> Any:
-        return jax.tree.unflatten(self.tree, self.jaxpr.out_avals)
-
-
-def _trace(f: Callable[..., Any], *args: Any) -> _Traced:
-    # A function of its own each time: JAX remembers the traces of one that it has seen.
-    jaxpr, shapes = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)(*args)
-    if any(isinstance(c, jax.core.Tracer) for c in graph.constants(jaxpr)):
-        raise RuntimeError(
-            "a tracer leaked: a value of one call was kept outside and used in another"
-        )
-    return _Traced(jaxpr, jax.tree.structure(shapes))
-
-
-@dataclass(frozen=True)
-class _AtDtypes:
-    """Function, rule and reference traced at some dtypes of the leaves."""
-
-    plain: _Traced  # the function, not differentiated
-    rule: _Traced  # its pullback, and the reference's
-    ref: _Traced
-    ref_plain: _Traced
-
-
-def zero_cotangents(f: Function, leaves: Leaves, others: Leaves) -> Leaves:
-    return tuple(np.zeros(s.shape, s.dtype) for s in jax.eval_shape(f, leaves, others)[0])
-
-
 def first_line(e: BaseException) -> str:
     text = str(e).strip().splitlines()
     return f"{type(e).__name__}: {text[0] if text else ''}"[:300]
+
+
+# -- known programs
+
+_known: OrderedDict[Any, Programs] = OrderedDict()
 
 
 def programs_for(
     problem: Problem, working: Sequence[Working], transforms: Sequence[str]
 ) -> Programs:
     """Trace the problem; compile it unless the same is known already. Raises Failed."""
-    traced = {w.name: _trace_at(problem, w.dtypes) for w in working}
-    wide: tuple[Any, ...] = (WIDE,) * len(problem.leaves)
-    notes: tuple[str, ...] = ()
-    try:
-        with precision_of(WIDE):
-            at_wide = _trace_at(problem, wide)
-    except Failed as e:
-        if e.finding.note == NOT_DETERMINISTIC:
-            raise
-        wide, at_wide = working[0].dtypes, traced[working[0].name]
-        notes = (
-            f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}",
-        )
-    every = [at_wide, *traced.values()]
+    traces = _trace(problem, working)
     key = (
         problem.names,
         tuple(transforms),
         str(jnp.result_type(float)),  # whether the caller is in x64 mode
         tuple(shape_text(x) for x in (*problem.leaves, *problem.others)),
-        *(
-            graph.fingerprint(t.jaxpr)
-            for at in every
-            for t in (at.plain, at.rule, at.ref, at.ref_plain)
-        ),
+        *(at.fingerprints() for at in (traces.wide, *traces.working)),
     )
     if key not in _known:
-        _known[key] = _compile(problem, working, traced, wide, at_wide, transforms, notes)
+        _known[key] = _compile(problem, working, traces, transforms)
     _known.move_to_end(key)
     while len(_known) > REMEMBERED:
         _known.popitem(last=False)
     return _known[key]
 
 
-_known: OrderedDict[Any, Programs] = OrderedDict()
+# -- tracing
 
 
-def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> _AtDtypes:
-    leaves = as_dtypes(problem.leaves, dtypes)
+class _Traces(NamedTuple):
+    """The problem at all the dtypes in which it is run."""
+
+    dtypes: tuple[Any, ...]  # of the leaves in the algebra
+    wide: AtDtypes  # traced at them
+    working: list[AtDtypes]
+    notes: tuple[str, ...]
+
+
+def _trace(problem: Problem, working: Sequence[Working]) -> _Traces:
+    traced = [_trace_at(problem, w.dtypes) for w in working]
+    wide: tuple[Any, ...] = (WIDE,) * len(problem.leaves)
     try:
-        plain = _trace(problem.rule, leaves, problem.others)
-        again = _trace(problem.rule, leaves, problem.others)
-        cotangents = zero_cotangents(problem.rule, leaves, problem.others)
-        rule = _trace(pull(problem.rule), leaves, problem.others, cotangents)
+        with precision_of(WIDE):
+            return _Traces(wide, _trace_at(problem, wide), traced, ())
+    except Failed as e:
+        if e.finding.note == NOT_DETERMINISTIC:
+            raise
+        note = f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}"
+        return _Traces(working[0].dtypes, traced[0], traced, (note,))
+
+
+def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> AtDtypes:
+    try:
+        value, rule = trace_rule(problem, dtypes)
+        is_steady = computes_the_same_twice(problem, value, dtypes)
     except Exception as e:
-        if _raises(problem.ref, leaves, problem.others):
-            note = f"neither the rule nor the reference has a reverse mode: {first_line(e)}"
-            raise Failed(Finding("gradient", "", "unsupported", note=note)) from e
-        raise Failed(_why_the_rule_raised(problem, leaves, e)) from e
-    if graph.fingerprint(plain.jaxpr, addresses=False) != graph.fingerprint(
-        again.jaxpr, addresses=False
-    ):
-        raise Failed(Finding("law: the same twice", "", "error", note=NOT_DETERMINISTIC))
+        raise Failed(_why_the_rule_raised(problem, as_dtypes(problem.leaves, dtypes), e)) from e
+    if not is_steady:
+        raise Failed(
+            Finding(
+                Question.LAWS,
+                "",
+                Verdict.ERROR,
+                note=NOT_DETERMINISTIC,
+                detail="the same twice",
+            )
+        )
     try:
-        ref_plain = _trace(problem.ref, leaves, problem.others)
-        cotangents = zero_cotangents(problem.ref, leaves, problem.others)
-        ref = _trace(pull(problem.ref), leaves, problem.others, cotangents)
+        ref_value, ref = trace_ref(problem, dtypes)
     except Exception as e:
         note = (
             f"the function without its rule cannot be differentiated ({first_line(e)}): give ref="
         )
-        raise Failed(Finding("reference", "", "error", note=note)) from e
-    return _AtDtypes(plain, rule, ref, ref_plain)
-
-
-def _raises(f: Function, leaves: Leaves, others: Leaves) -> bool:
-    try:
-        _trace(pull(f), leaves, others, zero_cotangents(f, leaves, others))
-    except Exception:
-        return True
-    return False
+        raise Failed(Finding(Question.REFERENCE, "", Verdict.ERROR, note=note)) from e
+    return AtDtypes(value, rule, ref_value, ref)
 
 
 def _why_the_rule_raised(problem: Problem, leaves: Leaves, e: Exception) -> Finding:
+    try:
+        pullback(problem.ref, leaves, problem.others)
+    except Exception:
+        note = f"neither the rule nor the reference has a reverse mode: {first_line(e)}"
+        return Finding(Question.GRADIENT, "", Verdict.UNSUPPORTED, note=note)
+
     def forward(*leaves: Any) -> Any:
         return jax.vjp(lambda *leaves: problem.rule(leaves, problem.others)[0], *leaves)[0]
 
@@ -225,197 +224,218 @@ def _why_the_rule_raised(problem: Problem, leaves: Leaves, e: Exception) -> Find
         other = _other_forward(problem, jax.eval_shape(forward, *leaves), value)
         if other:
             return other[0]
-    return Finding("structure", blamed(e), "error", note=f"the rule raised {first_line(e)}")
+    note = f"the rule raised {first_line(e)}"
+    return Finding(Question.STRUCTURE, _blamed(e), Verdict.ERROR, note=note)
 
 
-def blamed(e: Exception) -> str:
+def _blamed(e: Exception) -> str:
     """JAX says of a forward that it is at fault; of a backward it does not say for which argument."""
     return "output" if "fwd rule" in str(e) else ""
 
 
-def _other_forward(problem: Problem, forward: Any, value: Any) -> list[Finding]:
-    return [
-        Finding(
-            "structure",
-            output,
-            "wrong",
-            note=f"the rule's forward returns {shape_text(a)} where the function returns {shape_text(b)}",
-        )
-        for output, a, b in zip(problem.outputs, forward, value, strict=False)
-        if (a.shape, a.dtype) != (b.shape, b.dtype)
-    ]
+# -- structure
 
 
-def _structure(problem: Problem, at: _AtDtypes, dtypes: Sequence[Any]) -> list[Finding]:
+def _structure(problem: Problem, at: AtDtypes, dtypes: Sequence[Any]) -> list[Finding]:
     """Shapes and dtypes of what the rule returns, which JAX does not compare."""
     forward, _, cotangents = at.rule.shapes()
-    found = _other_forward(problem, forward, at.plain.shapes()[0])
-    for leaf, ct, x, dtype in zip(problem.names, cotangents, problem.leaves, dtypes, strict=True):
-        if ct.dtype != dtype or ct.shape != x.shape:
+    found = _other_forward(problem, forward, at.value.shapes()[0])
+    leaves = zip(problem.names, problem.leaves, dtypes, strict=True)
+    for (leaf, x, dtype), ct in zip(leaves, cotangents, strict=True):
+        if (ct.shape, ct.dtype) != (x.shape, dtype):
             wanted = shape_text(np.broadcast_to(np.zeros((), dtype), x.shape))
             note = (
                 f"its cotangent is {shape_text(ct)}, the argument {wanted}: cast it in the backward"
             )
-            found.append(Finding("structure", leaf, "wrong", note=note))
+            found.append(Finding(Question.STRUCTURE, leaf, Verdict.WRONG, note=note))
     return found
 
 
+def _other_forward(problem: Problem, forward: Any, value: Any) -> list[Finding]:
+    found = []
+    for output, f, v in zip(problem.outputs, forward, value, strict=False):
+        if (f.shape, f.dtype) != (v.shape, v.dtype):
+            note = (
+                f"the rule's forward returns {shape_text(f)} "
+                f"where the function returns {shape_text(v)}"
+            )
+            found.append(Finding(Question.STRUCTURE, output, Verdict.WRONG, note=note))
+    return found
+
+
+# -- compiling
+
+
+class _Pulls(NamedTuple):
+    """A cell's pullbacks."""
+
+    rule: Traced
+    ref: Traced
+
+
 def _compile(
-    problem: Problem,
-    working: Sequence[Working],
-    traced: dict[str, _AtDtypes],
-    wide: Sequence[Any],
-    at_wide: _AtDtypes,
-    transforms: Sequence[str],
-    notes: tuple[str, ...],
+    problem: Problem, working: Sequence[Working], traces: _Traces, transforms: Sequence[str]
 ) -> Programs:
     own, others = as_dtypes(problem.leaves, working[0].dtypes), problem.others
-    leaves = as_dtypes(problem.leaves, wide)
-    dtype = max((np.dtype(d) for d in wide), key=eps_of)
-    perturbed_is_seen = any(
-        e.params.get("symbolic_zeros") for e, _ in graph.equations(at_wide.plain.jaxpr)
+    leaves = as_dtypes(problem.leaves, traces.dtypes)
+    at = traces.wide
+    dtype = max((np.dtype(d) for d in traces.dtypes), key=eps_of)
+    value_equations = [e for e, _ in _graph.equations(at.value.jaxpr)]
+    plain, *transformed = cells(
+        problem, transforms, any(map(_graph.sees_what_is_differentiated, value_equations))
     )
-    plain, *more = cells(problem, transforms, perturbed_is_seen)
-    made, pulls, references = [plain], {PLAIN: (at_wide.rule, at_wide.ref)}, {PLAIN: problem.ref}
+    pulls = {plain.key: _Pulls(at.rule, at.ref)}
     not_compared = []
-    for cell in more:
-        trouble = _trouble_with(cell, problem, own)
-        if trouble is None:
-            try:
-                with precision_of(dtype):
-                    pulls[cell.name] = (
-                        _pull_of(cell, problem.rule, leaves, others),
-                        _pull_of(cell, problem.ref, leaves, others),
-                    )
-                references[cell.name] = cell.transform(problem.ref)
-                made.append(cell)
-                continue
-            except Exception as e:
-                trouble = Finding(
-                    cell.name, "", "ok", note=f"traced only: in float64 it raised {first_line(e)}"
-                )
-        not_compared.append(trouble)
+    for cell in transformed:
+        traced = _pulls_of(cell, problem, own, leaves, dtype)
+        if isinstance(traced, Finding):
+            not_compared.append(traced)
+        else:
+            pulls[cell.key] = traced
+    compared = [cell for cell in (plain, *transformed) if cell.key in pulls]
     with precision_of(dtype):
-        wide_c = zero_cotangents(problem.rule, leaves, others)
-        main = _compiled(_main(at_wide.plain, made, pulls), leaves, others, wide_c, wide_c, leaves)
-    programs = {}
-    for w in working:
-        if any(np.dtype(d) != dtype for d in w.dtypes):
-            narrow = as_dtypes(problem.leaves, w.dtypes)
-            c = zero_cotangents(problem.rule, narrow, others)
-            programs[w.name] = _compiled(_narrow(traced[w.name]), narrow, others, c)
-    narrowest = graph.narrowest_float(at_wide.rule.jaxpr, at_wide.ref.jaxpr)
+        c = zero_cotangents(problem.rule, leaves, others)
+        main = _compiled(_main(at.value, compared, pulls), Inputs(leaves, others, c, c, leaves))
+    narrow = zip(working, traces.working, strict=True)
     return Programs(
         dtype=dtype,
-        eps=max(eps_of(narrowest), *(eps_of(d) for d in wide)),
-        stopped=graph.stops_gradient(at_wide.ref_plain.jaxpr),
-        zero=graph.independent(at_wide.ref.jaxpr, len(problem.leaves)),
-        draws=graph.draws_random_numbers(at_wide.ref.jaxpr),
-        is_one_rule=is_one_rule(at_wide.plain.jaxpr),
+        eps=max(
+            eps_of(narrowest_float(at.rule.jaxpr, at.ref.jaxpr)),
+            *(eps_of(d) for d in traces.dtypes),
+        ),
         main=main,
-        cotangents=tuple(x.dtype for x in wide_c),
-        working=programs,
-        cells=made,
+        working=_working_programs(problem, working, traces, dtype),
+        cotangents=tuple(x.dtype for x in c),
+        cells=compared,
         not_compared=not_compared,
-        structure=[f for w in working for f in _structure(problem, traced[w.name], w.dtypes)],
-        references=references,
-        cost=_cost(problem, own),
-        branches=Branches(at_wide.rule.jaxpr, at_wide.ref_plain.jaxpr),
-        notes=notes,
+        structure=[f for w, narrow_at in narrow for f in _structure(problem, narrow_at, w.dtypes)],
+        stops_gradient=lines.stops_gradient(at.ref_value.jaxpr),
+        always_zero=_always_zero(at.ref.jaxpr, len(problem.leaves)),
+        is_used=_is_used(at.ref_value.jaxpr, len(problem.leaves)),
+        draws=draws_random_numbers(at.ref.jaxpr),
+        is_one_rule=_graph.is_one_rule(at.value.jaxpr),
+        cost=cost_of(problem, own),
+        branches=Branches(at.rule.jaxpr, at.ref_value.jaxpr),
+        notes=traces.notes,
+        _ref=problem.ref,
     )
 
 
-def _pull_of(cell: Cell, f: Function, leaves: Leaves, others: Leaves) -> _Traced:
-    c = zero_cotangents(f, leaves, others)
-    return _trace(
-        pull(cell.transform(f)), *jax.eval_shape(cell.prepare, leaves, others, c, c, leaves)
-    )
+def _always_zero(ref: Any, count: int) -> tuple[bool, ...]:
+    """Of the cotangents, the last outputs of the reference's pullback: computed from no input."""
+    every = range(len(_graph.plain(ref).invars))
+    return tuple(not reached for reached in _graph.outputs_reached(ref, every)[-count:])
+
+
+def _is_used(ref_value: Any, count: int) -> tuple[bool, ...]:
+    body = _graph.without_rules(ref_value, _graph.EVERY)
+    return tuple(any(_graph.outputs_reached(body, [k])) for k in range(count))
+
+
+def _pulls_of(
+    cell: Cell, problem: Problem, own: Leaves, leaves: Leaves, dtype: Any
+) -> _Pulls | Finding:
+    """The cell's pullbacks at the dtypes of the algebra; a finding where they cannot be compared."""
+    trouble = _trouble_with(cell, problem, own)
+    if trouble is not None:
+        return trouble
+    try:
+        with precision_of(dtype):
+            return _Pulls(
+                _pull_of(cell, problem.rule, leaves, problem.others),
+                _pull_of(cell, problem.ref, leaves, problem.others),
+            )
+    except Exception as e:
+        note = f"traced only: in float64 it raised {first_line(e)}"
+        return Finding(cell.question, "", Verdict.OK, note=note, detail=cell.detail)
 
 
 def _trouble_with(cell: Cell, problem: Problem, own: Leaves) -> Finding | None:
-    """What happens when the transformed rule is traced in the arguments' own dtypes; None where nothing does."""
+    """What happens when the transformed rule is traced in the arguments' own dtypes."""
+
+    def finding(verdict: Verdict, note: str, leaf: str = "") -> Finding:
+        return Finding(cell.question, leaf, verdict, note=note, detail=cell.detail)
+
     try:
         _pull_of(cell, problem.rule, own, problem.others)
+        return None
     except Exception as e:
-        if (
-            cell.name == SECOND_ORDER
-            or isinstance(e, NotImplementedError)
-            or NOT_IMPLEMENTED.search(str(e))
-        ):
-            return Finding(cell.name, "", "unsupported", note=first_line(e))
-        try:
-            _pull_of(cell, problem.ref, own, problem.others)
-        except Exception:
-            return Finding(
-                cell.name, "", "unsupported", note=f"the reference raises too: {first_line(e)}"
-            )
-        return Finding(cell.name, blamed(e), "error", note=first_line(e))
-    return None
+        said = first_line(e)
+        is_missing = isinstance(e, NotImplementedError) or NOT_IMPLEMENTED.search(str(e))
+        blamed = _blamed(e)
+    if cell.is_second_order or is_missing:
+        return finding(Verdict.UNSUPPORTED, said)
+    try:
+        _pull_of(cell, problem.ref, own, problem.others)
+    except Exception:
+        return finding(Verdict.UNSUPPORTED, f"the reference raises too: {said}")
+    return finding(Verdict.ERROR, said, blamed)
 
 
-def _compiled(f: Callable[..., Any], *args: Any) -> Any:
-    lowered = jax.jit(f).lower(*args)
-    while True:
-        try:
-            return lowered.compile(compiler_options=QUICK[0])
-        except jax.errors.JaxRuntimeError as e:
-            if "compile option" not in str(e) or len(QUICK) == 1:
-                raise
-            del QUICK[0]
+def _pull_of(cell: Cell, f: Function, leaves: Leaves, others: Leaves) -> Traced:
+    c = zero_cotangents(f, leaves, others)
+    point = jax.eval_shape(cell.prepare, Inputs(leaves, others, c, c, leaves))
+    return trace(pull(cell.transform(f)), *point)
 
 
 def _main(
-    plain: _Traced, made: Sequence[Cell], pulls: dict[str, tuple[_Traced, _Traced]]
-) -> Callable[..., Any]:
-    def main(leaves: Leaves, others: Leaves, c: Leaves, d: Leaves, weights: Leaves) -> Any:
-        results: dict[str, Any] = {"value": plain(leaves, others)}
-        for cell in made:
-            prepared = cell.prepare(leaves, others, c, d, weights)
-            rule, ref = (pulled(*prepared) for pulled in pulls[cell.name])
-            results[cell.name] = rule[2], ref[2]
-            if cell.name == PLAIN:
-                results["forward"] = rule[:2]
-        return jax.tree.map(_without_key, results)
+    value: Traced, compared: Sequence[Cell], pulls: dict[str, _Pulls]
+) -> Callable[[Inputs], Run]:
+    def main(inputs: Inputs) -> Run:
+        values, other_values = value(inputs.leaves, inputs.others)
+        rules, refs = {}, {}
+        for cell in compared:
+            point = cell.prepare(inputs)
+            of_rule, of_ref = (pulled(*point) for pulled in pulls[cell.key])
+            rules[cell.key], refs[cell.key] = of_rule[2], of_ref[2]
+            if cell is compared[0]:
+                forward, other_forward, _ = of_rule
+        run = Run(values, other_values, forward, other_forward, rules, refs)
+        without_keys: Run = jax.tree.map(_data_of_key, run)
+        return without_keys
 
     return main
 
 
-def _without_key(x: Any) -> Any:
+def _data_of_key(x: Any) -> Any:
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
-def _narrow(at: _AtDtypes) -> Callable[..., Any]:
-    def narrow(leaves: Leaves, others: Leaves, c: Leaves) -> Any:
-        forward, _, r = at.rule(leaves, others, c)
-        return {
-            "value": at.plain(leaves, others)[0],
-            "forward": forward,
-            "rule": r,
-            "auto": at.ref(leaves, others, c)[2],
-        }
+def _working_programs(
+    problem: Problem, working: Sequence[Working], traces: _Traces, dtype: Any
+) -> dict[str, Callable[[Point], NarrowRun]]:
+    """By name; none for a dtype in which the algebra is judged already."""
+    programs = {}
+    for w, at in zip(working, traces.working, strict=True):
+        if any(np.dtype(d) != dtype for d in w.dtypes):
+            leaves = as_dtypes(problem.leaves, w.dtypes)
+            c = zero_cotangents(problem.rule, leaves, problem.others)
+            programs[w.name] = _compiled(_narrow(at), Point(leaves, problem.others, c))
+    return programs
+
+
+def _narrow(at: AtDtypes) -> Callable[[Point], NarrowRun]:
+    def narrow(point: Point) -> NarrowRun:
+        forward, _, rule = at.rule(*point)
+        value, _ = at.value(point.leaves, point.others)
+        _, _, auto = at.ref(*point)
+        return NarrowRun(value, forward, rule, auto)
 
     return narrow
 
 
-def _cost(problem: Problem, leaves: Leaves) -> Cost | None:
-    """Residual bytes and FLOPs by rule, by autodiff, and by autodiff of the function under jax.checkpoint."""
-    functions = {
-        "rule": problem.rule,
-        "autodiff": problem.ref,
-        "checkpoint": jax.checkpoint(problem.ref),
-    }
-    residual_bytes, flops = {}, {}
-    try:
-        for name, f in functions.items():
+def _compiled(f: Callable[..., Any], *args: Any) -> Any:
+    return jax.jit(f).lower(*args).compile(compiler_options=compiler_options())
 
-            def residuals(*leaves: Any, f: Function = f) -> Any:
-                return jax.vjp(lambda *leaves: f(leaves, problem.others)[0], *leaves)[1]
 
-            kept = jax.tree.leaves(jax.eval_shape(residuals, *leaves))
-            residual_bytes[name] = sum(s.size * int(getattr(s.dtype, "itemsize", 4)) for s in kept)
-            c = zero_cotangents(f, leaves, problem.others)
-            analysis = jax.jit(pull(f)).lower(leaves, problem.others, c).cost_analysis()
-            flops[name] = float((analysis or {}).get("flops", float("nan")))
-    except Exception:  # a cost that cannot be had is not shown; it decides nothing
-        return None
-    return Cost(residual_bytes, flops)
+@functools.cache
+def compiler_options() -> dict[str, Any]:
+    """The first of QUICK that this XLA knows; nothing where it knows none."""
+    trial = jax.jit(lambda x: x + 1).lower(np.float32(0))
+    for options in QUICK:
+        try:
+            trial.compile(compiler_options=options)
+            return options
+        except jax.errors.JaxRuntimeError:
+            continue
+    return {}

@@ -9,12 +9,12 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
+from jaxnet import _graph
 from jaxnet._auto import auto
-from jaxnet.checking import graph
+from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Report
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
-from jaxnet.checking.transforms import TRANSFORMS
 
 NO_RULE = "no custom rule was found in this function: autodiff was compared with itself"
 
@@ -28,52 +28,65 @@ def check(
     transforms: Sequence[str] = TRANSFORMS,
     seed: int = 0,
 ) -> Report:
-    """Compare the custom backward rule of f with automatic differentiation and with finite differences, at args.
+    """Compare the custom backward rule of f with autodiff and with finite differences, at args.
 
-    f: a function with a custom derivative (`jaxnet.rule`, `jax.custom_vjp`, `jax.custom_jvp`, anyone's), pure and
-    traceable. args, kwargs: pytrees; every floating array in them is differentiated (a Python float in args too, where
-    f can be traced with it), integers, keys, None and the rest are not. Let values be typical, not all 0 or 1.
-    ref: the same function without the rule; by default `auto(f)`, or `auto(f, jvp=True)` where f has no custom_vjp.
-    Give it where the primal cannot be differentiated (a Pallas kernel) or the rule is meant to be another derivative
-    (straight-through): ref's derivative is then what is asked for.
-    dtypes: in which the precision is judged, by default the arguments' own; the algebra is judged in float64.
+    f: a function with a custom derivative (`jaxnet.rule`, `jax.custom_vjp`, `jax.custom_jvp`,
+    anyone's), pure and traceable. args, kwargs: pytrees; every floating array in them is differentiated
+    (a Python float in args too, where f can be traced with it), integers, keys, None and the rest are
+    not. Let values be typical, not all 0 or 1.
+    ref: the same function without the rule; by default `auto(f)`, or `auto(f, jvp=True)` where f has no
+    custom_vjp. Give it where the primal cannot be differentiated (a Pallas kernel) or the rule is meant
+    to be another derivative (straight-through): ref's derivative is then what is asked for.
+    dtypes: in which the precision is judged, by default the arguments' own; the algebra is judged in
+    float64.
     transforms: under which it is compared too. seed: of the random cotangents.
 
-    Returns a Report; `report.require()` raises AssertionError where it is not ok. Each finding has one of these
-    verdicts: ok; wrong (finite differences exclude the rule, and not the reference); imprecise (the algebra is right;
-    rounding is more than 4 times autodiff's, and more than 4 times what rounding the arguments does, and than 8 eps);
-    kink (the rule lies between one-sided slopes); disputed (finite differences exclude autodiff, not the rule); vacuous
-    (the gradient is 0 here, so nothing was seen); unsupported (not implemented, or the reference raises too); error (it
-    raised).
-    Raises TypeError where f or ref is no function or dtypes and transforms are not known, ValueError where nothing is
-    floating or ref's outputs are not f's; what f itself raises on args comes through.
+    Returns a Report; `report.require()` raises AssertionError where it is not ok. Each finding has one
+    of these verdicts: ok; wrong (finite differences exclude the rule, and not the reference); imprecise
+    (the algebra is right; rounding is more than 4 times autodiff's, and more than 4 times what rounding
+    the arguments does, and than 8 eps); kink (the rule lies between one-sided slopes); disputed (finite
+    differences exclude autodiff, not the rule); vacuous (the gradient is 0 here, so nothing was seen);
+    unsupported (not implemented, or the reference raises too); error (it raised).
+    Raises TypeError where f or ref is no function or dtypes and transforms are not known, ValueError
+    where nothing is floating or ref's outputs are not f's; what f itself raises on args comes through.
     """
-    _require_usable(f, kwargs, ref, dtypes, transforms, seed)
-    working = None if dtypes is None else tuple(_floating_dtype(d) for d in dtypes)
+    _require_functions(f, ref)
+    _require_usable(kwargs, transforms, seed)
+    working = None if dtypes is None else _floating_dtypes(dtypes)
     problem, reference, notes = problem_of("check", f, args, kwargs or {}, ref)
     report = Report(name_of(f), signature_of(problem), reference, (), notes=tuple(notes))
     with quietly():
         return examine(problem, report, working, tuple(transforms), seed)
 
 
-def _require_usable(f: Any, kwargs: Any, ref: Any, dtypes: Any, transforms: Any, seed: Any) -> None:
-    for name, function in (("f", f), ("ref", ref)):
-        if not callable(function) and (name == "f" or function is not None):
+def _require_functions(f: Any, ref: Any) -> None:
+    for name, given in (("f", f), ("ref", ref)):
+        is_left_out = name == "ref" and given is None
+        if not callable(given) and not is_left_out:
             raise TypeError(
-                f"check: {name} must be a function, got {type(function).__name__}; call check(f, *args)"
+                f"check: {name} must be a function, got {type(given).__name__}; "
+                f"call check(f, *args)"
             )
+
+
+def _require_usable(kwargs: Any, transforms: Any, seed: Any) -> None:
     if kwargs is not None and not isinstance(kwargs, dict):
         raise TypeError(
             f"check: kwargs must be a dict of keyword arguments, got {type(kwargs).__name__}"
         )
     if not isinstance(transforms, tuple | list | set) or not set(transforms) <= set(TRANSFORMS):
         raise TypeError(f"check: transforms must be some of {TRANSFORMS}, got {transforms!r}")
-    if dtypes is not None and (not isinstance(dtypes, tuple | list) or not dtypes):
-        raise TypeError(
-            f"check: dtypes must be a tuple of dtypes such as ('float32', 'bfloat16'), got {dtypes!r}"
-        )
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"check: seed must be an integer of at least 0, got {seed!r}")
+
+
+def _floating_dtypes(dtypes: Any) -> tuple[Any, ...]:
+    if not isinstance(dtypes, tuple | list) or not dtypes:
+        raise TypeError(
+            f"check: dtypes must be a tuple of dtypes such as ('float32', 'bfloat16'), "
+            f"got {dtypes!r}"
+        )
+    return tuple(map(_floating_dtype, dtypes))
 
 
 def _floating_dtype(dtype: Any) -> Any:
@@ -88,11 +101,10 @@ def _floating_dtype(dtype: Any) -> Any:
 
 
 def name_of(f: Any) -> str:
-    return str(
-        getattr(f, "__name__", None)
-        or getattr(getattr(f, "func", None), "__name__", None)
-        or type(f).__name__
-    )
+    """Of a function, or of what functools.partial was made of."""
+    wrapped = getattr(f, "func", None)
+    name = getattr(f, "__name__", None) or getattr(wrapped, "__name__", None)
+    return str(name or type(f).__name__)
 
 
 def signature_of(problem: Problem) -> str:
@@ -122,28 +134,31 @@ def problem_of(
             f"{caller}: the arguments are being traced; call {caller} outside of jit, grad and vmap"
         )
     taken, jaxpr, shapes = _trace_with_floats(f, args, kwargs)
-    name = name_of(f)
+    names, other_names = output_names(shapes)
+    _require_something_to_check(caller, name_of(f), taken, names)
+    if ref is not None:
+        _require_same_outputs(taken, ref, shapes)
+        return taken.problem(f, ref, names, other_names), f"ref {name_of(ref)}", []
+    kinds = {_graph.kind_of_rule(e) for e, _ in _graph.equations(jaxpr)}
+    by_jvp = _graph.VJP not in kinds
+    said = f"auto({name_of(f)}, jvp=True)" if by_jvp else f"auto({name_of(f)})"
+    notes = [] if kinds & set(_graph.EVERY) else [NO_RULE]
+    return taken.problem(f, auto(f, jvp=by_jvp), names, other_names), said, notes
+
+
+def _require_something_to_check(
+    caller: str, name: str, taken: Arguments, outputs: Sequence[str]
+) -> None:
     if not taken.floating:
         got = ", ".join(shape_text(x) for x in taken.flat) or "none"
         raise ValueError(
-            f"{caller}: {name} has no floating array among its arguments, so no gradient to check; got {got}"
+            f"{caller}: {name} has no floating array among its arguments, so no gradient to check; "
+            f"got {got}"
         )
-    names, other_names = output_names(shapes)
-    if not names:
+    if not outputs:
         raise ValueError(
             f"{caller}: {name} returns no floating array, so it has no gradient to check"
         )
-    notes = []
-    if ref is None:
-        kinds = {e.primitive.name for e, _ in graph.equations(jaxpr)}
-        by_jvp = "custom_vjp_call" not in kinds
-        ref, said = auto(f, jvp=by_jvp), f"auto({name}{', jvp=True' * by_jvp})"
-        if by_jvp and "custom_jvp_call" not in kinds:
-            notes.append(NO_RULE)
-    else:
-        said = f"ref {name_of(ref)}"
-        _require_same_outputs(taken, ref, shapes)
-    return taken.problem(f, ref, names, other_names), said, notes
 
 
 def _trace_with_floats(
@@ -171,7 +186,8 @@ def _require_same_outputs(taken: Arguments, ref: Callable[..., Any], shapes: Any
     try:
         _, theirs = _trace(taken, ref)
     except TypeError as e:
-        raise TypeError(f"check: ref cannot be called as f is: {str(e).splitlines()[0]}") from e
+        reason = str(e).splitlines()[0]
+        raise TypeError(f"check: ref cannot be called as f is: {reason}") from e
     wanted, got = (
         [(x.shape, jnp.issubdtype(x.dtype, jnp.inexact)) for x in jax.tree.leaves(s)]
         for s in (shapes, theirs)

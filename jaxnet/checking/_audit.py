@@ -1,0 +1,391 @@
+"""audit: which custom rule, at which line, made the gradient wrong?"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnet import _graph
+from jaxnet._auto import auto, limits
+from jaxnet.checking import lines
+from jaxnet.checking._check import name_of, problem_of, quietly, signature_of
+from jaxnet.checking.examination import examine
+from jaxnet.checking.findings import Judgement, Question, Report, Verdict, clip, row, worst
+from jaxnet.checking.problem import Arguments, Problem, is_floating, output_names
+from jaxnet.checking.programs import WIDE, precision_of
+from jaxnet.checking.traces import pullback
+
+CHECKED_ALIKE = 2  # of the sites at which one rule meets the same shapes; others share the verdict
+CULPRITS = (Verdict.WRONG, Verdict.IMPRECISE, Verdict.ERROR)  # a vacuous site shows nothing
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place where a custom rule is called.
+
+    rule: its name; kind: "vjp" or "jvp"; where: the chain of calls in the user's files; count: how
+    often it ran. verdict: that of `check` with the values the rule met (in a loop the first and the
+    last), or shadowed (inside the body of another rule, whose backward is used instead), or never ran.
+    error: its worst, in eps; residual_bytes: all that its backward keeps, over all its runs; share: of
+    all rules'. report: the check.
+    """
+
+    rule: str
+    kind: str
+    where: str
+    count: int
+    verdict: Verdict
+    error: float
+    residual_bytes: int
+    share: float
+    report: Report | None
+
+
+@dataclass(frozen=True)
+class Audit(Judgement):
+    """What `audit` found: every custom rule, culprits first, and the whole gradient."""
+
+    name: str
+    sites: tuple[Site, ...]
+    whole: Report
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.whole.nothing_bad and not self._culprits()
+
+    def _culprits(self) -> list[Site]:
+        bad = [site for site in self.sites if site.verdict in CULPRITS]
+        if not self.whole.nothing_bad:
+            return bad
+        # JAX's own functions may lose digits far out without harm, as logaddexp does beside a
+        # "log 0" of -1e5.
+        return [s for s in bad if (s.verdict, s.kind) != (Verdict.IMPRECISE, _graph.JVP)]
+
+    def sentence(self) -> str:
+        """What a person should know first."""
+        for site in self._culprits():
+            if site.report:
+                return f"{site.rule} at {site.where}: {site.report.sentence()}"
+        unseen = [f"{s.rule} at {s.where} never ran" for s in self._with(Verdict.NEVER_RAN)][:2]
+        seen = sum(site.report is not None for site in self.sites)
+        if not self.whole.nothing_bad:
+            right = "no rule was wrong at the values that were looked at"
+            claim = right if seen else "no rule was looked at"
+            return "; ".join([self.whole.sentence(), *unseen, claim])
+        rules = (
+            f"{seen} custom rule{'s' * (seen != 1)} right" if seen or unseen else "no custom rule"
+        )
+        said = "; ".join([f"ok: {rules}", *unseen])
+        if self.whole.ok:
+            return f"{said}, and so is the whole gradient"
+        return f"{said}; {self.whole.sentence()}"
+
+    def _with(self, verdict: Verdict) -> list[Site]:
+        return [site for site in self.sites if site.verdict is verdict]
+
+    def __str__(self) -> str:
+        lines = [self.sentence(), clip(f"audit of {self.name}({self.whole.signature})"), ""]
+        lines.append(_columns("rule", "ran", "verdict", "error", "residuals", "share"))
+        for s in self.sites:
+            lines += [_line(s), *row("", "", "", s.where, indent=6)]
+        whole = "ok" if self.whole.ok else self.whole.sentence()
+        lines += ["", *row("", "", "", f"whole gradient: {whole}", indent=2)]
+        for note in (*self.notes, *self.whole.notes):
+            lines += row("", "", "", f"note: {note}", indent=2)
+        return "\n".join(lines)
+
+
+def _columns(*texts: str) -> str:
+    rule, ran, verdict, error, residuals, share = texts
+    return f"  {rule:<22} {ran:>5}  {verdict:<11} {error:>9}  {residuals:>11} {share:>6}".rstrip()
+
+
+def _line(s: Site) -> str:
+    name = s.rule + (" (jvp)" if s.kind == _graph.JVP else "")
+    error = "" if math.isnan(s.error) else f"{s.error:.2g} eps"
+    kept = f"{s.residual_bytes:,} B" if s.report else ""
+    share = f"{s.share:.0%}" if s.report else ""
+    return _columns(name, str(s.count), s.verdict.shown(), error, kept, share)
+
+
+def audit(
+    f: Callable[..., Any], *args: Any, kwargs: dict[str, Any] | None = None, seed: int = 0
+) -> Audit:
+    """Find every custom rule in the graph of f and check each with the values that it meets.
+
+    Then the whole gradient. f: any pure, traceable function with a floating output, a training loss
+    say; args, kwargs: its arguments, as for `check`. Rules are found at any depth of jit, scan, while,
+    cond, vmap, remat and shard_map, in libraries too (`jax.custom_vjp` and `jax.custom_jvp`). f is run
+    once. (Arguments over a mesh with explicit axes are not taken.)
+
+    Returns an Audit; `audit.require()` raises AssertionError where a rule or the whole gradient is
+    wrong, imprecise or an error. Rules under a derivative that f takes inside cannot be seen; a note
+    says where f has one.
+    Raises as `check` does.
+    """
+    if not callable(f):
+        raise TypeError(
+            f"audit: f must be a function, got {type(f).__name__}; call audit(f, *args)"
+        )
+    problem, reference, notes = problem_of("audit", f, args, kwargs or {}, None)
+    report = Report(name_of(f), signature_of(problem), reference, ())
+    with quietly():
+        arrays = (*problem.leaves, *problem.others)
+        jaxpr = _trace_flat(problem, arrays)
+        found = [_Found(e, chain) for e, chain in _rules_in(jaxpr)]
+        _meet_values(jaxpr, found, arrays)
+        _find_in_float64(problem, found)
+        sites = _sites(found, seed, CHECKED_ALIKE)
+        if any(s.kind == _graph.JVP and s.verdict is Verdict.WRONG for s in sites):
+            problem = replace(problem, ref=auto(problem.rule, jvp=True))
+        whole = examine(problem, report, None, (), seed, measure_power=False)
+        if not whole.nothing_bad and not any(site.verdict.bad for site in sites):
+            sites = _sites(found, seed, len(found))  # it is one of those that shared a verdict
+        not_seen = sorted(limits(jaxpr, jvp=True))
+    if not not_seen and not found:
+        not_seen = notes
+    return Audit(report.name, _with_shares(sites), whole, tuple(not_seen))
+
+
+def _with_shares(sites: list[Site]) -> tuple[Site, ...]:
+    """Culprits first, each with its share of what all backwards keep."""
+    total = sum(s.residual_bytes for s in sites) or 1
+    shared = [replace(s, share=s.residual_bytes / total) for s in sites]
+    return tuple(sorted(shared, key=lambda s: s.verdict.rank))
+
+
+# -- finding the rules, and what they meet
+
+
+class _Found:
+    """An equation that calls a rule, and what it met."""
+
+    def __init__(self, e: Any, chain: _graph.Chain) -> None:
+        self.equation, self.chain = e, chain
+        self.in_float64: Any = None  # the same equation where f is in float64, if there is one
+        self.count = 0
+        self.first: list[Any] | None = None
+        self.last: list[Any] | None = None
+
+    @property
+    def kind(self) -> str:
+        return cast(str, _graph.kind_of_rule(self.equation))
+
+    @property
+    def name(self) -> str:
+        return _graph.name_of_function(_graph.body_of_rule(self.equation))
+
+    @property
+    def is_shadowed(self) -> bool:
+        return any(_graph.kind_of_rule(e) for e in self.chain)
+
+    def tell(self, *values: Any) -> None:
+        self.count += 1
+        self.last = [_kept(v) for v in values]
+        self.first = self.first or self.last
+
+    def points(self) -> list[list[Any]]:
+        """What was met first and last."""
+        if self.first is None or self.last is None:
+            return []
+        return [self.first] if self.last is self.first else [self.first, self.last]
+
+    def where(self) -> str:
+        # What is traced once and called from many places, as a jitted function, has the frames of its
+        # calls outside it.
+        frames: list[lines.Frame] = []
+        for e in (*self.chain, self.equation):
+            frames += [f for f in reversed(lines.users_frames(e)) if f not in frames]
+        places = " > ".join(f"{f.name} ({f.place})" for f in frames[-3:]) or "?"
+        names = [_graph.name_of_equation(e) for e in self.chain]
+        around = ", ".join(name for name in names if name != "closed_call")
+        return f"{places}, in {around}" if around else places
+
+
+def _kept(value: Any) -> Any:
+    is_key = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.extended)
+    return value if is_key else np.array(value)
+
+
+def _trace_flat(problem: Problem, arrays: Sequence[Any]) -> Any:
+    """f as a jaxpr of all its arrays."""
+    count = len(problem.leaves)
+
+    def flat(*xs: Any) -> Any:
+        return problem.rule(xs[:count], xs[count:])
+
+    return jax.make_jaxpr(flat)(*arrays)
+
+
+def _rules_in(jaxpr: Any) -> list[tuple[Any, _graph.Chain]]:
+    return [(e, chain) for e, chain in _graph.equations(jaxpr) if _graph.kind_of_rule(e)]
+
+
+def _meet_values(jaxpr: Any, found: list[_Found], arrays: Sequence[Any]) -> None:
+    """Run f once; every rule notes what it is called with."""
+    by_place = {(*map(id, f.chain), id(f.equation)): f for f in found}
+
+    def wanted(e: Any, chain: _graph.Chain) -> _graph.Wiretap | None:
+        site = by_place.get((*map(id, chain), id(e)))
+        if site is None:
+            return None
+        first = [e.invars.index(v) for v in _graph.inputs_of(e)]
+        return _graph.Wiretap(lambda *every: [every[i] for i in first], site.tell)
+
+    tapped = jax.jit(_graph.as_function(_graph.tap(jaxpr, wanted)))
+    cast(Any, jax).block_until_ready(tapped(*arrays))
+    cast(Any, jax).effects_barrier()
+
+
+def _find_in_float64(problem: Problem, found: list[_Found]) -> None:
+    """Give each the same equation as f has it in float64, unless f has others there."""
+    wide = tuple(np.asarray(x).astype(WIDE) for x in problem.leaves)
+    with precision_of(WIDE):
+        try:
+            jaxpr = _trace_flat(problem, (*wide, *problem.others))
+        except Exception:
+            return
+    there = [_Found(e, chain) for e, chain in _rules_in(jaxpr)]
+    if [f.name for f in there] == [f.name for f in found]:
+        for site, twin in zip(found, there, strict=True):
+            site.in_float64 = twin.equation
+
+
+# -- checking them
+
+
+def _sites(found: list[_Found], seed: int, checked_alike: int) -> list[Site]:
+    """checked_alike: of the sites that are alike, how many are checked; others share the worst."""
+    known: dict[Any, list[Report]] = {}
+    sites = []
+    for site in found:
+        points = site.points()
+        if site.is_shadowed or not points:
+            verdict = Verdict.SHADOWED if site.is_shadowed else Verdict.NEVER_RAN
+            sites.append(_site(site, verdict, None))
+        elif any(is_floating(v) for v in points[0]):
+            alike = known.setdefault(_key(site), [])
+            if len(alike) < checked_alike:
+                report = _worst([_check(site, values, seed) for values in points])
+                alike.append(report)
+            else:
+                report = _worst(alike)
+            sites.append(_site(site, _verdict_of(report), report))
+    return sites  # a rule of integers alone has nothing to differentiate
+
+
+def _site(site: _Found, verdict: Verdict, report: Report | None) -> Site:
+    cost = report.cost.residual_bytes["rule"] if report and report.cost else 0
+    error = _worst_error(report) if report else math.nan
+    where, count = site.where(), site.count
+    return Site(site.name, site.kind, where, count, verdict, error, cost * count, 0.0, report)
+
+
+def _worst(reports: list[Report]) -> Report:
+    """The first of those with the worst finding."""
+    return min(reports, key=lambda r: worst(f.verdict for f in r.findings if f.verdict.bad).rank)
+
+
+def _verdict_of(report: Report) -> Verdict:
+    """The worst of its findings'; what was not supported says nothing of the rule."""
+    verdicts = [f.verdict for f in report.findings]
+    return worst(v for v in verdicts if v is not Verdict.UNSUPPORTED)
+
+
+def _worst_error(report: Report) -> float:
+    errors = [f.error for f in report.findings if f.question is Question.PRECISION or f.verdict.bad]
+    return max((e for e in errors if not math.isnan(e)), default=math.nan)
+
+
+def _key(site: _Found) -> Any:
+    """Alike are sites whose pullbacks compute the same."""
+    problem = _problem(site, site.points()[0])
+    try:
+        traced = pullback(problem.rule, problem.leaves, problem.others)
+    except Exception:
+        return id(site.equation)
+    return _graph.fingerprint(traced.jaxpr)
+
+
+def _check(site: _Found, values: list[Any], seed: int) -> Report:
+    problem = _problem(site, values)
+    report = Report(site.name, signature_of(problem), "autodiff", ())
+    if not problem.outputs:
+        return report
+    return examine(problem, report, None, (), seed, measure_power=False)
+
+
+def _problem(site: _Found, values: list[Any]) -> Problem:
+    """The equation as a function of the values that it met."""
+    kinds = _graph.EVERY if site.kind == _graph.JVP else _graph.REVERSE
+    rule = _called_alone(site, values, lambda jaxpr: jaxpr)
+    ref = _called_alone(site, values, lambda jaxpr: _graph.without_rules(jaxpr, kinds))
+    taken = Arguments(rule, values, {}, floats_are_leaves=False)
+    taken.rename(_names(site.equation))
+    outputs = [v.aval for v in _graph.outputs_of(site.equation)]
+    names = output_names(outputs[0] if len(outputs) == 1 else outputs)
+    return taken.problem(rule, ref, *names)
+
+
+def _called_alone(
+    site: _Found, values: list[Any], finish: Callable[[Any], Any]
+) -> Callable[..., Any]:
+    """The equation as a function, in the dtypes that it met or, in others, as f has it in float64."""
+    own = _graph.alone(site.equation)
+    wide = None if site.in_float64 is None else _graph.alone(site.in_float64)
+    shard_map = next((e for e in reversed(site.chain) if e.primitive.name == "shard_map"), None)
+    met = [v.dtype for v in values]
+
+    def called(*inputs: Any) -> Any:
+        jaxpr = own if [v.dtype for v in inputs] == met else wide
+        if jaxpr is None:
+            raise ValueError("f does not call the same rules in the same order")
+        pairs = zip(inputs, jaxpr.in_avals, strict=True)
+        fitting = [v.astype(a.dtype) if is_floating(v) else v for v, a in pairs]
+        function = _graph.as_function(finish(jaxpr))
+        if shard_map is not None:
+            function = _on_one_device(function, jaxpr, shard_map)
+        return function(*fitting)
+
+    return called
+
+
+def _on_one_device(called: Callable[..., Any], jaxpr: Any, shard_map: Any) -> Callable[..., Any]:
+    """What ran on one device of a mesh, as a function of that device's values.
+
+    Every device is given the same ones.
+    """
+    mesh, is_checked = shard_map.params["mesh"], shard_map.params["check_vma"]
+
+    def axes_of(aval: Any) -> tuple[str, ...]:
+        return tuple(sorted(aval.manual_axis_type.varying)) if is_checked else ()
+
+    def varying(value: Any, axes: tuple[str, ...]) -> Any:
+        return jax.lax.pcast(value, axes, to="varying") if axes else value
+
+    def alike(value: Any) -> Any:
+        axes = axes_of(jax.typeof(value))
+        return cast(Any, jax.lax).pmean(value, axes) if axes else value
+
+    def on_each(*inputs: Any) -> Any:
+        pairs = zip(inputs, jaxpr.in_avals, strict=True)
+        outputs = called(*[varying(v, axes_of(a)) for v, a in pairs])
+        return [alike(v) for v in outputs]
+
+    everywhere = cast(Any, jax.sharding).PartitionSpec()
+    specs = {"in_specs": everywhere, "out_specs": everywhere}
+    return jax.shard_map(on_each, mesh=mesh, check_vma=is_checked, **specs)
+
+
+def _names(e: Any) -> list[str]:
+    """Of its inputs: the function's own, where JAX kept them."""
+    inputs = _graph.inputs_of(e)
+    names = _graph.names_of_arguments(_graph.body_of_rule(e))
+    if len(names) != len(e.invars):
+        return [f"input {i}" for i in range(len(inputs))]
+    return [names[e.invars.index(v)] for v in inputs]

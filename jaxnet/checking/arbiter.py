@@ -1,0 +1,144 @@
+"""The arbiter: finite differences with an error bar of their own.
+
+Along one coordinate the function is taken at x ± h for a ladder of steps, each a quarter of the one
+before. Central differences C(h) have an error in h², so R(h) = C(h/4) + (C(h/4) - C(h)) / 15 has one
+in h⁴; one-sided differences S(h) likewise give S(h/4) + (S(h/4) - S(h)) / 3. The bar of an estimate
+is how far it is from the one before it on the ladder, plus what rounding the function's values may do
+to it; the estimate with the smallest bar counts. Where the two one-sided derivatives differ by more
+than their bars, the point is a kink.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxnet.checking.cells import Point
+from jaxnet.checking.problem import Function, Leaves
+
+# From an eighth of the typical size of a leaf down to a 4⁻¹³ of that, 2e-9: where the function is
+# rough, small steps serve, where it is rounded, large ones.
+RUNGS = 14
+SAFETY = 4.0  # a bar from two neighbours on the ladder may be small by luck
+
+
+class Step(NamedTuple):
+    """What the function does over one step h from x, to each side; each an array over the ladder."""
+
+    up: Any  # x + h - x, as the dtype has it
+    down: Any
+    plus: Any  # the change of Σ c f on that side
+    plus_size: Any  # the size of what was rounded in it
+    minus: Any
+    minus_size: Any
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The derivative along one coordinate, each with its bar (inf where no step was of use)."""
+
+    central: float
+    bar: float
+    left: float
+    left_bar: float
+    right: float
+    right_bar: float
+
+    @property
+    def resolved(self) -> bool:
+        return bool(np.isfinite(self.bar))
+
+    @property
+    def kink(self) -> bool:
+        gap = abs(self.right - self.left)
+        return bool(np.isfinite(gap) and gap > 2 * (self.left_bar + self.right_bar))
+
+    def between(self, value: float) -> bool:
+        """Whether the value lies between the one-sided derivatives."""
+        low = min(self.left - self.left_bar, self.right - self.right_bar)
+        high = max(self.left + self.left_bar, self.right + self.right_bar)
+        return bool(low <= value <= high)
+
+    def holds(self, value: float) -> bool:
+        return bool(abs(value - self.central) <= self.bar)
+
+
+# (row of the cotangents, number of the element in its leaf) -> the derivative there
+Arbiter: TypeAlias = Callable[[int, int], Slopes]
+
+
+def ladder(function: Function) -> Callable[[Point, Any, Any], Step]:
+    """(point, number of the element among all leaves', first step) -> the steps at every rung."""
+
+    def steps(point: Point, at: Any, first: Any) -> Step:
+        leaves, others, cotangents = point
+        dtype = jnp.result_type(*(leaf.dtype for leaf in leaves))
+        flat = jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in leaves])
+        c = [jnp.ravel(c).astype(dtype) for c in cotangents]
+
+        def values_at(moved: Any) -> list[Any]:
+            values, _ = function(_unflatten(flat.at[at].set(moved), leaves), others)
+            return [jnp.ravel(v).astype(dtype) for v in values]
+
+        x = flat[at]
+        here = values_at(x)
+
+        def step(h: Any) -> Step:
+            plus, minus = x + h, x - h
+            rise, fall = (_change(here, values_at(moved), c, x) for moved in (plus, minus))
+            return Step(plus - x, x - minus, *rise, *fall)
+
+        sizes = first * 4.0 ** -jnp.arange(RUNGS, dtype=dtype)
+        every: Step = jax.lax.map(step, sizes)
+        return every
+
+    return steps
+
+
+def _unflatten(flat: Any, leaves: Leaves) -> Leaves:
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    parts = jnp.split(flat, ends)
+    return tuple(p.reshape(x.shape).astype(x.dtype) for p, x in zip(parts, leaves, strict=True))
+
+
+def _change(here: Any, there: Any, c: Any, x: Any) -> tuple[Any, Any]:
+    """Σ c f there, less that here; and the size of what may have been rounded in it."""
+    change = size = largest = weight = jnp.zeros((), x.dtype)
+    for a, b, w in zip(here, there, c, strict=True):
+        same = (a == b) | (jnp.isnan(a) & jnp.isnan(b))
+        change += jnp.sum(jnp.where(same, 0, w * (b - a)))
+        size += jnp.sum(jnp.where(same, 0, jnp.abs(w * a)))
+        finite = jnp.where(jnp.isfinite(a), jnp.abs(w * a), 0)
+        largest = jnp.maximum(largest, jnp.max(finite, initial=0))
+        weight = jnp.maximum(weight, jnp.max(jnp.abs(w), initial=0))
+    # Where nothing moves, an output may still be rounded, and so may what it was computed from.
+    least = jnp.where(change == 0, jnp.maximum(largest, weight * jnp.abs(x)), largest)
+    return change, jnp.maximum(size, least)
+
+
+def slopes(measured: Step, eps: float) -> Slopes:
+    """From what `ladder` gave. eps: of the dtype in which the function computes."""
+    up, down, plus, plus_size, minus, minus_size = (np.asarray(m, np.float64) for m in measured)
+    with np.errstate(all="ignore"):
+        noise = 4 * eps * np.maximum(plus_size, minus_size)  # a few operations, each half an eps
+        central = _extrapolate((plus - minus) / (up + down), 15, 2 * noise / (up + down))
+        right = _extrapolate(plus / up, 3, noise / up)
+        left = _extrapolate(-minus / down, 3, noise / down)
+    return Slopes(*central, *left, *right)
+
+
+def _extrapolate(
+    d: NDArray[np.float64], divisor: int, noise: NDArray[np.float64]
+) -> tuple[float, float]:
+    """The best estimate on the ladder and its bar; NaN and inf where there is none."""
+    better = d[1:] + (d[1:] - d[:-1]) / divisor
+    bars = np.abs(better[1:] - better[:-1]) + noise[2:]
+    bars = np.where(np.isfinite(bars) & np.isfinite(better[1:]), bars, np.inf)
+    best = int(np.argmin(bars))
+    if not np.isfinite(bars[best]):
+        return np.nan, np.inf
+    return float(better[1 + best]), SAFETY * float(bars[best])

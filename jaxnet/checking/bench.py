@@ -1,0 +1,198 @@
+"""The bench on which a rule lies: points, cotangents, runs. Only the bench calls the programs."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnet.checking.arbiter import Arbiter, Slopes, slopes
+from jaxnet.checking.arrays import Array, on_host, spread, times, typical
+from jaxnet.checking.cells import Cell, Inputs, Point
+from jaxnet.checking.problem import Leaves, Problem, as_dtypes, eps_of
+from jaxnet.checking.programs import WIDE, NarrowRun, Programs, Run, Working, precision_of
+
+COTANGENTS = 4  # one alone may happen to suit autodiff
+MOVES = 4  # of the inputs: one in eight numbers goes the same way in all, few of its neighbours do
+# Nobody draws arguments from it: a cotangent equal to an argument would hide a transposed product.
+STREAM = 0x6A61786E6574
+
+
+class Draw(NamedTuple):
+    """The arguments, and random cotangents for them, as they are in some working dtype."""
+
+    working: Working
+    leaves: Leaves
+    cotangents: Sequence[Leaves]  # in the dtypes of the outputs there
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen at one point: a run for each cotangent, and runs with all inputs moved by an eps."""
+
+    x: Leaves
+    cs: Sequence[Leaves]
+    runs: Sequence[Run]
+    moved: Sequence[Run]
+
+    def rule(self, cell: Cell, k: int) -> Array:
+        """[cotangents, ...] of leaf k, by the rule."""
+        return np.stack([run.rule[cell.key][k] for run in self.runs])
+
+    def ref(self, cell: Cell, k: int) -> Array:
+        """[cotangents, ...] of leaf k, by the reference."""
+        return np.stack([run.ref[cell.key][k] for run in self.runs])
+
+    def noise(self, cell: Cell, k: int) -> Array:
+        """How far the reference's cotangent of leaf k moves with the inputs, element by element."""
+        return spread([m.ref[cell.key][k] for m in self.moved], self.runs[0].ref[cell.key][k])
+
+    def is_finite(self) -> bool:
+        return all(np.isfinite(v).all() for v in self.runs[0].value)
+
+    def with_first_cotangent(self) -> "Look":
+        return Look(self.x, self.cs, self.runs[:1], self.moved)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A problem with its programs. The draws of one question never depend on another's."""
+
+    problem: Problem
+    programs: Programs
+    seed: int
+
+    @property
+    def eps(self) -> float:
+        return self.programs.eps
+
+    @property
+    def plain(self) -> Cell:
+        """The function as it is."""
+        return self.programs.cells[0]
+
+    def stream(self, question: str) -> np.random.Generator:
+        """The random numbers of one question, whatever was asked before."""
+        return np.random.default_rng([STREAM, self.seed, zlib.crc32(question.encode())])
+
+    # -- points
+
+    def draw(self, working: Working) -> Draw:
+        """Cotangents are random normal, never ones: what a sum hides is seen."""
+        leaves = as_dtypes(self.problem.leaves, working.dtypes)
+        shapes = jax.eval_shape(self.problem.rule, leaves, self.problem.others)[0]
+        rng = self.stream(f"cotangents {working.name}")
+
+        def cotangents() -> Leaves:
+            return tuple(np.asarray(rng.normal(size=s.shape)).astype(s.dtype) for s in shapes)
+
+        return Draw(working, leaves, [cotangents() for _ in range(COTANGENTS)])
+
+    def look_at(self, draw: Draw, rng: np.random.Generator | None) -> Look:
+        """The same numbers, which widening leaves as they are, in the dtypes of the algebra."""
+        x = draw.leaves
+        if self.programs.dtype == WIDE:
+            x = tuple(np.asarray(a).astype(WIDE) for a in x)
+        cs = [as_dtypes(c, self.programs.cotangents) for c in draw.cotangents]
+        return self.look(x, cs, rng)
+
+    def look(self, x: Leaves, cs: Sequence[Leaves], rng: np.random.Generator | None) -> Look:
+        """rng: moves the inputs; None where nobody asks how far the results move with them."""
+        runs = [self.run(x, c, cs[(k + 1) % len(cs)]) for k, c in enumerate(cs)]
+        moved = []
+        for _ in range(MOVES if rng else 0):
+            there, c, d = (move(arrays, self.eps, rng) for arrays in (x, cs[0], cs[-1]))
+            moved.append(self.run(there, c, d))
+        return Look(x, cs, runs, moved)
+
+    # -- runs
+
+    def run(self, x: Leaves, c: Leaves, d: Leaves) -> Run:
+        """c, d: the two cotangents; the second is of the neighbour under vmap."""
+        with precision_of(self.programs.dtype):
+            run = self.programs.main(Inputs(x, self.problem.others, c, d, projection(x)))
+            on_the_host: Run = jax.tree.map(on_host, run)
+        return on_the_host
+
+    def narrow_runs(self, draw: Draw) -> list[NarrowRun]:
+        """A run for each cotangent in the working dtype; none where the algebra is judged in it."""
+        program = self.programs.working.get(draw.working.name)
+        if program is None:
+            return []
+        points = [Point(draw.leaves, self.problem.others, c) for c in draw.cotangents]
+        return [jax.tree.map(on_host, program(point)) for point in points]
+
+    def point(self, cell: Cell, look: Look, row: int) -> Point:
+        """What the cell's pullback was given in this run of the look."""
+        c, d = look.cs[row], look.cs[(row + 1) % len(look.cs)]
+        inputs = Inputs(look.x, self.problem.others, c, d, projection(look.x))
+        if cell is self.plain:
+            return cell.prepare(inputs)  # in NumPy: nothing is compiled
+        with precision_of(self.programs.dtype):
+            return cell.prepare(inputs)
+
+    # -- sizes
+
+    def natural(self, look: Look, k: int) -> float:
+        """The natural size of a slope, value over argument: noise is far below it."""
+        with np.errstate(all="ignore"):
+            sizes = [
+                float(np.max(np.abs(c * v), initial=0, where=np.isfinite(v)))
+                for c, v in zip(look.cs[0], look.runs[0].value, strict=True)
+            ]
+        return max(sizes) / typical(on_host(look.x[k]))
+
+    def by_design(self, look: Look, k: int) -> float:
+        """How far a reference that stops gradients must be from the slope for that to be its design.
+
+        inf where it stops none. Half of the digits: finite differences are surer than that.
+        """
+        if not self.programs.stops_gradient:
+            return np.inf
+        return float(np.sqrt(self.eps) * self.natural(look, k))
+
+    # -- the arbiter
+
+    def arbiter(self, cell: Cell, look: Look, leaf: int) -> Arbiter:
+        points: dict[int, Point] = {}
+
+        def arbitrate(row: int, i: int) -> Slopes:
+            if row not in points:
+                points[row] = self.point(cell, look, row)
+            leaves = points[row].leaves
+            before = sum(int(np.prod(a.shape)) for a in leaves[:leaf])
+            first = np.asarray(first_step(on_host(leaves[leaf]), i), self.programs.dtype)
+            number = np.int32(before + i)
+            return slopes(self.programs.ladder(cell, points[row], number, first), self.eps)
+
+        return arbitrate
+
+
+def first_step(value: Array, i: int) -> float:
+    """An eighth of the leaf's typical size, or of the element's own where that is larger.
+
+    A power of two, so that x + h and x - h are as far from x as they can be.
+    """
+    here = abs(float(value.flat[i]))
+    size = max(typical(value), here if np.isfinite(here) else 0.0)
+    return float(2.0 ** np.round(np.log2(size)) / 8)
+
+
+def move(arrays: Leaves, eps: float, rng: Any) -> Leaves:
+    """Every number one eps away, up or down."""
+    return tuple(times(x, 1 + eps * rng.choice([-1.0, 1.0], x.shape)) for x in arrays)
+
+
+def projection(x: Leaves) -> Leaves:
+    """The weights with which a gradient is summed, to be differentiated again: no two are alike."""
+    return tuple(np.cos(np.arange(a.size, dtype=float)).reshape(a.shape).astype(a.dtype) for a in x)
+
+
+def working_dtypes(problem: Problem, dtypes: Sequence[Any] | None) -> list[Working]:
+    """The arguments' own, or those asked for."""
+    own = tuple(x.dtype for x in problem.leaves)
+    if dtypes is None:
+        return [Working(str(max(own, key=eps_of)), own)]
+    return [Working(str(d), (d,) * len(own)) for d in dtypes]

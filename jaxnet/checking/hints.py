@@ -1,0 +1,64 @@
+"""What kind of fault it is, where all elements of a leaf say the same."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxnet.checking.arrays import Array, largest
+from jaxnet.checking.bench import Bench, Look
+
+
+def hint_of(bench: Bench, look: Look, k: int) -> str:
+    """For leaf k, "" where there is none."""
+    r, t = (by[bench.plain.key] for by in (look.runs[0].rule, look.runs[0].ref))
+    for j, name in enumerate(bench.problem.names):
+        is_twin = j != k and r[j].shape == r[k].shape and r[j].any() and np.array_equal(r[j], r[k])
+        if is_twin and not np.array_equal(t[j], t[k]):
+            return f"it is that of {name} again: one array for a whole tuple?"
+    arrays = (*look.x, *look.cs[0])
+    sizes = {n for a in arrays for n in (*a.shape, a.size)}  # that a mean may be over
+    return hint(r[k], t[k], sorted(sizes))
+
+
+def hint(r: Array, t: Array, sizes: Sequence[int]) -> str:
+    """Of the rule's cotangent r, where t is right."""
+    if not r.any():
+        return "the rule returns 0 (None?) for all of it"
+    if _is_transposed(r, t):
+        return "it is transposed"
+    k = _common_ratio(r, t)
+    if k is None:
+        return ""
+    if abs(k + 1) < 1e-6:
+        return "its sign is wrong everywhere"
+    if abs(k - 1) < 1e-5 or k == 0:
+        return ""
+    return f"it is {k:.6g} times the truth everywhere{_mean_or_sum(k, sizes)}"
+
+
+def _is_transposed(r: Array, t: Array) -> bool:
+    if r.ndim != 2 or r.shape[0] != r.shape[1] or r.shape[0] == 1:
+        return False
+    all_finite = bool(np.isfinite(r).all() and np.isfinite(t).all())
+    return all_finite and np.allclose(r, t.T, 1e-6, 1e-9 * largest(t))
+
+
+def _common_ratio(r: Array, t: Array) -> float | None:
+    """r / t where it is one number: of the elements that are not small, at least half of all."""
+    good = np.isfinite(r) & np.isfinite(t)
+    scale = np.max(np.abs(t), initial=0, where=good)
+    counted = good & (np.abs(t) > 1e-3 * scale)  # in smaller ones rounding shows
+    if counted.sum() < 2 or counted.sum() < 0.5 * r.size:
+        return None
+    ratios = r[counted] / t[counted]
+    k = float(np.median(ratios))
+    return k if np.ptp(ratios) <= 1e-6 * abs(k) else None
+
+
+def _mean_or_sum(k: float, sizes: Sequence[int]) -> str:
+    for n in sizes:
+        if n > 1 and abs(k * n - 1) < 1e-6:
+            return f": a mean over {n} in place of a sum?"
+        if n > 2 and abs(k / n - 1) < 1e-6:
+            return f": a sum over {n} in place of a mean?"
+    return ""

@@ -1,0 +1,270 @@
+"""Is each cotangent the derivative?
+
+r is the rule's cotangent, t the reference's in the same wide dtype, and the noise is how far t moves
+when its inputs move by one eps. An element passes where
+
+    |r - t| <= max(sqrt(eps) |t|, 64 noise, 4096 eps max |t|)        (arrays.tolerance)
+
+without the noise where that is more than rounding, as at a tie. Every other element is a suspect and
+goes to the arbiter (arbiter.py): wrong where the differences exclude r; disputed where they exclude t,
+for automatic differentiation may be the wrong one; kink where the one-sided derivatives differ and r
+lies between them; ok where they cannot tell.
+"""
+
+import enum
+import time
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnet.checking.arbiter import Arbiter, Slopes
+from jaxnet.checking.arrays import Array, index_of, on_host, same, tolerance, unit_of
+from jaxnet.checking.bench import Bench, Look
+from jaxnet.checking.cells import Cell
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.hints import hint_of
+
+# Of one leaf the arbiter looks at so many suspects, or for so long: a leaf that is wrong is found out
+# at the first, and what is left over is counted in the note.
+ARBITRATED, SECONDS = 4096, 2.0
+
+
+@dataclass(frozen=True)
+class Algebra:
+    """By leaf: what was found, and where the reference is not taken for the truth."""
+
+    findings: list[Finding]
+    distrusted: list[Array]
+
+
+def ask(bench: Bench, look: Look) -> Algebra:
+    """Of each leaf of the function as it is."""
+    judged = judge_cell(bench, bench.plain, look)
+    findings = [with_hint(bench, look, k, j.finding) for k, j in enumerate(judged)]
+    return Algebra(findings, [j.distrusted for j in judged])
+
+
+def with_hint(bench: Bench, look: Look, k: int, finding: Finding) -> Finding:
+    if finding.verdict is not Verdict.WRONG:
+        return finding
+    note = "; ".join(filter(None, [finding.note, hint_of(bench, look, k)]))
+    return replace(finding, note=note)
+
+
+# -- a cell
+
+
+class Leaf(NamedTuple):
+    """What is compared in one leaf. r, t: [cotangents, ...]; noise and x, the leaf itself: [...]."""
+
+    name: str
+    r: Array
+    t: Array
+    noise: Array
+    x: Array
+
+
+class Standard(NamedTuple):
+    """What it is held to."""
+
+    eps: float
+    value_is_finite: bool
+    only_wrong: bool  # at a made point: where t is not finite, the point is at fault
+    by_design: float  # farther than this from t, t is not the slope by design: no arbiter
+
+
+class Judged(NamedTuple):
+    finding: Finding
+    distrusted: Array  # where the reference is not taken for the truth
+
+
+def judge_cell(bench: Bench, cell: Cell, look: Look, only_wrong: bool = False) -> list[Judged]:
+    """Every leaf of a cell."""
+    x = [on_host(a) for a in bench.point(cell, look, 0).leaves]
+    judged = []
+    for k, name in enumerate(cell.names):
+        leaf = Leaf(name, look.rule(cell, k), look.ref(cell, k), look.noise(cell, k), x[k])
+        by_design = bench.by_design(look, k) if cell is bench.plain else np.inf
+        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design)
+        one = judge(leaf, bench.arbiter(cell, look, k), standard)
+        named = replace(one.finding, question=cell.question, detail=cell.detail)
+        judged.append(Judged(named, one.distrusted))
+    return judged
+
+
+# -- a leaf
+
+
+def judge(leaf: Leaf, arbiter: Arbiter, standard: Standard) -> Judged:
+    if leaf.t.size == 0:
+        no_elements = Finding(Question.ALGEBRA, leaf.name, Verdict.OK, note="no elements")
+        return Judged(no_elements, np.zeros(leaf.t.shape[1:], bool))
+    suspect = suspects(leaf, standard)
+    arbitrated = arbitrate(leaf, suspect, arbiter, standard.by_design)
+    finding = finding_of(leaf, suspect, arbitrated, standard)
+    return Judged(finding, arbitrated.distrusted)
+
+
+def suspects(leaf: Leaf, standard: Standard) -> Array:
+    """Where r may be wrong, as t has it."""
+    r, t = leaf.r, leaf.t
+    with np.errstate(all="ignore"):
+        strict = np.stack([tolerance(row, 0.0, standard.eps) for row in t])
+        is_rounding = leaf.noise <= strict
+        allowed = np.where(is_rounding, np.fmax(strict, 64 * leaf.noise), strict)
+        suspect: Array = ~((np.abs(r - t) <= allowed) | same(r, t))
+    # Both are NaN: is there a slope all the same?
+    suspect |= ~np.isfinite(r) & np.isfinite(leaf.x) & standard.value_is_finite
+    if standard.only_wrong:
+        suspect &= np.isfinite(t)
+    return suspect
+
+
+class Element(enum.Enum):
+    """What the arbiter says of one element, the worst first; its note, where it is not wrong."""
+
+    WRONG = ""
+    KINK = "at a kink, the rule between the one-sided slopes"
+    DISPUTED = "where finite differences side with the rule"
+    UNRESOLVED = "where finite differences cannot tell"
+
+
+VERDICTS = {
+    Element.WRONG: Verdict.WRONG,
+    Element.KINK: Verdict.KINK,
+    Element.DISPUTED: Verdict.DISPUTED,
+}
+
+
+class Arbitrated(NamedTuple):
+    """elements: row, number and slopes of what was looked at; left: how many suspects were not."""
+
+    elements: dict[Element, list[tuple[int, int, Slopes]]]
+    left: int
+    distrusted: Array
+
+
+def arbitrate(leaf: Leaf, suspect: Array, arbiter: Arbiter, by_design: float) -> Arbitrated:
+    """Ask the arbiter about one suspect after the other, until one is wrong."""
+    elements: dict[Element, list[tuple[int, int, Slopes]]] = {}
+    distrusted = np.zeros(leaf.t.shape[1:], bool)
+    order, started = _in_order(leaf, suspect), 0.0
+    for n, (row, i) in enumerate(order):
+        late = n > 1 and time.perf_counter() - started > SECONDS
+        if n >= ARBITRATED or late:
+            distrusted.flat[[i for _, i in order[n:]]] = True
+            return Arbitrated(elements, len(order) - n, distrusted)
+        slopes = arbiter(row, i)
+        started = started or time.perf_counter()  # the first call may compile
+        r, t = float(leaf.r[row].flat[i]), float(leaf.t[row].flat[i])
+        element = element_at(r, t, float(leaf.x.flat[i]), slopes)
+        if element is Element.DISPUTED and abs(r - t) > by_design:
+            element = Element.WRONG
+        elements.setdefault(element, []).append((row, i, slopes))
+        if element is Element.WRONG:
+            break
+        distrusted.flat[i] = True
+    return Arbitrated(elements, 0, distrusted)
+
+
+def element_at(r: float, t: float, x: float, s: Slopes) -> Element:
+    """Of an element x at which the rule's r is not the reference's t.
+
+    x is not finite         no step can be taken: t is believed where it is a number
+    r is not finite         wrong where there is a slope, by differences or by t
+    a kink                  any number between the one-sided slopes will do
+    no slope was resolved   the sides may still exclude r
+    else                    the slope holds r, t, both or neither
+    """
+    if not np.isfinite(x):
+        return Element.WRONG if np.isfinite(t) else Element.DISPUTED
+    if not np.isfinite(r):
+        has_slope = np.isfinite(t) or (s.resolved and not s.kink)
+        return Element.WRONG if has_slope else Element.UNRESOLVED
+    if s.kink:
+        return Element.KINK if s.between(r) else Element.WRONG
+    if not s.resolved:
+        return _element_by_sides(r, t, s)
+    if s.holds(r):
+        return Element.UNRESOLVED if s.holds(t) else Element.DISPUTED
+    # Where the bar holds neither it may be too small, but a rule ten times closer is not the culprit.
+    is_closer = abs(r - s.central) < 0.1 * abs(t - s.central)
+    return Element.DISPUTED if is_closer and not s.holds(t) else Element.WRONG
+
+
+def _element_by_sides(r: float, t: float, s: Slopes) -> Element:
+    """No central difference was of use: at the end of a domain, say."""
+    sides = [(s.left, s.left_bar), (s.right, s.right_bar)]
+    useful = [(slope, bar) for slope, bar in sides if np.isfinite(bar)]
+    if not np.isfinite(t):
+        return Element.DISPUTED
+    if not useful:
+        return Element.UNRESOLVED
+    holds = any(abs(r - slope) <= bar for slope, bar in useful)
+    return Element.DISPUTED if holds else Element.WRONG
+
+
+def _in_order(leaf: Leaf, suspect: Array) -> list[tuple[int, int]]:
+    """Suspects (row, number), the worst first; but one of those alike before all others.
+
+    Alike are those of the same input with the same ratio of r and t.
+    """
+    rows, at = np.nonzero(suspect.reshape(len(suspect), -1))
+    r, t = (a.reshape(len(suspect), -1)[rows, at] for a in (leaf.r, leaf.t))
+    with np.errstate(all="ignore"):
+        error, ratio = np.abs(r - t), np.round(r / t, 3)
+    worst_first = np.argsort(-np.where(np.isfinite(error), error, np.inf), kind="stable")
+    seen = set()
+    first: list[tuple[int, int]] = []
+    rest: list[tuple[int, int]] = []
+    for k in worst_first:
+        alike = (float(leaf.x.flat[at[k]]), str(ratio[k]))
+        (rest if alike in seen else first).append((int(rows[k]), int(at[k])))
+        seen.add(alike)
+    return first + rest
+
+
+def finding_of(leaf: Leaf, suspect: Array, arbitrated: Arbitrated, standard: Standard) -> Finding:
+    """The worst that the arbiter said, with the element that decided."""
+    elements, left = arbitrated.elements, arbitrated.left
+    worst = next((e for e in VERDICTS if e in elements), None)
+    notes = _notes(elements, left, leaf.t[0].size)
+    unit = unit_of(leaf.t, standard.eps)
+    if worst is None:
+        with np.errstate(all="ignore"):
+            error = np.abs(leaf.r - leaf.t)
+        error = np.max(error, initial=0, where=np.isfinite(error) & ~suspect)
+        return Finding(
+            Question.ALGEBRA, leaf.name, Verdict.OK, error=float(error) / unit, note=notes
+        )
+    row, i, slopes = elements[worst][0]
+    r, t = float(leaf.r[row].flat[i]), float(leaf.t[row].flat[i])
+    is_wrong = worst is Element.WRONG
+    t_is_true = is_wrong and (slopes.holds(t) or not slopes.resolved)
+    t_is_true |= abs(r - t) > standard.by_design
+    true = t if t_is_true else slopes.central
+    return Finding(
+        Question.ALGEBRA,
+        leaf.name,
+        VERDICTS[worst],
+        index=index_of(i, leaf.x.shape),
+        rule=r,
+        auto=t,
+        true=true,
+        error=abs(r - true) / unit,
+        auto_error=abs(t - true) / unit,
+        note="" if is_wrong else notes,
+    )
+
+
+def _notes(elements: dict[Element, list[tuple[int, int, Slopes]]], left: int, size: int) -> str:
+    """How many elements were not simply right."""
+    notes = [
+        f"{len({i for _, i, _ in looked_at})} of {size} elements {element.value}"
+        for element, looked_at in elements.items()
+        if element is not Element.WRONG
+    ]
+    if left:
+        notes.append(f"{left} more differ, not examined")
+    return "; ".join(notes)

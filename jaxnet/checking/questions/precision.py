@@ -1,0 +1,163 @@
+"""Does the rule keep the digits that autodiff keeps?
+
+In a working dtype, float32 say, r is the rule's cotangent, a autodiff's, and t the true one, from
+float64 on the same numbers. Errors are the largest over all cotangents and elements of a leaf. The
+rule's may be the largest of
+
+    4 times autodiff's        which operations round is luck
+    4 times the conditioning  how far t moves when the inputs move by an eps of the dtype: whoever
+                              rounds the inputs once makes that error
+    8 eps of the largest |t|  a handful of operations
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnet.checking.arrays import Array, distance, index_of, largest, spread
+from jaxnet.checking.bench import MOVES, Bench, Draw, Look, move
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.problem import eps_of
+from jaxnet.checking.programs import NarrowRun, Run
+from jaxnet.checking.questions.algebra import Algebra
+
+# Where autodiff itself has lost digits to cancellation (more than 64 eps), how many is luck, and the
+# rule's luck is another.
+FACTOR, FACTOR_OF_LUCK, LOST = 4, 32, 64
+FLOOR = 8.0
+# Random draws are others in float64, so autodiff in the same dtype is the truth, which rounds too.
+FLOOR_OF_DRAWS = 64.0
+DRAWS = "random draws are others in float64: compared with autodiff in this dtype"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """runs: what came back in the working dtype, a run for each cotangent."""
+
+    findings: list[Finding]
+    runs: list[NarrowRun]
+
+
+class Compared(NamedTuple):
+    """One leaf, or one output. r, a, t: [cotangents, ...]; noise: how far t moves, [...]."""
+
+    r: Array
+    a: Array
+    t: Array
+    noise: Array
+    eps: float
+
+
+class Spoiled(NamedTuple):
+    """Names of what is found wrong already: its digits say nothing."""
+
+    outputs: set[str]
+    leaves: set[str]
+
+
+def ask(bench: Bench, draw: Draw, look: Look, algebra: Algebra, spoiled: Spoiled) -> Precision:
+    """look: the same draw in the dtypes of the algebra."""
+    runs = bench.narrow_runs(draw)
+    if not runs:
+        return Precision([], [])
+    name = draw.working.name
+    moved = _moved(bench, draw, look)
+    found = []
+    for k, output in enumerate(bench.problem.outputs):
+        if output not in spoiled.outputs:
+            compared = _output(k, draw, look, runs, moved)
+            finding = replace(
+                _judged(bench, output, compared), question=Question.VALUE, detail=name
+            )
+            # That a value is precise is not worth a row.
+            found += [] if finding.verdict is Verdict.OK else [finding]
+    for k, leaf in enumerate(bench.problem.names):
+        if leaf not in spoiled.leaves:
+            compared = _leaf(bench, k, draw, look, runs, moved, algebra.distrusted[k])
+            found.append(replace(_judged(bench, leaf, compared), detail=name))
+    return Precision(found, runs)
+
+
+def _moved(bench: Bench, draw: Draw, look: Look) -> list[Run]:
+    """The point with every number one eps of the working dtype away."""
+    eps = max(eps_of(d) for d in draw.working.dtypes)
+    rng = bench.stream(f"precision {draw.working.name}")
+    moved = []
+    for _ in range(MOVES):
+        there, c = (move(arrays, eps, rng) for arrays in (look.x, look.cs[0]))
+        moved.append(bench.run(there, c, look.cs[1]))
+    return moved
+
+
+def _output(k: int, draw: Draw, look: Look, runs: list[NarrowRun], moved: list[Run]) -> Compared:
+    t = np.stack([run.value[k] for run in look.runs])
+    return Compared(
+        r=np.stack([run.forward[k] for run in runs]),
+        a=np.stack([run.value[k] for run in runs]),
+        t=t,
+        noise=spread([m.value[k] for m in moved], t[0]),
+        eps=eps_of(draw.cotangents[0][k].dtype),
+    )
+
+
+def _leaf(
+    bench: Bench,
+    k: int,
+    draw: Draw,
+    look: Look,
+    runs: list[NarrowRun],
+    moved: list[Run],
+    distrusted: Array,
+) -> Compared:
+    """Where the reference is not trusted the rule was not refuted: its float64 is the truth there."""
+    plain = bench.plain
+    noise = spread([m.ref[plain.key][k] for m in moved], look.runs[0].ref[plain.key][k])
+    return Compared(
+        r=np.stack([run.rule[k] for run in runs]),
+        a=np.stack([run.auto[k] for run in runs]),
+        t=np.where(distrusted, look.rule(plain, k), look.ref(plain, k)),
+        noise=np.where(distrusted, 0, noise),
+        eps=eps_of(draw.working.dtypes[k]),
+    )
+
+
+def _judged(bench: Bench, leaf: str, compared: Compared) -> Finding:
+    r, a, t, noise, eps = compared
+    note, floor = "", FLOOR
+    if bench.programs.draws:
+        t, note, floor = a, DRAWS, FLOOR_OF_DRAWS
+    scale = largest(t)
+    error, auto_error = distance(r, t), distance(a, t)
+    # Where autodiff is not finite either, the dtype has no such number.
+    no_such_number = ~np.isfinite(error) & ~np.isfinite(a)
+    error = np.where(np.isnan(error), np.inf, error)
+    error = np.where(no_such_number, 0, error)
+    of_auto = largest(auto_error)
+    factor = FACTOR if of_auto <= LOST * eps * scale else FACTOR_OF_LUCK
+    allowed = max(factor * of_auto, FACTOR * largest(noise), floor * eps * scale)
+    unit = max(eps * scale, np.finfo(float).tiny)
+    in_eps = float(np.max(error, initial=0)) / unit, of_auto / unit
+    if (error <= allowed).all():
+        return Finding(
+            Question.PRECISION,
+            leaf,
+            Verdict.OK,
+            error=in_eps[0],
+            auto_error=in_eps[1],
+            note=note,
+        )
+    row, i = divmod(int(np.argmax(error)), t[0].size)
+    said = f"{in_eps[0]:.2g} eps, autodiff {in_eps[1]:.2g}"
+    return Finding(
+        Question.PRECISION,
+        leaf,
+        Verdict.IMPRECISE,
+        index=index_of(i, t[0].shape),
+        rule=float(r[row].flat[i]),
+        auto=float(a[row].flat[i]),
+        true=float(t[row].flat[i]),
+        error=in_eps[0],
+        auto_error=in_eps[1],
+        note="; ".join(filter(None, [said, note])),
+    )

@@ -1,0 +1,42 @@
+"""Which branches did no point enter, and is the rule right where a point enters them?
+
+A rule that is right where the arguments happen to lie may be wrong on the other side of a where.
+Points are made that enter such sides (branches.py); at them only what is surely wrong counts.
+"""
+
+from dataclasses import dataclass, replace
+
+from jaxnet.checking.bench import Bench, Look
+from jaxnet.checking.findings import Finding, Never, Verdict
+from jaxnet.checking.programs import precision_of
+from jaxnet.checking.questions.algebra import Algebra, judge_cell, with_hint
+
+
+@dataclass(frozen=True)
+class Reach:
+    """algebra: by leaf, what is found now; looks: at the added points; never: sides not entered."""
+
+    algebra: list[Finding]
+    looks: list[Look]
+    never: tuple[Never, ...]
+
+
+def ask(bench: Bench, look: Look, algebra: Algebra) -> Reach:
+    with precision_of(bench.programs.dtype):
+        points, never = bench.programs.branches.points(bench.problem, look.x, look.cs[0])
+    findings, looks = list(algebra.findings), []
+    for how, x in points:
+        there = bench.look(x, look.cs[:2], bench.stream(f"reach, {how}"))
+        if not there.is_finite():
+            continue  # the point is outside the function's domain
+        looks.append(there)
+        for k, judged in enumerate(judge_cell(bench, bench.plain, there, only_wrong=True)):
+            is_news = findings[k].verdict is not Verdict.WRONG
+            if is_news and judged.finding.verdict is Verdict.WRONG:
+                findings[k] = with_hint(bench, there, k, _made(judged.finding, how))
+    return Reach(findings, looks, never)
+
+
+def _made(finding: Finding, how: str) -> Finding:
+    """The finding, which says how its point was made."""
+    return replace(finding, note="; ".join(filter(None, [f"with {how}", finding.note])))

@@ -1,0 +1,88 @@
+"""Was anything seen at all?
+
+Where a gradient is 0, or noise, at every point that was looked at, any rule that returns little passes.
+That is no ok, if the value depends on the leaf.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxnet.checking.arrays import largest, on_host
+from jaxnet.checking.bench import Bench, Look
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.programs import NarrowRun
+
+NOT_FINITE = "its gradient is nowhere finite at these arguments: choose others"
+ZERO = "its gradient is 0 at these arguments whatever the rule does: choose others"
+
+
+def ask(
+    bench: Bench,
+    look: Look,
+    added: Sequence[Look],
+    algebra: Sequence[Finding],
+    narrow: Sequence[Sequence[NarrowRun]],
+) -> list[Finding]:
+    """The algebra's findings by leaf, ok and disputed ones made vacuous where nothing was seen.
+
+    added: looks at further points. narrow: what came back in each working dtype.
+    """
+    return [_seen(bench, k, [look, *added], finding, narrow) for k, finding in enumerate(algebra)]
+
+
+def _seen(
+    bench: Bench,
+    k: int,
+    looks: Sequence[Look],
+    finding: Finding,
+    narrow: Sequence[Sequence[NarrowRun]],
+) -> Finding:
+    look = looks[0]
+    was_seen = finding.verdict in (Verdict.WRONG, Verdict.KINK)
+    if was_seen or bench.programs.always_zero[k] or not look.x[k].size:
+        return finding
+    gradients = [there.ref(bench.plain, k) for there in looks]
+    if not any(np.isfinite(t).any() for t in gradients):
+        return Finding(Question.ALGEBRA, finding.leaf, Verdict.VACUOUS, note=NOT_FINITE)
+    size = max(map(largest, gradients))
+    noise = max(float(np.nanmax(there.noise(bench.plain, k))) for there in looks)
+    # 64 times the noise is what the algebra allows: of a gradient below that nothing was judged. But
+    # one that has half of the natural size's digits is no noise, whatever moves it.
+    is_large = size > np.sqrt(bench.eps) * bench.natural(look, k)
+    is_noise = size <= 64 * noise and not is_large and not _is_definite(bench, look, k, narrow)
+    if (size == 0 or is_noise) and _depends(bench, look, k):
+        return Finding(Question.ALGEBRA, finding.leaf, Verdict.VACUOUS, note=ZERO)
+    return finding
+
+
+def _is_definite(bench: Bench, look: Look, k: int, narrow: Sequence[Sequence[NarrowRun]]) -> bool:
+    """Whether the rule returns the same in both dtypes: a true slope in a tail, not noise."""
+    r = look.runs[0].rule[bench.plain.key][k]
+    if not r.any():
+        return False
+    firsts = [runs[0].rule[k] for runs in narrow if runs]
+    # Two digits, in nine of ten elements: noise has none in common.
+    return any(np.mean(np.abs(n - r) <= 0.01 * np.abs(r)) > 0.9 for n in firsts)
+
+
+def _depends(bench: Bench, look: Look, k: int) -> bool:
+    """Whether the value changes with the leaf.
+
+    Of a single rule that is seen by changing it: a sum of softmax is 1 whatever its logits, and 0 is
+    its gradient. Where the rule is only a part, as in a sum of a softmax that has one, the part has not
+    been seen.
+    """
+    if not bench.programs.is_one_rule:
+        return bench.programs.is_used[k]
+    value = on_host(look.x[k])
+    far = 1 + np.abs(value).max(initial=0)
+    for other in (2 * value, value + far, -value, 0.5 * value - 3):
+        x = tuple(other.astype(a.dtype) if j == k else a for j, a in enumerate(look.x))
+        there = bench.run(x, look.cs[0], look.cs[1]).value
+        for a, b in zip(look.runs[0].value, there, strict=True):
+            with np.errstate(all="ignore"):
+                allowed = np.sqrt(bench.eps) * np.maximum(np.abs(a), np.abs(b))
+                if np.any(np.abs(a - b) > allowed):
+                    return True
+    return False

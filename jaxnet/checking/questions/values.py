@@ -1,0 +1,62 @@
+"""Is the forward that is differentiated the function?
+
+A rule has a forward of its own, which jax.grad runs in place of the body. What it returns must be the
+function's value, to the digits that rounding leaves (arrays.tolerance).
+"""
+
+import numpy as np
+
+from jaxnet.checking.arrays import (
+    Array,
+    distance,
+    index_of,
+    same,
+    spread,
+    tolerance,
+    unit_of,
+    worst_of,
+)
+from jaxnet.checking.bench import Bench, Look
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.programs import NOT_DETERMINISTIC, Run
+
+
+def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
+    """again: a second run of the look's first."""
+    run = look.runs[0]
+    found = []
+    for k, output in enumerate(bench.problem.outputs):
+        if not same(again.value[k], run.value[k]).all():
+            law = "the same twice"
+            found.append(
+                Finding(Question.LAWS, output, Verdict.ERROR, note=NOT_DETERMINISTIC, detail=law)
+            )
+            continue
+        noise = spread([m.value[k] for m in look.moved], run.value[k])
+        found.append(_compared(output, run.forward[k], run.value[k], noise, bench.eps))
+    others = zip(bench.problem.other_outputs, run.other_value, run.other_forward, strict=True)
+    for output, value, forward in others:
+        if not np.array_equal(value, forward):
+            note = "the rule's forward returns other values than the function"
+            found.append(Finding(Question.VALUE, output, Verdict.WRONG, note=note))
+    return found
+
+
+def _compared(output: str, forward: Array, value: Array, noise: Array, eps: float) -> Finding:
+    error = distance(forward, value)
+    error = np.where(np.isnan(error), np.inf, error)  # one is NaN and the other is not
+    in_eps = error / unit_of(value, eps)
+    bad = ~(error <= tolerance(value, noise, eps))
+    if not bad.any():
+        return Finding(Question.VALUE, output, Verdict.OK, error=float(np.max(in_eps, initial=0)))
+    i = worst_of(error, bad)
+    return Finding(
+        Question.VALUE,
+        output,
+        Verdict.WRONG,
+        index=index_of(i, value.shape),
+        rule=float(forward.flat[i]),
+        true=float(value.flat[i]),
+        error=float(in_eps.flat[i]),
+        note="the forward that is differentiated is not the function",
+    )
