@@ -5,13 +5,9 @@ It is called for a segment of epochs at a time (the bounds are arguments, so tha
 host room to show progress, to stop on Ctrl-C and to notice a loss that is no longer finite.
 """
 
-import contextlib
 import inspect
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -23,6 +19,7 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from jaxnet._progress import interruptible, progress_display
 from jaxnet.metrics import accuracy
 from jaxnet.rules._cross_entropy import softmax_cross_entropy
 
@@ -256,7 +253,7 @@ def fit(
     data = jax.device_put([tuple(d) for d in sets.values()])
     measured: list[NDArray[np.floating[Any]]] = []  # of each segment: [epochs, ..., names]
     done, length = 0, 1
-    with _interruptible() as interrupted, _progress(epochs, progress) as show:
+    with interruptible() as interrupted, progress_display(epochs, progress) as show:
         while done < epochs and not interrupted.is_set():
             segment_start = time.perf_counter()
             stop = min(done + length, epochs)
@@ -452,55 +449,3 @@ def _outputs_and_losses(
 ) -> tuple[jax.Array, jax.Array]:
     outputs = model(params, x)
     return outputs, loss(outputs, y)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event instead of raising amid a call that has donated its arguments; a second one raises."""
-    interrupted = threading.Event()
-    ours_to_handle = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if not ours_to_handle:
-        yield interrupted
-        return
-
-    def handler(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        interrupted.set()
-
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@contextlib.contextmanager
-def _progress(epochs: int, wanted: bool) -> Iterator[Callable[[int, float], None]]:
-    """show(epochs done, loss): silent for two seconds, then a bar on a terminal, or a line in a log every ten."""
-    start, terminal = time.perf_counter(), sys.stderr.isatty()
-    shown = start + (2.0 if terminal else 0.0)
-    line = ""
-
-    def show(done: int, loss: float) -> None:
-        nonlocal shown, line
-        now = time.perf_counter()
-        if not wanted or now - shown < (0.2 if terminal else 10.0):
-            return
-        shown, left = now, (now - start) / done * (epochs - done)
-        text = f"epoch {done}/{epochs}  train loss {loss:.4g}  {left:.0f} s left"
-        if terminal:
-            filled = 30 * done // epochs
-            line = f"\r[{'#' * filled}{'.' * (30 - filled)}] {text}".ljust(len(line))
-            sys.stderr.write(line)
-        else:
-            sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
-    try:
-        yield show
-    finally:
-        if line:
-            sys.stderr.write("\r" + " " * len(line) + "\r")

@@ -16,6 +16,7 @@ import optax
 import pytest
 
 import jaxnet
+import jaxnet._progress
 import jaxnet.training
 from jaxnet import accuracy, evaluate, fit, init_mlp, mlp, softmax_cross_entropy, update_step
 
@@ -401,7 +402,7 @@ class Clock:
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 def test_long_runs_show_progress(monkeypatch, stream):
     monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 0.0)
-    monkeypatch.setattr(jaxnet.training, "time", Clock())
+    monkeypatch.setattr(jaxnet._progress, "time", Clock())
     monkeypatch.setattr(sys, "stderr", stream())
     run(epochs=30)
     shown = sys.stderr.getvalue()
@@ -417,7 +418,7 @@ def test_long_runs_show_progress(monkeypatch, stream):
 
 def test_short_runs_and_quiet_ones_show_nothing(monkeypatch, capsys):
     run()
-    monkeypatch.setattr(jaxnet.training, "time", Clock())
+    monkeypatch.setattr(jaxnet._progress, "time", Clock())
     run(progress=False)
     assert capsys.readouterr().err == ""
 
