@@ -5,13 +5,12 @@ It is called for a segment of epochs at a time (the bounds are arguments, so tha
 host room to show progress, to stop on Ctrl-C and to notice a loss that is no longer finite.
 """
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -20,18 +19,23 @@ import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from jaxnet._progress import interruptible, progress_display
+from jaxnet._training_arguments import (
+    Data,
+    Loss,
+    Metric,
+    Model,
+    require_count,
+    require_data,
+    require_key,
+    require_key_parameter,
+    require_optimizer,
+    require_runs,
+    shapes_of_first_run,
+)
 from jaxnet.metrics import accuracy
 from jaxnet.rules._cross_entropy import softmax_cross_entropy
 
 Params = TypeVar("Params")
-# (params, x) -> outputs, one row per example; one that draws numbers while it trains also takes (params, x, key)
-Model: TypeAlias = Callable[..., jax.Array]
-Loss: TypeAlias = Callable[[jax.Array, Any], jax.Array]  # (outputs, y) -> one loss per example
-Metric: TypeAlias = Callable[
-    [jax.Array, Any], jax.Array
-]  # (outputs, y) -> a number, or one per example (averaged)
-Data: TypeAlias = tuple[Any, Any]  # x [rows, ...], y [rows, ...]
-
 ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": accuracy})
 SEGMENT_SECONDS = (
     0.2  # a call costs about a millisecond: long enough to hide it, short enough to stop at once
@@ -119,7 +123,7 @@ def evaluate(
 
     Raises ValueError as `fit` does on data that do not fit each other, the model or the loss.
     """
-    _require_data("data", data, model, params, loss)
+    require_data("data", data, model, params, loss)
     values = _evaluate(params, data, model=model, loss=loss, metrics=tuple(metrics.items()))
     return {name: float(value) for name, value in zip(("loss", *metrics), values, strict=True)}
 
@@ -214,29 +218,21 @@ def fit(
     on labels out of range, NaN or inf in x, and on counts below 1; NonFiniteLoss, a FloatingPointError, when the
     training loss becomes NaN or inf.
     """
-    counts = {"epochs": epochs, "batch_size": batch_size} | ({} if runs is None else {"runs": runs})
-    for name, count in counts.items():
-        if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
-            raise ValueError(f"fit: {name} must be a positive integer, got {count!r}")
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            f"fit: optimizer must be an optax.GradientTransformation such as optax.sgd(0.01), "
-            f"got {type(optimizer).__name__}"
-        )
-    one = params if runs is None else _first_of_runs("params", params, runs)
-    for name, given in (("key", key), ("model_key", model_key)):
-        if given is not None and not _is_key_dtype(getattr(given, "dtype", None)):
-            raise TypeError(
-                f"fit: {name} must be a JAX random key such as jax.random.key(0), got {type(given).__name__}"
-            )
-        if runs is not None and given is not None:
-            _first_of_runs(name, given, runs)
+    require_count("epochs", epochs)
+    require_count("batch_size", batch_size)
+    require_optimizer(optimizer)
+    if runs is not None:
+        require_count("runs", runs)
+        require_runs("params", params, runs)
+    if key is not None:
+        require_key("key", key, runs)
     if model_key is not None:
-        _require_key_parameter(model)
-    _require_data("train", train, model, one, loss)
-    if test is not None:
-        _require_data("test", test, model, one, loss)
-    sets = {"train": train} | ({} if test is None else {"test": test})
+        require_key("model_key", model_key, runs)
+        require_key_parameter(model)
+    one = params if runs is None else shapes_of_first_run(params)
+    sets = {"train": train} if test is None else {"train": train, "test": test}
+    for name, data in sets.items():
+        require_data(name, data, model, one, loss)
     names = [f"{which}_{name}" for which in sets for name in ("loss", *metrics)]
 
     start = time.perf_counter()
@@ -293,7 +289,7 @@ def _segment(
     first: Any,
     stop: Any,
     key: jax.Array | None,
-    data: Sequence[Data],
+    data: Sequence[tuple[jax.Array, jax.Array]],
     model_key: jax.Array | None = None,
     *,
     model: Model,
@@ -373,79 +369,3 @@ def _require_finite(history: History) -> None:
             f"optax.clip_by_global_norm usually mend it",
             history,
         )
-
-
-def _first_of_runs(name: str, tree: Any, runs: int) -> Any:
-    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
-    if not all(shape[:1] == (runs,) for shape in shapes):
-        raise ValueError(
-            f"fit: with runs={runs} every leaf of {name} must have a leading axis [{runs}], got shapes {shapes}; "
-            f"make them with jax.vmap over {runs} keys"
-        )
-    return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), tree)
-
-
-def _is_key_dtype(dtype: Any) -> bool:
-    return dtype is not None and (dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key))
-
-
-def _require_key_parameter(model: Model) -> None:
-    try:
-        inspect.signature(model).bind("params", "x", "key")
-    except TypeError:
-        raise TypeError(
-            f"fit: with a model_key the model is called as model(params, x, key), but it takes "
-            f"{inspect.signature(model)}; leave model_key out, or give the model a third argument, key=None"
-        ) from None
-
-
-def _require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) -> None:
-    """Check, where data enter, what compiled code cannot: nothing there can raise on a value."""
-    if (
-        not isinstance(data, tuple | list)
-        or len(data) != 2
-        or not all(hasattr(a, "shape") for a in data)
-    ):
-        raise TypeError(f"{name} must be a pair of arrays (x, y), got {type(data).__name__}")
-    x, y = data
-    if np.ndim(x) < 1 or np.ndim(y) < 1 or len(x) != len(y):
-        raise ValueError(
-            f"{name}: x and y must have as many rows, got shapes {np.shape(x)} and {np.shape(y)}"
-        )
-    if len(x) == 0:
-        raise ValueError(f"{name}: no rows; x has shape {np.shape(x)}")
-    if jnp.issubdtype(x.dtype, jnp.floating):
-        bad = np.argwhere(~np.isfinite(np.asarray(x)))
-        if len(bad):
-            raise ValueError(
-                f"{name}: x holds {len(bad)} values that are NaN or inf, the first at index {tuple(map(int, bad[0]))}; "
-                f"remove or fill those rows"
-            )
-    outputs, losses = cast(Any, _outputs_and_losses).eval_shape(
-        params, x, y, model=model, loss=loss
-    )
-    if losses.shape != (len(x),):
-        raise ValueError(
-            f"{name}: loss must return one value per example, shape {(len(x),)}, got shape {losses.shape} "
-            f"for outputs of shape {outputs.shape} and y of shape {np.shape(y)}"
-        )
-    by_class = inspect.unwrap(loss) is inspect.unwrap(softmax_cross_entropy) and jnp.issubdtype(
-        y.dtype, jnp.integer
-    )
-    if (by_class and not ((labels := np.asarray(y)) < outputs.shape[-1]).all()) or (
-        by_class and (labels < 0).any()
-    ):
-        raise ValueError(
-            f"{name}: labels must be in 0 .. {outputs.shape[-1] - 1} (the model has {outputs.shape[-1]} outputs), "
-            f"got {labels.min()} .. {labels.max()}"
-        )
-
-
-@partial(
-    jax.jit, static_argnames=("model", "loss")
-)  # never run: jit remembers the shapes, jax.eval_shape would not
-def _outputs_and_losses(
-    params: Any, x: Any, y: Any, *, model: Model, loss: Loss
-) -> tuple[jax.Array, jax.Array]:
-    outputs = model(params, x)
-    return outputs, loss(outputs, y)

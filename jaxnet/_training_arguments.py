@@ -1,0 +1,149 @@
+"""What `fit` and `evaluate` are given: the types, and what must hold before anything is compiled.
+
+Compiled code cannot raise on a value, so values are looked at here, where they enter.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from jaxnet.rules._cross_entropy import softmax_cross_entropy
+
+# (params, x) -> outputs, one row per example.
+# One that draws numbers while it trains also takes (params, x, key).
+Model: TypeAlias = Callable[..., jax.Array]
+# (outputs, y) -> one loss per example
+Loss: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+# (outputs, y) -> a number, or one per example, which is averaged
+Metric: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+Array: TypeAlias = jax.Array | NDArray[Any]
+Data: TypeAlias = tuple[Array, Array]  # x [rows, ...], y [rows, ...]
+
+
+def require_count(name: str, count: object) -> None:
+    """Raise ValueError unless count is an integer above 0."""
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise ValueError(f"fit: {name} must be a positive integer, got {count!r}")
+
+
+def require_optimizer(optimizer: object) -> None:
+    """Raise TypeError unless it is one of optax."""
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"fit: optimizer must be an optax.GradientTransformation such as optax.sgd(0.01), "
+            f"got {type(optimizer).__name__}"
+        )
+
+
+def require_key(name: str, key: Any, runs: int | None) -> None:
+    """Raise TypeError unless key is a JAX random key, ValueError unless there is one per run."""
+    dtype = getattr(key, "dtype", None)
+    # Keys of the old kind, jax.random.PRNGKey(0), are plain arrays of uint32.
+    is_key = dtype is not None and (
+        dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    )
+    if not is_key:
+        raise TypeError(
+            f"fit: {name} must be a JAX random key such as jax.random.key(0), "
+            f"got {type(key).__name__}"
+        )
+    if runs is not None:
+        require_runs(name, key, runs)
+
+
+def require_key_parameter(model: Model) -> None:
+    """Raise TypeError unless the model can be called as model(params, x, key)."""
+    try:
+        inspect.signature(model).bind("params", "x", "key")
+    except TypeError:
+        raise TypeError(
+            f"fit: with a model_key the model is called as model(params, x, key), but it takes "
+            f"{inspect.signature(model)}; leave model_key out, or give the model a third argument, "
+            f"key=None"
+        ) from None
+
+
+def require_runs(name: str, tree: Any, runs: int) -> None:
+    """Raise ValueError unless every leaf has a leading axis [runs]."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    if not all(shape[:1] == (runs,) for shape in shapes):
+        raise ValueError(
+            f"fit: with runs={runs} every leaf of {name} must have a leading axis [{runs}], "
+            f"got shapes {shapes}; make them with jax.vmap over {runs} keys"
+        )
+
+
+def shapes_of_first_run(tree: Any) -> Any:
+    """Shapes and dtypes of the tree, whose leaves are [runs, ...], without that axis."""
+    return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), tree)
+
+
+def require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) -> None:
+    """Raise TypeError or ValueError unless data are (x, y) that fit each other, model and loss.
+
+    params may be arrays, or their shapes and dtypes. Errors call the data by `name`.
+    """
+    _require_pair(name, data)
+    x, y = data
+    _require_finite(name, x)
+    outputs, losses = cast(Any, _outputs_and_losses).eval_shape(
+        params, x, y, model=model, loss=loss
+    )
+    if losses.shape != (len(x),):
+        raise ValueError(
+            f"{name}: loss must return one value per example, shape {(len(x),)}, "
+            f"got shape {losses.shape} for outputs of shape {outputs.shape} "
+            f"and y of shape {np.shape(y)}"
+        )
+    # Another loss may give its integers another meaning. With or without its rule, it is this one.
+    is_cross_entropy = inspect.unwrap(loss) is inspect.unwrap(softmax_cross_entropy)
+    if is_cross_entropy and jnp.issubdtype(y.dtype, jnp.integer):
+        _require_labels(name, np.asarray(y), classes=outputs.shape[-1])
+
+
+def _require_pair(name: str, data: Any) -> None:
+    is_pair = isinstance(data, tuple | list) and len(data) == 2
+    if not is_pair or not all(hasattr(array, "shape") for array in data):
+        raise TypeError(f"{name} must be a pair of arrays (x, y), got {type(data).__name__}")
+    x, y = data
+    if np.ndim(x) < 1 or np.ndim(y) < 1 or len(x) != len(y):
+        raise ValueError(
+            f"{name}: x and y must have as many rows, got shapes {np.shape(x)} and {np.shape(y)}"
+        )
+    if len(x) == 0:
+        raise ValueError(f"{name}: no rows; x has shape {np.shape(x)}")
+
+
+def _require_finite(name: str, x: Array) -> None:
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return
+    bad = np.argwhere(~np.isfinite(np.asarray(x)))
+    if len(bad):
+        raise ValueError(
+            f"{name}: x holds {len(bad)} values that are NaN or inf, the first at index "
+            f"{tuple(map(int, bad[0]))}; remove or fill those rows"
+        )
+
+
+def _require_labels(name: str, labels: NDArray[Any], classes: int) -> None:
+    if (labels < 0).any() or (labels >= classes).any():
+        raise ValueError(
+            f"{name}: labels must be in 0 .. {classes - 1} (the model has {classes} outputs), "
+            f"got {labels.min()} .. {labels.max()}"
+        )
+
+
+# Never run: jit remembers the shapes for the next call, which jax.eval_shape would not.
+@partial(jax.jit, static_argnames=("model", "loss"))
+def _outputs_and_losses(
+    params: Any, x: jax.Array, y: jax.Array, *, model: Model, loss: Loss
+) -> tuple[jax.Array, jax.Array]:
+    outputs = model(params, x)
+    return outputs, loss(outputs, y)
