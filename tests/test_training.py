@@ -17,7 +17,7 @@ import pytest
 
 import jaxnet
 import jaxnet._progress
-import jaxnet.training
+import jaxnet._training_run
 from jaxnet import accuracy, evaluate, fit, init_mlp, mlp, softmax_cross_entropy, update_step
 
 SGD = optax.sgd(0.1)
@@ -296,12 +296,12 @@ def compilations():
 
 
 def test_one_compilation_of_the_run_whatever_its_segments(compilations, monkeypatch):
-    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 0.0)  # one epoch a segment
+    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.0)  # one epoch a segment
     optimizer = optax.sgd(0.05)
     _, in_segments = run(epochs=7, optimizer=optimizer)
     assert sum("_segment" in name for name in compilations) == 1
     compilations.clear()
-    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 1e9)
+    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 1e9)
     _, at_once = run(epochs=9, optimizer=optimizer)
     assert not compilations, (
         "the same objects and shapes must not compile again, whatever the number of epochs"
@@ -311,8 +311,8 @@ def test_one_compilation_of_the_run_whatever_its_segments(compilations, monkeypa
 
 def test_runs_longer_than_the_buffer(monkeypatch):
     _, whole = run(epochs=11)
-    monkeypatch.setattr(jaxnet.training, "SEGMENT_EPOCHS", 3)
-    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 1e9)
+    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_EPOCHS", 3)
+    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 1e9)
     _, history = run(epochs=11, optimizer=optax.sgd(0.1))
     np.testing.assert_array_equal(history.train_loss, whole.train_loss)
 
@@ -330,16 +330,14 @@ def test_update_and_run_lower_for_cpu_cuda_and_tpu(hand):
         PARAMS, state, *TRAIN
     )
     assert exported.platforms == platforms
-    static = {"model": model, "loss": loss, "optimizer": SGD, "batch_size": 16, "runs": None}
+    recipe = jaxnet._training_run.Recipe(model, loss, SGD, (accuracy,), batch_size=16, runs=None)
+    segment = jax.jit(partial(jaxnet._training_run._segment, recipe))
     for key in (None, jax.random.key(0)):
-        exported = jax.export.export(
-            jax.jit(
-                lambda *args: jaxnet.training._segment(
-                    *args, **static, metrics=(("accuracy", accuracy),)
-                )
-            ),
-            platforms=platforms,
-        )((PARAMS, state), np.int32(0), np.int32(1), key, [TRAIN, TEST])
+        keys = jaxnet._training_run.Keys(key, None)
+        start = jaxnet._training_run.State(PARAMS, state)
+        exported = jax.export.export(segment, platforms=platforms)(
+            [TRAIN, TEST], keys, start, np.int32(0), np.int32(1)
+        )
         assert exported.platforms == platforms
 
 
@@ -364,7 +362,7 @@ def test_data_sharded_over_devices_trains_the_same(forced_devices):
 
 
 def test_ctrl_c_returns_what_was_trained(monkeypatch, ctrl_c_works):
-    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 0.0)
+    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.0)
     run()  # compiled: the interruption must fall into the loop
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     params, history = run(epochs=20_000)
@@ -401,7 +399,7 @@ class Clock:
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 def test_long_runs_show_progress(monkeypatch, stream):
-    monkeypatch.setattr(jaxnet.training, "SEGMENT_SECONDS", 0.0)
+    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.0)
     monkeypatch.setattr(jaxnet._progress, "time", Clock())
     monkeypatch.setattr(sys, "stderr", stream())
     run(epochs=30)
