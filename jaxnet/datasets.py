@@ -1,7 +1,7 @@
 """Data sets: read, split, scale, batch. NumPy only.
 
-Data enters here, so here it is checked: a file is read whole and right, or an error says where it is wrong and how to
-mend it.
+Data enters here, so here it is checked: a file is read whole and right, or an error says where it
+is wrong and how to mend it.
 """
 
 import csv
@@ -27,18 +27,20 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class Scaling(NamedTuple):
-    """The map x -> (x - mean) / scale, per feature. Both float32 [features], in the units of the features."""
+    """The map x -> (x - mean) / scale, per feature.
+
+    Both are float32 [features], in the units of the features.
+    """
 
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
 
 
-@dataclass(
-    frozen=True, eq=False
-)  # arrays have no single truth value, so data sets compare by identity
+@dataclass(frozen=True, eq=False)  # by identity: arrays have no single truth value to compare by
 class Dataset:
-    """A classification problem. `train` and `test` are pairs: x float32 [rows, features], y int32 [rows].
+    """A classification problem.
 
+    `train` and `test` are pairs: x float32 [rows, features], y int32 [rows].
     `classes[label]` is the name of a label, `features[column]` the name of a column of x.
     `scaling` is None while x is in the units of the file, else the map that `standardize` applied.
     """
@@ -71,78 +73,65 @@ def load(
 ) -> Dataset:
     """Read a data set from one of three layouts.
 
-    - A folder with XTrain.txt, yTrain.txt, XTest.txt and yTest.txt: a row per line, numbers between white space,
-      integer labels. The features are called x1, x2, ...
-    - A .csv file (UTF-8) with a header: the column `target` holds the labels, text or numbers; the rest are features.
-    - An .npz archive with x [rows, features] and y [rows], or with x_train, y_train, x_test and y_test; y is integer or
-      text. It may name `features` and `classes` (arrays of text); integers in y are then positions in `classes`.
+    - A folder with XTrain.txt, yTrain.txt, XTest.txt and yTest.txt: a row per line, numbers between
+      white space, integer labels. The features are called x1, x2, ...
+    - A .csv file (UTF-8) with a header: the column `target` holds the labels, text or numbers; the
+      rest are features.
+    - An .npz archive with x [rows, features] and y [rows], or with x_train, y_train, x_test and
+      y_test; y is integer or text. It may name `features` and `classes` (arrays of text); integers
+      in y are then positions in `classes`.
 
-    Numbers are parsed in float64 and kept in float32. Classes are sorted, by value where all of them are numbers.
-    What comes in one part is shuffled and split by `seed`: of each class the fraction `test_fraction` (between 0 and 1)
-    goes to the test set, rounded, at least one row to either side. Other layouts keep their order and use neither.
+    Numbers are parsed in float64 and kept in float32. Classes are sorted, by value where all of
+    them are numbers.
+    What comes in one part is shuffled and split by `seed`: of each class the fraction
+    `test_fraction` (between 0 and 1) goes to the test set, rounded, at least one row to either
+    side. Other layouts keep their order and use neither.
 
-    Raises FileNotFoundError where a file is missing, ValueError for an argument or a file that is not as described.
+    Raises FileNotFoundError where a file is missing, ValueError for an argument or a file that is
+    not as described.
     """
     path = _existing(path)
-    layout = "folder" if path.is_dir() else path.suffix.lower()
     if not 0 < test_fraction < 1:
         raise ValueError(
             f"test_fraction is {test_fraction}; expected a number between 0 and 1, such as 0.2"
         )
-    if target is not None and layout != ".csv":
-        raise ValueError(
-            f"target is {target!r}, but {path} has no named columns, only a .csv file does; leave it out"
-        )
-    match layout:
-        case "folder":
-            table = _read_folder(path)
-        case ".csv":
-            table = _read_csv(path, target)
-        case ".npz":
-            table = _read_npz(path)
-        case _:
-            raise ValueError(
-                f"{path}: unknown layout; expected .csv, .npz or a folder with {_listed(_FOLDER)}"
-            )
-
+    table = _read(path, target)
+    first = table.parts[0]
     xs = [_to_float32(part, table.features) for part in table.parts]
-    classes = table.classes or _class_names(table.parts[0])
+    classes = table.classes or _class_names(first)
     if len(classes) < 2:
-        raise ValueError(
-            f"{table.parts[0].name}: {classes[0]!r} is the only class; expected at least two"
-        )
+        raise ValueError(f"{first.name}: {classes[0]!r} is the only class; expected at least two")
     ys = [_to_labels(part, classes) for part in table.parts]
+
+    is_split = len(table.parts) == 2
     counts = np.bincount(ys[0], minlength=len(classes))
-    least = 1 if len(xs) == 2 else 2  # a row to learn from, and one to test on
-    for name, count in zip(classes, counts, strict=True):
-        if count < least:
-            raise ValueError(
-                f"{table.parts[0].name}: class {name!r} has {count} row(s), too few; expected {least}"
-            )
-    if len(xs) == 2:
+    # A row of each class to learn from, and one to test on where both come from the same part.
+    _require_rows(first.name, classes, counts, least=1 if is_split else 2)
+    if is_split:
         train, test = zip(xs, ys, strict=True)
     else:
-        train, test = (
-            (xs[0][rows], ys[0][rows]) for rows in _split(ys[0], counts, test_fraction, seed)
-        )
+        x, y = xs[0], ys[0]
+        train, test = ((x[rows], y[rows]) for rows in _split(y, counts, test_fraction, seed))
     return Dataset(train, test, table.features, classes)
 
 
 def standardize(data: Dataset) -> Dataset:
-    """Shift and scale each feature to mean 0 and standard deviation 1 on the training set; `scaling` records how.
+    """Shift and scale each feature to mean 0 and standard deviation 1 on the training set.
 
-    The test set goes through the same map and has no part in it. A constant feature is only shifted: its scale is 1.
-    Raises ValueError if `data` is standardized already, as two maps in a row would leave only the second on record.
+    `scaling` records how. The test set goes through the same map and has no part in it. A constant
+    feature is only shifted: its scale is 1.
+    Raises ValueError if `data` is standardized already, as two maps in a row would leave only the
+    second on record.
     """
     if data.scaling is not None:
         raise ValueError(
             "data is standardized already (data.scaling is set); pass it as load returned it"
         )
-    x = data.train[0].astype(
-        np.float64
-    )  # in which sums of a float32 constant are exact, so that its spread is 0
+    # In float64 sums of a float32 constant are exact, so that its spread is 0.
+    x = data.train[0].astype(np.float64)
     spread = x.std(axis=0).astype(np.float32)
-    mean, scale = x.mean(axis=0).astype(np.float32), np.where(spread == 0, np.float32(1), spread)
+    mean = x.mean(axis=0).astype(np.float32)
+    scale = np.where(spread == 0, np.float32(1), spread)
     train, test = (
         (((x - mean) / scale).astype(np.float32, copy=False), y) for x, y in (data.train, data.test)
     )
@@ -150,26 +139,32 @@ def standardize(data: Dataset) -> Dataset:
 
 
 def read_features(path: str | os.PathLike[str], features: Sequence[str]) -> Features:
-    """Read rows to predict from a .csv file: float32 [rows, features], columns in the order of `features`.
+    """Read rows to predict from a .csv file.
 
-    Columns are found by their name in the header. Other columns are ignored, whatever they hold.
-    Raises FileNotFoundError for a missing file, ValueError for a missing column or a cell that is not a finite number.
+    Returns float32 [rows, features], columns in the order of `features`. They are found by their
+    name in the header; other columns are ignored, whatever they hold.
+    Raises FileNotFoundError for a missing file, ValueError for a missing column or a cell that is
+    not a finite number.
     """
     path = _existing(path)
     header, rows = _read_rows(path)
-    if missing := [name for name in features if name not in header]:
+    missing = [name for name in features if name not in header]
+    if missing:
         raise ValueError(
-            f"{path}: no column {_listed(missing)}; add or rename it, the header has {_listed(header)}"
+            f"{path}: no column {_listed(missing)}; add or rename it, "
+            f"the header has {_listed(header)}"
         )
-    return _numbers(path, rows, {name: header.index(name) for name in features}).astype(np.float32)
+    columns = {name: header.index(name) for name in features}
+    return _to_numbers(path, rows, columns).astype(np.float32)
 
 
 def batches(
     x: NDArray[Any], y: NDArray[Any], batch_size: int, rng: np.random.Generator | None = None
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """One pass over x [rows, ...] and y [rows, ...], `batch_size` rows at a time; the last batch may be smaller.
+    """One pass over x [rows, ...] and y [rows, ...], `batch_size` rows at a time.
 
-    Rows come in their order, or shuffled by `rng`: the same generator gives a new order at every call.
+    The last batch may be smaller. Rows come in their order, or shuffled by `rng`: the same
+    generator gives a new order at every call.
     Raises ValueError, at the call, for a batch size below 1 and for numbers of rows that differ.
     """
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
@@ -184,13 +179,34 @@ def batches(
 # The three layouts
 
 
+def _read(path: Path, target: str | None) -> _Table:
+    layout = "folder" if path.is_dir() else path.suffix.lower()
+    if target is not None and layout != ".csv":
+        raise ValueError(
+            f"target is {target!r}, but {path} has no named columns, only a .csv file does; "
+            f"leave it out"
+        )
+    match layout:
+        case "folder":
+            return _read_folder(path)
+        case ".csv":
+            return _read_csv(path, target)
+        case ".npz":
+            return _read_npz(path)
+    raise ValueError(
+        f"{path}: unknown layout; expected .csv, .npz or a folder with {_listed(_FOLDER)}"
+    )
+
+
 def _read_folder(folder: Path) -> _Table:
-    if missing := [name for name in _FOLDER if not (folder / name).is_file()]:
+    missing = [name for name in _FOLDER if not (folder / name).is_file()]
+    if missing:
         raise FileNotFoundError(
             f"{folder}: no {_listed(missing)}; expected a folder with {_listed(_FOLDER)}"
         )
     parts = []
-    for x_path, y_path in ((folder / x, folder / y) for x, y in (_FOLDER[:2], _FOLDER[2:])):
+    for x_name, y_name in (_FOLDER[:2], _FOLDER[2:]):
+        x_path, y_path = folder / x_name, folder / y_name
         x, y = _read_numbers(x_path, "x"), _read_numbers(y_path, "y")
         if y.shape[1] != 1:
             raise ValueError(f"{y_path}: {y.shape[1]} columns; expected one, a label per line")
@@ -202,52 +218,66 @@ def _read_csv(path: Path, target: str | None) -> _Table:
     header, rows = _read_rows(path)
     if target not in header:
         raise ValueError(
-            f"{path}: target is {target!r}; expected the column with the labels, one of {_listed(header)}"
+            f"{path}: target is {target!r}; expected the column with the labels, "
+            f"one of {_listed(header)}"
         )
     columns = {name: index for index, name in enumerate(header) if name != target}
     labels = [cells[header.index(target)] for _, cells in rows]
-    return _Table([_Part(str(path), _numbers(path, rows, columns), labels)], tuple(columns))
+    return _Table([_Part(str(path), _to_numbers(path, rows, columns), labels)], tuple(columns))
 
 
 def _read_npz(path: Path) -> _Table:
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: not an .npz archive; write one with numpy.savez(path, x=x, y=y)")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name]) for name in archive.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path}: {error}; write it with numpy.savez, from arrays of numbers or text"
-        ) from error
-    names = {
-        key: _name_array(f"{path}, {key}", arrays.pop(key))
+    arrays = _read_arrays(path)
+    features, classes = (
+        _name_array(f"{path}, {key}", arrays.pop(key)) if key in arrays else None
         for key in ("features", "classes")
-        if key in arrays
-    }
-    if arrays.keys() not in ({"x", "y"}, set(_SPLIT)):
+    )
+    if arrays.keys() == {"x", "y"}:
+        pairs = [("x", "y")]
+    elif arrays.keys() == set(_SPLIT):
+        pairs = [_SPLIT[:2], _SPLIT[2:]]
+    else:
         raise ValueError(
             f"{path}: arrays {_listed(arrays)}; expected x and y, or {_listed(_SPLIT)}"
         )
     parts = []
-    for x_key, y_key in (_SPLIT[:2], _SPLIT[2:]) if "x_train" in arrays else (("x", "y"),):
-        where, x, y = f"{path}, {x_key}", arrays[x_key], arrays[y_key]
-        if x.ndim != 2 or x.dtype.kind not in "biuf":
-            raise ValueError(
-                f"{where}: {x.dtype} with shape {x.shape}; expected real numbers [rows, features]"
-            )
+    for x_key, y_key in pairs:
+        x = _npz_features(f"{path}, {x_key}", arrays[x_key])
+        y = arrays[y_key]
         if y.ndim != 1:
             raise ValueError(
                 f"{path}, {y_key}: shape {y.shape}; expected one label per row, [rows]"
             )
-        x = x.astype(np.float64)
-        for row, column in np.argwhere(~(np.abs(x) <= _LARGEST))[:1]:
-            raise ValueError(
-                f"{where}[{row}, {column}] is {x[row, column]}; expected a finite float32, drop the row"
-            )
-        parts.append(_Part(where, x, _label_texts(f"{path}, {y_key}", y, names.get("classes"))))
-    return _Table(
-        parts, names.get("features", _default_names("x", parts[0].x.shape[1])), names.get("classes")
-    )
+        labels = _label_texts(f"{path}, {y_key}", y, classes)
+        parts.append(_Part(f"{path}, {x_key}", x, labels))
+    if features is None:
+        features = _default_names("x", parts[0].x.shape[1])
+    return _Table(parts, features, classes)
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not an .npz archive; write one with numpy.savez(path, x=x, y=y)")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name]) for name in archive.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: {error}; write it with numpy.savez, from arrays of numbers or text"
+        ) from error
+
+
+def _npz_features(where: str, x: NDArray[Any]) -> NDArray[np.float64]:
+    if x.ndim != 2 or x.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{where}: {x.dtype} with shape {x.shape}; expected real numbers [rows, features]"
+        )
+    x = x.astype(np.float64)
+    for row, column in np.argwhere(~(np.abs(x) <= _LARGEST))[:1]:  # NaN is not <= either
+        raise ValueError(
+            f"{where}[{row}, {column}] is {x[row, column]}; expected a finite float32, drop the row"
+        )
+    return x
 
 
 # Text files
@@ -264,9 +294,8 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        with path.open(
-            encoding="utf-8-sig", newline=""
-        ) as file:  # csv wants to see the ends of lines itself
+        # newline="": csv wants to see the ends of lines itself.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(file)
     except UnicodeDecodeError as error:
         raise ValueError(
@@ -286,72 +315,80 @@ def _read_rows(path: Path) -> tuple[list[str], _Lines]:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}; check the quotes") from error
-    names = lines[0][1]
+    header = lines[0][1]
     for mark, name in ((";", "semicolon"), ("\t", "tab")):
-        if len(names) == 1 and mark in names[0]:
+        if len(header) == 1 and mark in header[0]:
             raise ValueError(
-                f"{path}: one column, {names[0]!r}; it looks {name}-separated, save it with commas"
+                f"{path}: one column, {header[0]!r}; it looks {name}-separated, save it with commas"
             )
-    rows = _rectangle(path, lines)[1:]
-    if "" in names:
-        raise ValueError(
-            f"{path}: column {names.index('') + 1} has no name; name it, or drop it if it counts the rows"
-        )
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{path}: more than one column is called {twice[0]!r}; rename or drop one")
+    _require_same_width(path, lines)
+    _require_names(path, header)
+    rows = lines[1:]
     if not rows:
         raise ValueError(f"{path}: a header without rows; expected a row of data per line below it")
-    return names, rows
+    return header, rows
+
+
+def _require_names(path: Path, header: list[str]) -> None:
+    if "" in header:
+        raise ValueError(
+            f"{path}: column {header.index('') + 1} has no name; "
+            f"name it, or drop it if it counts the rows"
+        )
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path}: more than one column is called {twice[0]!r}; rename or drop one")
 
 
 def _read_numbers(path: Path, letter: str) -> NDArray[np.float64]:
-    """The numbers of a text file without a header; errors call its columns by `letter` and number."""
-    rows = _rectangle(
-        path, [(number, line.split()) for number, line in enumerate(_read_lines(path), start=1)]
-    )
-    return _numbers(
-        path,
-        rows,
-        {name: index for index, name in enumerate(_default_names(letter, len(rows[0][1])))},
-    )
+    """The numbers of a text file without a header.
+
+    Errors call its columns by `letter` and number.
+    """
+    lines = [(number, line.split()) for number, line in enumerate(_read_lines(path), start=1)]
+    _require_same_width(path, lines)
+    names = _default_names(letter, len(lines[0][1]))
+    return _to_numbers(path, lines, {name: index for index, name in enumerate(names)})
 
 
-def _rectangle(path: Path, lines: _Lines) -> _Lines:
+def _require_same_width(path: Path, lines: _Lines) -> None:
     width = next(len(cells) for _, cells in lines if cells)
     for line, cells in lines:
         if len(cells) != width:
             raise ValueError(
-                f"{path}, line {line}: {len(cells)} cells; expected {width}, as many as in the first row"
+                f"{path}, line {line}: {len(cells)} cells; expected {width}, "
+                f"as many as in the first row"
             )
-    return lines
 
 
-def _numbers(path: Path, rows: _Lines, columns: Mapping[str, int]) -> NDArray[np.float64]:
-    return np.array(
-        [
-            [_number(cells[i], path, line, name) for name, i in columns.items()]
-            for line, cells in rows
-        ]
-    )
+def _to_numbers(path: Path, rows: _Lines, columns: Mapping[str, int]) -> NDArray[np.float64]:
+    def row(line: int, cells: list[str]) -> list[float]:
+        return [_to_number(cells[i], path, line, name) for name, i in columns.items()]
+
+    return np.array([row(line, cells) for line, cells in rows])
 
 
-def _number(text: str, path: Path, line: int, column: str) -> float:
-    value = _parse(text)
-    if value is not None and abs(value) <= _LARGEST:  # false for NaN too
+def _to_number(text: str, path: Path, line: int, column: str) -> float:
+    value = _float_or_none(text)
+    if value is not None and abs(value) <= _LARGEST:  # NaN is not <= either
         return value
-    fault = (
-        "an empty cell"
-        if not text
-        else f"{text!r} is no {'number' if value is None else 'finite float32'}"
-    )
+    if not text:
+        fault = "an empty cell"
+    elif value is None:
+        fault = f"{text!r} is no number"
+    else:
+        fault = f"{text!r} is no finite float32"
     raise ValueError(
-        f"{path}, line {line}, column {column!r}: {fault}; expected one like -1.5e3, or drop the row"
+        f"{path}, line {line}, column {column!r}: {fault}; "
+        f"expected one like -1.5e3, or drop the row"
     )
 
 
-def _parse(text: str) -> float | None:
+def _float_or_none(text: str) -> float | None:
+    if "_" in text:  # only Python reads 1_5 as 15
+        return None
     try:
-        return None if "_" in text else float(text)  # only Python reads 1_5 as 15
+        return float(text)
     except ValueError:
         return None
 
@@ -369,15 +406,18 @@ def _to_float32(part: _Part, features: tuple[str, ...]) -> Features:
         )
     if x.shape[1] != len(features):
         raise ValueError(
-            f"{name}: {x.shape[1]} columns; expected {len(features)}, the features {_listed(features)}"
+            f"{name}: {x.shape[1]} columns; expected {len(features)}, "
+            f"the features {_listed(features)}"
         )
-    single, spread = x.astype(np.float32), np.ptp(x, axis=0)
+    single = x.astype(np.float32)
+    # A feature that varies little beside its size, as seconds since 1970 within an hour do, loses
+    # what it tells to rounding: here where that takes more than a thousandth of its range.
+    spread = np.ptp(x, axis=0)
     lost = np.abs(single - x).max(axis=0)
-    for column in np.flatnonzero((spread > 0) & (lost > 1e-3 * spread))[
-        :1
-    ]:  # say, seconds since 1970 within an hour
+    for column in np.flatnonzero((spread > 0) & (lost > 1e-3 * spread))[:1]:
         raise ValueError(
-            f"{name}: {features[column]!r} varies too little for float32; subtract an offset or drop it"
+            f"{name}: {features[column]!r} varies too little for float32; "
+            f"subtract an offset or drop it"
         )
     return single
 
@@ -387,32 +427,39 @@ def _to_labels(part: _Part, classes: tuple[str, ...]) -> Labels:
     for row, text in enumerate(part.labels, start=1):
         if text not in labels:
             raise ValueError(
-                f"{part.name}: label {text!r} of row {row}; expected a training class, {_listed(classes)}"
+                f"{part.name}: label {text!r} of row {row}; "
+                f"expected a training class, {_listed(classes)}"
             )
     return np.array([labels[text] for text in part.labels], np.int32)
 
 
 def _label_texts(where: str, y: NDArray[Any], classes: tuple[str, ...] | None = None) -> list[str]:
-    """Labels as text: text as it is, integers as their digits or, given `classes`, as the name in that position."""
+    """Labels as text, which text already is.
+
+    An integer becomes its digits or, given `classes`, the name in that position.
+    """
     if y.dtype.kind == "U":
         return [str(label).strip() for label in y]
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{where}: {y.dtype}; expected integers or text")
+    low, high, expected = -math.inf, math.inf, "an integer"
+    if classes:
+        low, high = 0, len(classes) - 1
+        expected = f"0 to {high}, a position in classes"
     for row, label in enumerate(y.tolist(), start=1):
-        if not float(label).is_integer() or (classes and not 0 <= label < len(classes)):
-            expected = (
-                f"0 to {len(classes) - 1}, a position in classes" if classes else "an integer"
-            )
+        if not float(label).is_integer() or not low <= label <= high:
             raise ValueError(f"{where}: label {label} of row {row}; expected {expected}")
     return [classes[int(label)] if classes else str(int(label)) for label in y]
 
 
 def _class_names(part: _Part) -> tuple[str, ...]:
-    values = {text: _parse(text) for text in part.labels}
+    """The labels that occur, once each: sorted by value where all are numbers, else as text."""
+    values = {text: _float_or_none(text) for text in part.labels}
     for text, value in values.items():
         if not text or (value is not None and not math.isfinite(value)):
             raise ValueError(
-                f"{part.name}: label {text!r} of row {part.labels.index(text) + 1} is missing; drop the row"
+                f"{part.name}: label {text!r} of row {part.labels.index(text) + 1} is missing; "
+                f"drop the row"
             )
     numbers = {text: value for text, value in values.items() if value is not None}
     if len(numbers) < len(values):
@@ -421,9 +468,21 @@ def _class_names(part: _Part) -> tuple[str, ...]:
     for name, other in pairwise(names):
         if numbers[name] == numbers[other]:
             raise ValueError(
-                f"{part.name}: labels {name!r} and {other!r} are the same number; write it in one way"
+                f"{part.name}: labels {name!r} and {other!r} are the same number; "
+                f"write it in one way"
             )
     return tuple(names)
+
+
+def _require_rows(
+    name: str, classes: tuple[str, ...], counts: NDArray[np.intp], least: int
+) -> None:
+    """counts: the rows of each class."""
+    for class_name, count in zip(classes, counts, strict=True):
+        if count < least:
+            raise ValueError(
+                f"{name}: class {class_name!r} has {count} row(s), too few; expected {least}"
+            )
 
 
 def _split(
@@ -441,7 +500,8 @@ def _split(
 def _name_array(where: str, names: NDArray[Any]) -> tuple[str, ...]:
     if names.ndim != 1 or names.dtype.kind != "U" or len({*names, ""}) <= len(names):
         raise ValueError(
-            f"{where}: {names.dtype} with shape {names.shape}; expected names as text, all different"
+            f"{where}: {names.dtype} with shape {names.shape}; "
+            f"expected names as text, all different"
         )
     return tuple(str(name) for name in names)
 
