@@ -1,7 +1,10 @@
-"""Figures of a History. matplotlib is imported only when something is drawn, and no display is needed.
+"""Figures of a History.
 
-Everywhere: training solid and blue, test dashed and vermillion (colours of Okabe and Ito, which the colour-blind can
-tell apart); of several runs each is a thin line and the first a bold one, never the best.
+matplotlib is imported only when something is drawn, and no display is needed.
+
+Everywhere: training solid and blue, test dashed and vermillion (colours of Okabe and Ito, which the
+colour-blind can tell apart); of several runs each is a thin line and the first a bold one, never
+the best.
 """
 
 import io
@@ -27,6 +30,7 @@ OKABE_ITO = {
     "vermillion": "#D55E00",
     "purple": "#CC79A7",
 }
+# Label, colour and line style of each set.
 SETS = {
     "train": ("training", OKABE_ITO["blue"], "-"),
     "test": ("test", OKABE_ITO["vermillion"], (0, (4, 1.6))),
@@ -37,15 +41,16 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
     """Loss and metrics over the epochs, a panel each, training and test set in the same panel.
 
     history: from `fit`, of one run or of several (a thin line per run and run 0 bold).
-    Returns a matplotlib Figure: figure.savefig(path) writes it, `png(figure)` gives the bytes, notebooks show it.
+    Returns a matplotlib Figure: figure.savefig(path) writes it, `png(figure)` gives the bytes,
+    notebooks show it.
     """
+    # train_loss and test_loss are one panel; a dict, for a set would lose their order.
     metrics = dict.fromkeys(name.partition("_")[2] for name in history.values)
     figure = new_figure(4.5 * len(metrics), 3.4)
     if title:
         figure.suptitle(title)
-    for axes, metric in zip(
-        figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True
-    ):
+    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for axes, metric in zip(panels, metrics, strict=True):
         draw_metric(axes, history.values, metric)
         axes.legend(frameon=False)
     return figure
@@ -59,15 +64,16 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -> None:
-    """Draw train_<metric> and test_<metric>, where values has them, each [epochs] or [runs, epochs].
+    """Draw train_<metric> and test_<metric>, where values has them.
 
-    An accuracy is shown in percent. Adds no legend; the lines are labelled for one.
+    Each is [epochs] or [runs, epochs]. An accuracy is shown in percent. Adds no legend; the lines are labelled for one.
     """
     from matplotlib.ticker import PercentFormatter
 
-    for name, (label, color, style) in SETS.items():
-        if f"{name}_{metric}" in values:
-            draw_runs(axes, values[f"{name}_{metric}"], color=color, linestyle=style, label=label)
+    for which, (label, color, style) in SETS.items():
+        name = f"{which}_{metric}"
+        if name in values:
+            draw_runs(axes, values[name], color=color, linestyle=style, label=label)
     if metric == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.set_ylabel(metric.replace("_", " "))
@@ -77,7 +83,10 @@ def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -
 def draw_runs(
     axes: "Axes", values: NDArray[Any], *, label: str, linewidth: float = 1.8, **style: Any
 ) -> None:
-    """Draw values [epochs] or [runs, epochs], the first epoch being 1: thin lines, and run 0 bold with the label."""
+    """Draw values [epochs] or [runs, epochs], the first epoch being 1.
+
+    Run 0 is bold and bears the label; the others are thin lines. style: of matplotlib's lines.
+    """
     runs = np.atleast_2d(values)
     epochs = np.arange(1, runs.shape[1] + 1)
     for run in runs[1:]:
