@@ -1,4 +1,8 @@
-"""python -m jaxnet check|audit MODULE:FUNCTION ARGUMENT ...: what jaxnet.check and jaxnet.audit print, from a shell."""
+"""What jaxnet.check and jaxnet.audit print, from a shell.
+
+python -m jaxnet check MODULE:FUNCTION ARRAY ...
+python -m jaxnet audit MODULE:FUNCTION ARRAY ...
+"""
 
 import argparse
 import importlib
@@ -8,40 +12,44 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnet.checking import Audit, Report, audit, check
 
 KINDS = {"bf": "bfloat", "f": "float", "c": "complex", "i": "int", "u": "uint", "b": "bool"}
+# Kind, bits, [shape], then <bound or *scale: f32[4,7]*10
 SPEC = re.compile(r"(bf|[fciub])(\d*)\[([\d,\s]*)\](?:<(\d+)|\*([\d.eE+-]+))?")
-COLOURS = {"ok": "32", "bad": "31"}
+GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 
 
-def array(spec: str, rng: np.random.Generator) -> Any:
-    """ "f32[4,7]" -> random normal; "f32[4,7]*10" -> ten times that; "i32[4]<7" -> random integers 0 .. 6."""
+def draw_array(spec: str, rng: np.random.Generator) -> jax.Array:
+    """f32[4,7] -> random normal; f32[4,7]*10 -> ten times that; i32[4]<7 -> integers 0 .. 6."""
     match = SPEC.fullmatch(spec.strip())
     try:
         if match is None:
             raise TypeError
         kind, bits, shape, bound, scale = match.groups()
-        dtype = jnp.dtype(KINDS[kind] + bits)
+        dtype = jnp.dtype(KINDS[kind] + bits)  # TypeError for f33 and its like
     except TypeError:
         raise argparse.ArgumentTypeError(
-            f"{spec!r} is no array: give a dtype and a shape, as 'f32[4,7]' or 'bf16[]', with '*SCALE' for floating "
-            f"ones and '<BOUND' for integers, as 'i32[4]<7'"
+            f"{spec!r} is no array: give a dtype and a shape, as 'f32[4,7]' or 'bf16[]', "
+            f"with '*SCALE' for floating ones and '<BOUND' for integers, as 'i32[4]<7'"
         ) from None
     sizes = tuple(int(n) for n in shape.split(",") if n.strip())
     if kind in "iu":
         return jnp.asarray(rng.integers(0, int(bound or 2), sizes), dtype)
     if kind == "b":
         return jnp.asarray(rng.integers(0, 2, sizes), bool)
-    values = rng.normal(size=sizes) + (1j * rng.normal(size=sizes) if kind == "c" else 0)
+    values = rng.normal(size=sizes)
+    if kind == "c":
+        values = values + 1j * rng.normal(size=sizes)
     return jnp.asarray(float(scale or 1) * values, dtype)
 
 
-def function(name: str) -> Any:
-    """package.module:function, the current folder's modules included."""
+def import_function(name: str) -> Any:  # a function, as far as can be known here
+    """What package.module:function names, of the current folder's modules too."""
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
         raise argparse.ArgumentTypeError(
@@ -52,19 +60,20 @@ def function(name: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as e:
-        raise argparse.ArgumentTypeError(f"{name!r} cannot be had: {e}") from None
+    except (ImportError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(f"{name!r} cannot be had: {error}") from None
     return found
 
 
-def coloured(text: str, ok: bool) -> str:
+def colour_first_line(text: str, ok: bool) -> str:
+    """The text, its first line green or red on a terminal that wants colours."""
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
         return text
     first, newline, rest = text.partition("\n")
-    return f"\033[{COLOURS['ok' if ok else 'bad']}m{first}\033[0m{newline}{rest}"
+    return f"{GREEN if ok else RED}{first}{PLAIN}{newline}{rest}"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m jaxnet", description="Is a backward rule right?"
     )
@@ -76,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         command = commands.add_parser(
             name, help=what, description=f"Check {what}. Exit status 1 where it is not ok."
         )
-        command.add_argument("function", metavar="MODULE:FUNCTION", type=function)
+        command.add_argument("function", metavar="MODULE:FUNCTION", type=import_function)
         command.add_argument(
             "specs", metavar="ARRAY", nargs="+", help="'f32[4,7]', 'f32[4,7]*10', 'i32[4]<7', ..."
         )
@@ -84,19 +93,29 @@ def main(arguments: list[str] | None = None) -> int:
             "--seed", type=int, default=0, help="of arguments and cotangents (default: %(default)s)"
         )
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
+    return parser
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write text so that nobody finds half of it at path."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser()
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     try:
-        arrays = [array(spec, rng) for spec in options.specs]
+        arrays = [draw_array(spec, rng) for spec in options.specs]
         run = check if options.command == "check" else audit
         found: Report | Audit = run(options.function, *arrays, seed=options.seed)
-    except (argparse.ArgumentTypeError, TypeError, ValueError) as e:
-        parser.error(str(e))
-    print(coloured(str(found), found.ok))
+    except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
+        parser.error(str(error))
+    print(colour_first_line(str(found), found.ok))
     if options.json:
-        temporary = options.json.with_name(options.json.name + ".part")
-        temporary.write_text(found.json() + "\n", encoding="utf-8")
-        temporary.replace(options.json)
+        write_whole(options.json, found.json() + "\n")
     return 0 if found.ok else 1
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnet.__main__ import array, coloured, main
+from jaxnet.__main__ import colour_first_line, draw_array, main
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,13 +27,13 @@ ROOT = Path(__file__).parents[1]
     ],
 )
 def test_arrays(spec, dtype, shape):
-    made = array(spec, np.random.default_rng(0))
+    made = draw_array(spec, np.random.default_rng(0))
     assert (made.dtype, made.shape) == (jnp.dtype(dtype), shape)
 
 
 def test_bound_and_scale():
-    assert set(np.asarray(array("i32[1000]<7", np.random.default_rng(0)))) == set(range(7))
-    assert 90 < np.std(array("f32[10000]*100", np.random.default_rng(0))) < 110
+    assert set(np.asarray(draw_array("i32[1000]<7", np.random.default_rng(0)))) == set(range(7))
+    assert 90 < np.std(draw_array("f32[10000]*100", np.random.default_rng(0))) < 110
 
 
 @pytest.mark.parametrize("spec", ["f32[4", "f33[2]", "4,7", "f32[4]<", "f32[4]*x", ""])
@@ -98,8 +98,8 @@ def test_exit_status_of_what_is_right(capsys):
 def test_colour_on_a_terminal_only(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
-    assert coloured("a\nb", True) == "a\nb"
+    assert colour_first_line("a\nb", True) == "a\nb"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert coloured("a\nb", True) == "\033[32ma\033[0m\nb"
+    assert colour_first_line("a\nb", True) == "\033[32ma\033[0m\nb"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert coloured("a\nb", True) == "a\nb"
+    assert colour_first_line("a\nb", True) == "a\nb"
