@@ -66,7 +66,8 @@ def new_figure(width: float, height: float) -> "Figure":
 def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -> None:
     """Draw train_<metric> and test_<metric>, where values has them.
 
-    Each is [epochs] or [runs, epochs]. An accuracy is shown in percent. Adds no legend; the lines are labelled for one.
+    Each is [epochs] or [runs, epochs]. An accuracy is shown in percent. Adds no legend; the lines
+    are labelled for one.
     """
     from matplotlib.ticker import PercentFormatter
 
