@@ -1,7 +1,7 @@
-"""`auto` gives back a function without the custom rules in its graph: the reference of every comparison.
+"""`auto` takes the custom rules off a function: what is left is the reference.
 
-jax.grad(f) is the derivative by hand, jax.grad(auto(f)) the automatic one, of the same graph. How JAX
-writes a rule into a graph stands in _graph.py; here is what is taken off, and what cannot be.
+jax.grad(f) is the derivative by hand, jax.grad(auto(f)) the automatic one, of the same graph. How
+JAX writes a rule into a graph stands in _graph.py; here is what is taken off, and what cannot be.
 """
 
 import functools
@@ -21,25 +21,26 @@ R = TypeVar("R")
 
 
 def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
-    """fn with every custom backward rule in its graph taken off, so that JAX differentiates the bodies.
+    """fn without the custom backward rules in its graph: JAX differentiates their bodies.
 
-    Takes off the rules of this library and of any other (`jax.custom_vjp`), at any depth of jit, vmap,
-    scan, while, cond, remat and shard_map; with jvp=True also `jax.custom_jvp` rules (those of jax.nn,
-    say). Values are unchanged, and so is a function without rules. The result may be jitted, vmapped
-    and differentiated in both modes.
+    Takes off the rules of this library and of any other (`jax.custom_vjp`), at any depth of jit,
+    vmap, scan, while, cond, remat and shard_map; with jvp=True also `jax.custom_jvp` rules (those
+    of jax.nn, say). Values are unchanged, and so is a function without rules. The result may be
+    jitted, vmapped and differentiated in both modes.
 
-    fn is any pure, traceable function of pytrees: arrays are traced, every other leaf (numbers, strings,
-    functions) stays what it is, in arguments and in results. fn is traced at each call, so jit the
-    result where speed matters.
+    fn is any pure, traceable function of pytrees: arrays are traced, every other leaf (numbers,
+    strings, functions) stays what it is, in arguments and in results. fn is traced at each call, so
+    jit the result where speed matters.
 
-    Limits. Rules of other libraries stay on under a derivative taken inside fn. Any rule stays on inside
-    the rule of a custom_vmap or (unless jvp=True) of a custom_jvp, and inside a linear_call, an exported
-    function or a primitive that is a Python object (custom_root in newer jax, say). A UserWarning says
-    so where fn has one of these; only a derivative that is a constant leaves no trace to warn of.
+    Limits. Rules of other libraries stay on under a derivative taken inside fn. Any rule stays on
+    inside the rule of a custom_vmap or (unless jvp=True) of a custom_jvp, and inside a linear_call,
+    an exported function or a primitive that is a Python object (custom_root in newer jax, say). A
+    UserWarning says so where fn has one of these; only a derivative that is a constant leaves no
+    trace to warn of.
     State that fn changes on the side (batch statistics of an object, say) is not carried out.
 
-    Raises RuntimeError where this JAX keeps its rules in a form that could not be taken off: a reference
-    that is silently the rule itself would make every comparison agree.
+    Raises RuntimeError where this JAX keeps its rules in a form that could not be taken off: a
+    reference that is silently the rule itself would make every comparison agree.
     """
     kinds = kinds_of(jvp)
 
@@ -106,9 +107,9 @@ def _require_known_form(kinds: tuple[str, ...]) -> None:
     unknown = _graph.unknown_form(kinds)
     if unknown:
         raise RuntimeError(
-            f"auto cannot take rules off under jax {jax.__version__} as configured: it records a custom "
-            f"rule as {unknown.found}, not as {unknown.expected}. Unset jax_custom_vjp3 or use a version "
-            f"of jax that jaxnet is tested with"
+            f"auto cannot take rules off under jax {jax.__version__} as configured: "
+            f"it records a custom rule as {unknown.found}, not as {unknown.expected}. "
+            f"Unset jax_custom_vjp3 or use a version of jax that jaxnet is tested with"
         )
 
 
@@ -126,7 +127,7 @@ _limits: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], set[str]]] = (
 
 
 def _known_limits(jaxpr: Any, kinds: tuple[str, ...]) -> set[str]:
-    """Remembered as long as JAX remembers the jaxpr: the trace of a jitted function is met again."""
+    """Remembered as long as the jaxpr: the trace of a jitted function is met again."""
     known = _limits.setdefault(jaxpr, {})
     if kinds not in known:
         known[kinds] = set(_find_limits(jaxpr, kinds))
@@ -145,14 +146,15 @@ def _limits_of(e: Any, kinds: tuple[str, ...]) -> Iterator[str]:
     without_body = _graph.rule_without_jaxpr(e)
     if without_body:
         raise RuntimeError(
-            f"auto cannot take off a rule that jax {jax.__version__} records as {without_body} (defined "
-            f"with generic_batching or under jax_custom_vjp3): differentiate the function that it is "
-            f"attached to"
+            f"auto cannot take off a rule that jax {jax.__version__} records as {without_body} "
+            f"(defined with generic_batching or under jax_custom_vjp3): "
+            f"differentiate the function that it is attached to"
         )
     if _graph.derivative_depth(e):
         yield (
-            "the function differentiates inside itself; rules of jaxnet are off there too, but rules of "
-            "other libraries under that derivative stay on: apply auto to what is differentiated"
+            "the function differentiates inside itself; rules of jaxnet are off there too, but "
+            "rules of other libraries under that derivative stay on: apply auto to what is "
+            "differentiated"
         )
     hiding = e.primitive.name if _graph.hides_rules(e) else _graph.name_of_python_object(e)
     if hiding:
@@ -162,6 +164,6 @@ def _limits_of(e: Any, kinds: tuple[str, ...]) -> Iterator[str]:
     kept_jvp = _graph.kind_of_rule(e) == _graph.JVP and _graph.JVP not in kinds
     if kept_jvp and _graph.calls_rules_when_differentiated(e):
         yield (
-            "the rule of a custom_jvp in it calls other rules or differentiates; rules there stay on: "
-            "use jvp=True, or apply auto inside that rule"
+            "the rule of a custom_jvp in it calls other rules or differentiates; rules there stay "
+            "on: use jvp=True, or apply auto inside that rule"
         )

@@ -1,7 +1,8 @@
-"""How JAX writes a custom rule into a graph. No other file knows, so that when JAX's next form comes, this one changes.
+"""How JAX writes a custom rule into a graph: when its next form comes, this file changes alone.
 
-A traced function is a jaxpr: equations, each a primitive with inputs, outputs and parameters, some of which are
-jaxprs in turn. A custom rule is one equation; its parameters hold the body that the rule stands for, and the rule.
+A traced function is a jaxpr: equations, each a primitive with inputs, outputs and parameters, some
+of which are jaxprs in turn. A custom rule is one equation; its parameters hold the body that the
+rule stands for, and the rule.
 
     walk         equations, inner_jaxprs
     rewrite      rewritten: with other equations in the place of some; without_rules is made with it
@@ -74,7 +75,7 @@ class UnknownForm(NamedTuple):
 
 
 def unknown_form(kinds: tuple[str, ...]) -> UnknownForm | None:
-    """Probe how this JAX, as configured now, records a custom rule; None where it is the form known here."""
+    """Probe how this JAX, as configured now, records a rule; None where that is known here."""
     by_vjp = jax.custom_vjp(lambda x: x)
     by_vjp.defvjp(lambda x: (x, None), lambda _, dy: (2 * dy,))
     by_jvp = jax.custom_jvp(lambda x: x)
@@ -89,9 +90,9 @@ def unknown_form(kinds: tuple[str, ...]) -> UnknownForm | None:
 
 
 def name_of_python_object(e: Equation) -> str:
-    """Of a primitive that is a Python object with no jaxpr to look into (hijax), the name of its class; '' of others.
+    """Of a primitive that is a Python object (hijax), the name of its class; '' of others.
 
-    jax.numpy's own are left out: they hold no custom rules.
+    There is no jaxpr to look into. jax.numpy's own are left out: they hold no custom rules.
     """
     prim = type(e.params.get("_prim"))
     is_hi = e.primitive.name.startswith("call_hi_primitive")
@@ -99,7 +100,7 @@ def name_of_python_object(e: Equation) -> str:
 
 
 def rule_without_jaxpr(e: Equation) -> str:
-    """The name under which JAX records a custom_vjp as a Python object, which has no body to put in its place."""
+    """Of a custom_vjp that is a Python object without a body, the name of its class."""
     name = type(e.params.get("_prim")).__name__
     return name if name == "CustomVJPTraced" else ""
 
@@ -115,7 +116,7 @@ def derivative_depth(e: Equation) -> int:
 
 
 def calls_rules_when_differentiated(e: Equation) -> bool:
-    """Whether the rule of this custom_jvp equation itself calls a custom_vjp or takes a derivative."""
+    """Whether the rule of this custom_jvp equation calls a custom_vjp or differentiates."""
     called = as_function(alone(e))
     try:
         linearized = jax.make_jaxpr(lambda *x: jax.vjp(called, *x)[0])(
@@ -138,7 +139,7 @@ def is_jaxpr(value: Any) -> bool:
 
 
 def plain(jaxpr: Any) -> Any:
-    """The jaxpr without its constants. Before jax 0.12 a ClosedJaxpr is a Jaxpr beside them, later both are one."""
+    """The jaxpr beside its constants before jax 0.12; from then on both are one object."""
     return getattr(jaxpr, "jaxpr", jaxpr)
 
 
@@ -219,14 +220,16 @@ def outputs_reached(jaxpr: Any, inputs: Any) -> tuple[bool, ...]:
 
 # -- rewrite
 
-# (equation, the same with its own jaxprs rewritten, equations around it) -> the equations that stand in its place
+# (equation, the same with its own jaxprs rewritten, equations around it) -> the equations that
+# stand in its place
 Change: TypeAlias = Callable[[Equation, Equation, Chain], list[Equation]]
 Known: TypeAlias = MutableMapping[Any, Any]  # jaxpr -> what has become of it
 
 
 def rewritten(value: Any, change: Change, chain: Chain = (), known: Known | None = None) -> Any:
-    """value (a jaxpr, or an equation's parameter, however nested) with each equation changed, at any depth.
+    """value with each equation changed, at any depth.
 
+    value: a jaxpr, or a parameter of an equation, however nested.
     What nothing changes in is returned as the same object: JAX's caches know a jaxpr by identity.
     """
     if is_jaxpr(value):
@@ -283,8 +286,9 @@ def call_of_body(e: Equation) -> Equation:
     return e.replace(primitive=closed_call_p, params={"call_jaxpr": body_of_rule(e)})
 
 
-# By kinds of rules, a jaxpr (known to JAX's caches by identity, as the trace of a jitted function) -> the same without
-# rules: a jitted function inside another compiles once, not each time that the other is traced.
+# By kinds of rules, a jaxpr (known to JAX's caches by identity, as the trace of a jitted function)
+# -> the same without rules: a jitted function inside another compiles once, not each time that the
+# other is traced.
 _stripped: dict[tuple[str, ...], Known] = {
     kinds: weakref.WeakKeyDictionary() for kinds in (REVERSE, EVERY)
 }
@@ -316,7 +320,8 @@ def tap(jaxpr: Any, wanted: Callable[[Equation, Chain], Wiretap | None]) -> Any:
         wiretap = wanted(e, chain)
         if wiretap is None:
             return [inside_rewritten]
-        # The equation of a custom rule cannot be bound anew; what it computes, not differentiated, is its body.
+        # The equation of a custom rule cannot be bound anew; what it computes, not differentiated,
+        # is its body.
         return [_telling(inside_rewritten, wiretap), call_of_body(inside_rewritten)]
 
     return rewritten(jaxpr, change)

@@ -75,7 +75,7 @@ class rule(Generic[P, R]):
         return f
 
     def backward(self, f: F) -> F:
-        """Attach f: (residuals, cotangent of the value) -> one cotangent per positional argument."""
+        """Attach f: (residuals, cotangent of the value) -> a cotangent per positional argument."""
         self._backward = f
         return f
 

@@ -115,3 +115,72 @@ def test_every_module_says_what_it_is():
     for _, name, _ in pkgutil.walk_packages(jaxnet.__path__, "jaxnet."):
         if name != "jaxnet.__main__":
             assert importlib.import_module(name).__doc__, name
+
+
+# ---- airy code
+
+MOST_BRANCHES, MOST_LINES, MOST_POSITIONAL, WIDEST = 10, 60, 7, 100
+EXCEPTIONS = {  # function -> why it is longer or more branched
+    "element_at": "a truth table, a return for each row",
+}
+AIRY = [
+    *SOURCES,
+    *sorted((ROOT / "tests").rglob("*.py")),
+    *sorted((ROOT / "scripts" / "catalogue").glob("*.py")),
+    *sorted((ROOT / "scripts" / "corpus").glob("*.py")),
+]
+
+
+def branches(function):
+    """1, and one for every if, for, while, except, comprehension, conditional, `and` and `or`."""
+    forks = (ast.If, ast.For, ast.While, ast.IfExp, ast.ExceptHandler, ast.comprehension)
+    nodes = list(ast.walk(function))
+    of_words = sum(len(node.values) - 1 for node in nodes if isinstance(node, ast.BoolOp))
+    return 1 + sum(isinstance(node, forks) for node in nodes) + of_words
+
+
+def code_lines(function, lines):
+    """Of the body, without its docstring and blank lines."""
+    has_docstring = ast.get_docstring(function) is not None and len(function.body) > 1
+    first = function.body[1 if has_docstring else 0]
+    return sum(bool(line.strip()) for line in lines[first.lineno - 1 : function.end_lineno])
+
+
+def positional(function):
+    names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def functions(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", AIRY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_is_airy(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert max(map(len, lines), default=0) <= WIDEST
+    for function in functions(path):
+        if function.name not in EXCEPTIONS:
+            assert branches(function) <= MOST_BRANCHES, function.name
+            assert code_lines(function, lines) <= MOST_LINES, function.name
+            assert positional(function) <= MOST_POSITIONAL, function.name
+
+
+def test_exceptions_are_few_and_needed():
+    named = {function.name for path in AIRY for function in functions(path)}
+    assert len(EXCEPTIONS) <= 5
+    assert set(EXCEPTIONS) <= named
+
+
+# ---- one file knows how JAX writes a rule into a graph
+
+FORMS = ("custom_vjp_call", "custom_jvp_call", "call_hi_primitive", "call_jaxpr", "ClosedJaxpr")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_one_file_spells_the_forms_of_custom_rules(path):
+    text = path.read_text(encoding="utf-8")
+    spelled = [form for form in FORMS if form in text]
+    assert not spelled or path.name == "_graph.py"

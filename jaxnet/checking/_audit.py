@@ -29,9 +29,10 @@ class Site:
 
     rule: its name; kind: "vjp" or "jvp"; where: the chain of calls in the user's files; count: how
     often it ran. verdict: that of `check` with the values the rule met (in a loop the first and the
-    last), or shadowed (inside the body of another rule, whose backward is used instead), or never ran.
-    error: its worst, in eps; residual_bytes: all that its backward keeps, over all its runs; share: of
-    all rules'. report: the check.
+    last), or shadowed (inside the body of another rule, whose backward is used instead), or never
+    ran.
+    error: its worst, in eps; residual_bytes: all that its backward keeps, over all its runs; share:
+    of all rules'. report: the check.
     """
 
     rule: str
@@ -119,13 +120,13 @@ def audit(
     """Find every custom rule in the graph of f and check each with the values that it meets.
 
     Then the whole gradient. f: any pure, traceable function with a floating output, a training loss
-    say; args, kwargs: its arguments, as for `check`. Rules are found at any depth of jit, scan, while,
-    cond, vmap, remat and shard_map, in libraries too (`jax.custom_vjp` and `jax.custom_jvp`). f is run
-    once. (Arguments over a mesh with explicit axes are not taken.)
+    say; args, kwargs: its arguments, as for `check`. Rules are found at any depth of jit, scan,
+    while, cond, vmap, remat and shard_map, in libraries too (`jax.custom_vjp` and
+    `jax.custom_jvp`). f is run once. (Arguments over a mesh with explicit axes are not taken.)
 
     Returns an Audit; `audit.require()` raises AssertionError where a rule or the whole gradient is
-    wrong, imprecise or an error. Rules under a derivative that f takes inside cannot be seen; a note
-    says where f has one.
+    wrong, imprecise or an error. Rules under a derivative that f takes inside cannot be seen; a
+    note says where f has one.
     Raises as `check` does.
     """
     if not callable(f):
@@ -141,15 +142,20 @@ def audit(
         _meet_values(jaxpr, found, arrays)
         _find_in_float64(problem, found)
         sites = _sites(found, seed, CHECKED_ALIKE)
-        if any(s.kind == _graph.JVP and s.verdict is Verdict.WRONG for s in sites):
-            problem = replace(problem, ref=auto(problem.rule, jvp=True))
-        whole = examine(problem, report, None, (), seed, measure_power=False)
+        whole = _whole(problem, report, sites, seed)
         if not whole.nothing_bad and not any(site.verdict.bad for site in sites):
             sites = _sites(found, seed, len(found))  # it is one of those that shared a verdict
         not_seen = sorted(limits(jaxpr, jvp=True))
     if not not_seen and not found:
         not_seen = notes
     return Audit(report.name, _with_shares(sites), whole, tuple(not_seen))
+
+
+def _whole(problem: Problem, report: Report, sites: list[Site], seed: int) -> Report:
+    """Of the whole gradient. A custom_jvp that is found wrong is no part of the reference."""
+    if any(s.kind == _graph.JVP and s.verdict is Verdict.WRONG for s in sites):
+        problem = replace(problem, ref=auto(problem.rule, jvp=True))
+    return examine(problem, report, None, (), seed, measure_power=False)
 
 
 def _with_shares(sites: list[Site]) -> tuple[Site, ...]:
@@ -196,8 +202,8 @@ class _Found:
         return [self.first] if self.last is self.first else [self.first, self.last]
 
     def where(self) -> str:
-        # What is traced once and called from many places, as a jitted function, has the frames of its
-        # calls outside it.
+        # What is traced once and called from many places, as a jitted function, has the frames of
+        # its calls outside it.
         frames: list[lines.Frame] = []
         for e in (*self.chain, self.equation):
             frames += [f for f in reversed(lines.users_frames(e)) if f not in frames]
@@ -335,7 +341,7 @@ def _problem(site: _Found, values: list[Any]) -> Problem:
 def _called_alone(
     site: _Found, values: list[Any], finish: Callable[[Any], Any]
 ) -> Callable[..., Any]:
-    """The equation as a function, in the dtypes that it met or, in others, as f has it in float64."""
+    """The equation as a function: in other dtypes than it met, as f has it in float64."""
     own = _graph.alone(site.equation)
     wide = None if site.in_float64 is None else _graph.alone(site.in_float64)
     shard_map = next((e for e in reversed(site.chain) if e.primitive.name == "shard_map"), None)

@@ -31,24 +31,27 @@ def check(
     """Compare the custom backward rule of f with autodiff and with finite differences, at args.
 
     f: a function with a custom derivative (`jaxnet.rule`, `jax.custom_vjp`, `jax.custom_jvp`,
-    anyone's), pure and traceable. args, kwargs: pytrees; every floating array in them is differentiated
-    (a Python float in args too, where f can be traced with it), integers, keys, None and the rest are
-    not. Let values be typical, not all 0 or 1.
-    ref: the same function without the rule; by default `auto(f)`, or `auto(f, jvp=True)` where f has no
-    custom_vjp. Give it where the primal cannot be differentiated (a Pallas kernel) or the rule is meant
-    to be another derivative (straight-through): ref's derivative is then what is asked for.
-    dtypes: in which the precision is judged, by default the arguments' own; the algebra is judged in
-    float64.
+    anyone's), pure and traceable. args, kwargs: pytrees; every floating array in them is
+    differentiated (a Python float in args too, where f can be traced with it), integers, keys, None
+    and the rest are not. Let values be typical, not all 0 or 1.
+    ref: the same function without the rule; by default `auto(f)`, or `auto(f, jvp=True)` where f
+    has no custom_vjp. Give it where the primal cannot be differentiated (a Pallas kernel) or the
+    rule is meant to be another derivative (straight-through): ref's derivative is then what is
+    asked for.
+    dtypes: in which the precision is judged, by default the arguments' own; the algebra is judged
+    in float64.
     transforms: under which it is compared too. seed: of the random cotangents.
 
-    Returns a Report; `report.require()` raises AssertionError where it is not ok. Each finding has one
-    of these verdicts: ok; wrong (finite differences exclude the rule, and not the reference); imprecise
-    (the algebra is right; rounding is more than 4 times autodiff's, and more than 4 times what rounding
-    the arguments does, and than 8 eps); kink (the rule lies between one-sided slopes); disputed (finite
-    differences exclude autodiff, not the rule); vacuous (the gradient is 0 here, so nothing was seen);
-    unsupported (not implemented, or the reference raises too); error (it raised).
-    Raises TypeError where f or ref is no function or dtypes and transforms are not known, ValueError
-    where nothing is floating or ref's outputs are not f's; what f itself raises on args comes through.
+    Returns a Report; `report.require()` raises AssertionError where it is not ok. Each finding has
+    one of these verdicts: ok; wrong (finite differences exclude the rule, and not the reference);
+    imprecise (the algebra is right; rounding is more than 4 times autodiff's, and more than 4 times
+    what rounding the arguments does, and than 8 eps); kink (the rule lies between one-sided
+    slopes); disputed (finite differences exclude autodiff, not the rule); vacuous (the gradient is
+    0 here, so nothing was seen); unsupported (not implemented, or the reference raises too); error
+    (it raised).
+    Raises TypeError where f or ref is no function or dtypes and transforms are not known,
+    ValueError where nothing is floating or ref's outputs are not f's; what f itself raises on args
+    comes through.
     """
     _require_functions(f, ref)
     _require_usable(kwargs, transforms, seed)

@@ -1,11 +1,11 @@
 """The arbiter: finite differences with an error bar of their own.
 
 Along one coordinate the function is taken at x ± h for a ladder of steps, each a quarter of the one
-before. Central differences C(h) have an error in h², so R(h) = C(h/4) + (C(h/4) - C(h)) / 15 has one
-in h⁴; one-sided differences S(h) likewise give S(h/4) + (S(h/4) - S(h)) / 3. The bar of an estimate
-is how far it is from the one before it on the ladder, plus what rounding the function's values may do
-to it; the estimate with the smallest bar counts. Where the two one-sided derivatives differ by more
-than their bars, the point is a kink.
+before. Central differences C(h) have an error in h², so R(h) = C(h/4) + (C(h/4) - C(h)) / 15 has
+one in h⁴; one-sided differences S(h) likewise give S(h/4) + (S(h/4) - S(h)) / 3. The bar of an
+estimate is how far it is from the one before it on the ladder, plus what rounding the function's
+values may do to it; the estimate with the smallest bar counts. Where the two one-sided derivatives
+differ by more than their bars, the point is a kink.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ SAFETY = 4.0  # a bar from two neighbours on the ladder may be small by luck
 
 
 class Step(NamedTuple):
-    """What the function does over one step h from x, to each side; each an array over the ladder."""
+    """What the function does over one step h from x, to each side."""
 
     up: Any  # x + h - x, as the dtype has it
     down: Any

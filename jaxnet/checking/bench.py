@@ -30,7 +30,10 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen at one point: a run for each cotangent, and runs with all inputs moved by an eps."""
+    """What was seen at one point.
+
+    runs: one for each cotangent; moved: with all inputs moved by an eps.
+    """
 
     x: Leaves
     cs: Sequence[Leaves]
@@ -145,7 +148,7 @@ class Bench:
         return max(sizes) / typical(on_host(look.x[k]))
 
     def by_design(self, look: Look, k: int) -> float:
-        """How far a reference that stops gradients must be from the slope for that to be its design.
+        """How far from its slope a reference that stops gradients is by design, at least.
 
         inf where it stops none. Half of the digits: finite differences are surer than that.
         """

@@ -16,8 +16,9 @@ from jaxnet.checking.problem import Leaves, Problem
 # Functions that a person calls to branch; what JAX's own functions branch on inside (an index below
 # 0) is not theirs.
 BRANCHING = {
-    "where", "_where", "select", "select_n", "piecewise", "maximum", "minimum", "max", "min", "clip",
-    "clamp", "cond", "switch", "relu", "relu6", "leaky_relu", "elu", "abs",
+    "where", "_where", "select", "select_n", "piecewise", "cond", "switch",
+    "maximum", "minimum", "max", "min", "clip", "clamp", "abs",
+    "relu", "relu6", "leaky_relu", "elu",
 }  # fmt: skip
 SIDES = {
     "select_n": ("condition false", "condition true"),
@@ -25,8 +26,8 @@ SIDES = {
     "min": ("first smaller", "second smaller"),
     "clamp": ("below", "inside", "above"),
 }
-# The first of the moves are always made: of some backwards JAX keeps no lines, so that their branches
-# are not seen.
+# The first of the moves are always made: of some backwards JAX keeps no lines, so that their
+# branches are not seen.
 ALWAYS = 2
 
 
@@ -98,9 +99,8 @@ class Branches:
         rule, ref = (_graph.as_function(_graph.tap(jaxpr, self._tap)) for jaxpr in self._jaxprs)
 
         def both(leaves: Leaves, others: Leaves, c: Leaves) -> Any:
-            return rule(*jax.tree.leaves((leaves, others, c))), ref(
-                *jax.tree.leaves((leaves, others))
-            )
+            of_pullback, of_value = (leaves, others, c), (leaves, others)
+            return rule(*jax.tree.leaves(of_pullback)), ref(*jax.tree.leaves(of_value))
 
         return jax.jit(both)
 
@@ -141,9 +141,7 @@ def _moved(leaf: Any, move: Move) -> Any:
 
 def frame_of_branch(e: Any, chain: _graph.Chain) -> lines.Frame | None:
     """The line of the user's files at which the branch stands; None where it is none of theirs."""
-    if e.primitive.name not in SIDES and e.primitive.name != "cond":
-        return None
-    if any(_is_extended(v) for v in e.invars):
+    if not _is_branch(e):
         return None
     # A call of a function of JAX (jnp.where is one) stands where it is called, not where it was
     # first traced.
@@ -159,9 +157,11 @@ def frame_of_branch(e: Any, chain: _graph.Chain) -> lines.Frame | None:
     return frames[mine] if called & BRANCHING else None
 
 
-def _is_extended(v: Any) -> bool:
-    """Of a dtype that is not made of numbers, as random keys are."""
-    return bool(jnp.issubdtype(getattr(v.aval, "dtype", bool), jax.dtypes.extended))
+def _is_branch(e: Any) -> bool:
+    """Whether it is one, of numbers: random keys have a dtype of their own."""
+    dtypes = [getattr(v.aval, "dtype", bool) for v in e.invars]
+    is_of_keys = any(jnp.issubdtype(dtype, jax.dtypes.extended) for dtype in dtypes)
+    return (e.primitive.name in SIDES or e.primitive.name == "cond") and not is_of_keys
 
 
 def sides_of(e: Any) -> tuple[str, ...]:

@@ -70,13 +70,14 @@ class Finding:
 
     question, detail: what was asked, and of what: the dtype of a precision ("float32"), which law,
     which transformation ("vmap x", "grad of grad"); `what` is both in words.
-    leaf: the path of the argument's leaf, "params['w']"; of an output, "output"; "" where it is none.
+    leaf: the path of the argument's leaf, "params['w']"; of an output, "output"; "" where it is
+    none.
     index: the element that decided (for a complex leaf with a last entry, 0 for the real and 1 for
     the imaginary part).
-    rule, auto, true: the cotangent there by the rule, by automatic differentiation in the same dtype,
-    and in float64.
-    error, auto_error: distances of rule and auto from true there, in eps of the dtype times the leaf's
-    largest |true|.
+    rule, auto, true: the cotangent there by the rule, by automatic differentiation in the same
+    dtype, and in float64.
+    error, auto_error: distances of rule and auto from true there, in eps of the dtype times the
+    leaf's largest |true|.
     """
 
     question: Question
@@ -196,7 +197,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Report(Judgement):
-    """What `check` found. `ok` is False where any finding is wrong, imprecise, vacuous or an error."""
+    """What `check` found. `ok` is False where any finding is bad, or nothing was compared."""
 
     name: str
     signature: str

@@ -20,7 +20,7 @@ Function: TypeAlias = Callable[[Leaves, Leaves], tuple[Leaves, Leaves]]
 
 @dataclass(frozen=True)
 class Problem:
-    """rule and ref agree in value; ref carries no rule. Both trace at any floating dtype of the leaves."""
+    """rule and ref agree in value; ref carries no rule. Both trace at any floating dtype."""
 
     rule: Function
     ref: Function
@@ -181,7 +181,7 @@ def _is_number(x: Any) -> bool:
 
 
 def output_names(shapes: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the floating and of the other outputs, from what jax.eval_shape of the function gave."""
+    """Names of the floating and of the other outputs, from their shapes."""
     floating: list[str] = []
     rest: list[str] = []
     for path, x in jax.tree_util.tree_leaves_with_path(shapes):

@@ -1,8 +1,8 @@
 """The compiled part of a check: everything that must be run, in as few programs as possible.
 
-Points, cotangents and seeds are data of these programs, and a program is known by what it computes: a
-second check of the same function at the same shapes compiles nothing, and one whose rule was changed
-never meets the old program.
+Points, cotangents and seeds are data of these programs, and a program is known by what it computes:
+a second check of the same function at the same shapes compiles nothing, and one whose rule was
+changed never meets the old program.
 """
 
 import contextlib
@@ -229,7 +229,7 @@ def _why_the_rule_raised(problem: Problem, leaves: Leaves, e: Exception) -> Find
 
 
 def _blamed(e: Exception) -> str:
-    """JAX says of a forward that it is at fault; of a backward it does not say for which argument."""
+    """JAX says when a forward is at fault; of a backward it does not say for which argument."""
     return "output" if "fwd rule" in str(e) else ""
 
 
@@ -335,7 +335,7 @@ def _is_used(ref_value: Any, count: int) -> tuple[bool, ...]:
 def _pulls_of(
     cell: Cell, problem: Problem, own: Leaves, leaves: Leaves, dtype: Any
 ) -> _Pulls | Finding:
-    """The cell's pullbacks at the dtypes of the algebra; a finding where they cannot be compared."""
+    """The cell's pullbacks in the algebra's dtypes; a finding where they cannot be compared."""
     trouble = _trouble_with(cell, problem, own)
     if trouble is not None:
         return trouble

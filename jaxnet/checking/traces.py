@@ -14,7 +14,7 @@ from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of
 
 @dataclass(frozen=True)
 class Traced:
-    """A function of pytrees as a jaxpr. Floating arguments are cast to the dtypes it was traced at."""
+    """A function of pytrees as a jaxpr. Floating arguments are cast to the dtypes of the trace."""
 
     jaxpr: Any
     tree: Any  # of what it returns
@@ -47,7 +47,7 @@ def zero_cotangents(f: Function, leaves: Leaves, others: Leaves) -> Leaves:
 
 
 def pull(f: Function) -> Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves, Leaves]]:
-    """(leaves, others, cotangents) -> (floating outputs, other outputs, a cotangent of each leaf)"""
+    """(leaves, others, cotangents) -> (floating outputs, others, a cotangent of each leaf)"""
 
     def pulled(leaves: Leaves, others: Leaves, c: Leaves) -> tuple[Leaves, Leaves, Leaves]:
         outputs, vjp, rest = jax.vjp(lambda *leaves: f(leaves, others), *leaves, has_aux=True)

@@ -1,14 +1,14 @@
 """Is each cotangent the derivative?
 
-r is the rule's cotangent, t the reference's in the same wide dtype, and the noise is how far t moves
-when its inputs move by one eps. An element passes where
+r is the rule's cotangent, t the reference's in the same wide dtype, and the noise is how far t
+moves when its inputs move by one eps. An element passes where
 
     |r - t| <= max(sqrt(eps) |t|, 64 noise, 4096 eps max |t|)        (arrays.tolerance)
 
-without the noise where that is more than rounding, as at a tie. Every other element is a suspect and
-goes to the arbiter (arbiter.py): wrong where the differences exclude r; disputed where they exclude t,
-for automatic differentiation may be the wrong one; kink where the one-sided derivatives differ and r
-lies between them; ok where they cannot tell.
+without the noise where that is more than rounding, as at a tie. Every other element is a suspect
+and goes to the arbiter (arbiter.py): wrong where the differences exclude r; disputed where they
+exclude t, for automatic differentiation may be the wrong one; kink where the one-sided derivatives
+differ and r lies between them; ok where they cannot tell.
 """
 
 import enum
@@ -25,8 +25,8 @@ from jaxnet.checking.cells import Cell
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.hints import hint_of
 
-# Of one leaf the arbiter looks at so many suspects, or for so long: a leaf that is wrong is found out
-# at the first, and what is left over is counted in the note.
+# Of one leaf the arbiter looks at so many suspects, or for so long: a leaf that is wrong is found
+# out at the first, and what is left over is counted in the note.
 ARBITRATED, SECONDS = 4096, 2.0
 
 
@@ -56,7 +56,7 @@ def with_hint(bench: Bench, look: Look, k: int, finding: Finding) -> Finding:
 
 
 class Leaf(NamedTuple):
-    """What is compared in one leaf. r, t: [cotangents, ...]; noise and x, the leaf itself: [...]."""
+    """What is compared in one leaf. r, t: [cotangents, ...]; noise, x (the leaf itself): [...]."""
 
     name: str
     r: Array
@@ -188,7 +188,8 @@ def element_at(r: float, t: float, x: float, s: Slopes) -> Element:
         return _element_by_sides(r, t, s)
     if s.holds(r):
         return Element.UNRESOLVED if s.holds(t) else Element.DISPUTED
-    # Where the bar holds neither it may be too small, but a rule ten times closer is not the culprit.
+    # Where the bar holds neither it may be too small, but a rule ten times closer is not the
+    # culprit.
     is_closer = abs(r - s.central) < 0.1 * abs(t - s.central)
     return Element.DISPUTED if is_closer and not s.holds(t) else Element.WRONG
 

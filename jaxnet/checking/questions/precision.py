@@ -22,8 +22,8 @@ from jaxnet.checking.problem import eps_of
 from jaxnet.checking.programs import NarrowRun, Run
 from jaxnet.checking.questions.algebra import Algebra
 
-# Where autodiff itself has lost digits to cancellation (more than 64 eps), how many is luck, and the
-# rule's luck is another.
+# Where autodiff itself has lost digits to cancellation (more than 64 eps), how many is luck, and
+# the rule's luck is another.
 FACTOR, FACTOR_OF_LUCK, LOST = 4, 32, 64
 FLOOR = 8.0
 # Random draws are others in float64, so autodiff in the same dtype is the truth, which rounds too.
@@ -110,7 +110,7 @@ def _leaf(
     moved: list[Run],
     distrusted: Array,
 ) -> Compared:
-    """Where the reference is not trusted the rule was not refuted: its float64 is the truth there."""
+    """Where the reference is distrusted the rule was not refuted: its float64 is the truth."""
     plain = bench.plain
     noise = spread([m.ref[plain.key][k] for m in moved], look.runs[0].ref[plain.key][k])
     return Compared(

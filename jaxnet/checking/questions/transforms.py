@@ -1,7 +1,7 @@
 """Does the rule survive vmap, scan, remat and a second derivative?
 
-Each transformed rule is compared with the transformed reference, element by element as in the algebra.
-That it runs under jit is how everything here runs.
+Each transformed rule is compared with the transformed reference, element by element as in the
+algebra. That it runs under jit is how everything here runs.
 """
 
 from typing import Any

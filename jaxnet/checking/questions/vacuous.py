@@ -1,7 +1,7 @@
 """Was anything seen at all?
 
-Where a gradient is 0, or noise, at every point that was looked at, any rule that returns little passes.
-That is no ok, if the value depends on the leaf.
+Where a gradient is 0, or noise, at every point that was looked at, any rule that returns little
+passes. That is no ok, if the value depends on the leaf.
 """
 
 from collections.abc import Sequence
@@ -46,14 +46,27 @@ def _seen(
     if not any(np.isfinite(t).any() for t in gradients):
         return Finding(Question.ALGEBRA, finding.leaf, Verdict.VACUOUS, note=NOT_FINITE)
     size = max(map(largest, gradients))
-    noise = max(float(np.nanmax(there.noise(bench.plain, k))) for there in looks)
-    # 64 times the noise is what the algebra allows: of a gradient below that nothing was judged. But
-    # one that has half of the natural size's digits is no noise, whatever moves it.
-    is_large = size > np.sqrt(bench.eps) * bench.natural(look, k)
-    is_noise = size <= 64 * noise and not is_large and not _is_definite(bench, look, k, narrow)
-    if (size == 0 or is_noise) and _depends(bench, look, k):
+    is_nothing = size == 0 or _is_noise(bench, k, looks, size, narrow)
+    if is_nothing and _depends(bench, look, k):
         return Finding(Question.ALGEBRA, finding.leaf, Verdict.VACUOUS, note=ZERO)
     return finding
+
+
+def _is_noise(
+    bench: Bench,
+    k: int,
+    looks: Sequence[Look],
+    size: float,
+    narrow: Sequence[Sequence[NarrowRun]],
+) -> bool:
+    """size: of the largest element of the gradient that was seen."""
+    # 64 times the noise is what the algebra allows: of a gradient below that nothing was judged.
+    noise = max(float(np.nanmax(there.noise(bench.plain, k))) for there in looks)
+    if size > 64 * noise:
+        return False
+    # But what has half of the natural size's digits is a slope, whatever moves it.
+    is_large = size > np.sqrt(bench.eps) * bench.natural(looks[0], k)
+    return not is_large and not _is_definite(bench, looks[0], k, narrow)
 
 
 def _is_definite(bench: Bench, look: Look, k: int, narrow: Sequence[Sequence[NarrowRun]]) -> bool:
@@ -69,9 +82,9 @@ def _is_definite(bench: Bench, look: Look, k: int, narrow: Sequence[Sequence[Nar
 def _depends(bench: Bench, look: Look, k: int) -> bool:
     """Whether the value changes with the leaf.
 
-    Of a single rule that is seen by changing it: a sum of softmax is 1 whatever its logits, and 0 is
-    its gradient. Where the rule is only a part, as in a sum of a softmax that has one, the part has not
-    been seen.
+    Of a single rule that is seen by changing it: a sum of softmax is 1 whatever its logits, and 0
+    is its gradient. Where the rule is only a part, as in a sum of a softmax that has one, the part
+    has not been seen.
     """
     if not bench.programs.is_one_rule:
         return bench.programs.is_used[k]

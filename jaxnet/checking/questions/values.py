@@ -1,7 +1,7 @@
 """Is the forward that is differentiated the function?
 
-A rule has a forward of its own, which jax.grad runs in place of the body. What it returns must be the
-function's value, to the digits that rounding leaves (arrays.tolerance).
+A rule has a forward of its own, which jax.grad runs in place of the body. What it returns must be
+the function's value, to the digits that rounding leaves (arrays.tolerance).
 """
 
 import numpy as np
