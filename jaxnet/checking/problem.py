@@ -17,6 +17,9 @@ Leaves: TypeAlias = tuple[Any, ...]
 # (floating leaves, other arrays) -> (floating outputs, other outputs)
 Function: TypeAlias = Callable[[Leaves, Leaves], tuple[Leaves, Leaves]]
 
+# Of dtypes, as JAX prints them.
+SHORT_NAMES = {"bfloat": "bf", "float": "f", "complex": "c", "uint": "u", "int": "i"}
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -55,13 +58,7 @@ def shape_text(x: Any) -> str:
     if not hasattr(x, "dtype"):
         return type(x).__name__
     name = str(x.dtype)
-    for long, short in (
-        ("bfloat", "bf"),
-        ("float", "f"),
-        ("complex", "c"),
-        ("uint", "u"),
-        ("int", "i"),
-    ):
+    for long, short in SHORT_NAMES.items():
         if name.startswith(long):
             name = short + name.removeprefix(long)
             break
@@ -87,9 +84,8 @@ class Arguments:
         self.names, self.argument, self.other_argument = [], [], []
         for i, (path, x) in enumerate(leaves):
             number = path[0].idx
-            if is_floating(x) or (
-                floats_are_leaves and isinstance(x, float | complex) and number < len(args)
-            ):
+            is_positional_number = isinstance(x, float | complex) and number < len(args)
+            if is_floating(x) or (floats_are_leaves and is_positional_number):
                 self.floating.append(i)
                 self.names.append(self.arguments[number] + jax.tree_util.keystr(path[1:]))
                 self.argument.append(number)
@@ -104,17 +100,12 @@ class Arguments:
         self.names = [self.arguments[i] for i in self.argument]
 
     def leaves(self) -> Leaves:
-        arrays = [np.asarray(self._as_array(self.flat[i])) for i in self.floating]
+        # A Python float has the dtype that JAX gives it.
+        arrays = [np.asarray(_as_jax_array(self.flat[i])) for i in self.floating]
         return tuple(to_real(a) if c else a for a, c in zip(arrays, self.is_complex, strict=True))
 
     def others(self) -> Leaves:
         return tuple(self.flat[i] for i in self.other)
-
-    @staticmethod
-    def _as_array(x: Any) -> Any:
-        return (
-            x if isinstance(x, jax.Array) else jnp.asarray(x)
-        )  # a Python float has the dtype that JAX gives it
 
     def call(self, f: Callable[..., Any], leaves: Leaves, others: Leaves) -> Any:
         flat = list(self.flat)
@@ -149,31 +140,34 @@ class Arguments:
         )
 
     def function(self, f: Callable[..., Any]) -> Function:
-        def of_leaves(leaves: Leaves, others: Leaves) -> tuple[Leaves, Leaves]:
-            outputs = [
-                x
-                for x in jax.tree.leaves(self.call(f, leaves, others))
-                if _is_array(x) or _is_number(x)
-            ]
-            floating = (
-                jnp.asarray(x) for x in outputs if jnp.issubdtype(jnp.result_type(x), jnp.inexact)
-            )
-            rest = (x for x in outputs if not jnp.issubdtype(jnp.result_type(x), jnp.inexact))
-            return tuple(to_real(x) if jnp.iscomplexobj(x) else x for x in floating), tuple(rest)
+        """f, of the leaves and the other arrays, to its floating outputs and its others."""
 
-        return of_leaves
+        def called(leaves: Leaves, others: Leaves) -> tuple[Leaves, Leaves]:
+            floating, rest = [], []
+            for x in jax.tree.leaves(self.call(f, leaves, others)):
+                if not _is_array(x) and not _is_number(x):
+                    continue
+                if jnp.issubdtype(jnp.result_type(x), jnp.inexact):
+                    array = jnp.asarray(x)
+                    floating.append(to_real(array) if jnp.iscomplexobj(array) else array)
+                else:
+                    rest.append(x)
+            return tuple(floating), tuple(rest)
+
+        return called
 
 
 def to_real(x: Any) -> Any:
-    return (
-        jnp.stack([x.real, x.imag], axis=-1)
-        if isinstance(x, jax.Array)
-        else np.stack([x.real, x.imag], axis=-1)
-    )
+    stack: Any = jnp.stack if isinstance(x, jax.Array) else np.stack
+    return stack([x.real, x.imag], axis=-1)
 
 
 def to_complex(x: Any) -> Any:
     return jax.lax.complex(x[..., 0], x[..., 1])
+
+
+def _as_jax_array(x: Any) -> Any:
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
 def _is_number(x: Any) -> bool:
@@ -195,11 +189,8 @@ def _names_of_arguments(f: Callable[..., Any], count: int) -> tuple[str, ...]:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
         parameters = []
-    names = []
-    for i in range(count):
-        named = i < len(parameters) and parameters[i].kind in (
-            inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        )
-        names.append(parameters[i].name if named else f"args[{i}]")
+    names = [f"args[{i}]" for i in range(count)]
+    for i, p in enumerate(parameters[:count]):
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            names[i] = p.name
     return tuple(names)
