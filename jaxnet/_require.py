@@ -1,4 +1,4 @@
-"""What arguments must be, said the same everywhere; and the dtype that rules compute in."""
+"""What arguments must be, said the same everywhere; and the dtype that is computed in."""
 
 from typing import Any
 
@@ -13,12 +13,13 @@ def require_arrays(function: str, **arrays: Any) -> None:
     for name, array in arrays.items():
         if not isinstance(array, jax.Array | np.ndarray | np.generic | float | int):
             raise TypeError(
-                f"{function}: {name} must be an array, got {type(array).__name__}; use jnp.asarray({name})"
+                f"{function}: {name} must be an array, got {type(array).__name__}; "
+                f"use jnp.asarray({name})"
             )
 
 
 def require_floating(function: str, **arrays: Any) -> None:
-    """Raise TypeError, naming the argument, unless every array is of a real floating-point dtype."""
+    """Raise TypeError, naming the argument, unless every array is of a real floating dtype."""
     require_arrays(function, **arrays)
     for name, array in arrays.items():
         dtype = jnp.result_type(array)
@@ -30,22 +31,23 @@ def require_floating(function: str, **arrays: Any) -> None:
 
 
 def require_axis(function: str, axis: Any, **arrays: Any) -> None:
-    """Raise ValueError, naming the array, unless axis is an integer that numbers one of its axes."""
+    """Raise ValueError, naming the array, unless axis is an integer that numbers an axis of it."""
     for name, array in arrays.items():
         if not isinstance(axis, int) or not -array.ndim <= axis < array.ndim:
             raise ValueError(
-                f"{function}: axis must be an integer in {-array.ndim} .. {array.ndim - 1} for {name} of shape "
-                f"{array.shape}, got {axis!r}"
+                f"{function}: axis must be an integer in {-array.ndim} .. {array.ndim - 1} "
+                f"for {name} of shape {array.shape}, got {axis!r}"
             )
 
 
 def require_classes(function: str, logits: Array, labels: Array) -> None:
-    """Raise unless logits are [..., classes] and labels class numbers [...] or distributions alike."""
+    """Raise unless logits are [..., classes] and labels integers [...] or distributions alike."""
     require_floating(function, logits=logits)
     require_arrays(function, labels=labels)
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(
-            f"{function}: logits must be [..., classes] with at least one class, got shape {logits.shape}"
+            f"{function}: logits must be [..., classes] with at least one class, "
+            f"got shape {logits.shape}"
         )
     if jnp.issubdtype(labels.dtype, jnp.integer):
         kind, expected = "integer labels", logits.shape[:-1]
@@ -53,15 +55,30 @@ def require_classes(function: str, logits: Array, labels: Array) -> None:
         kind, expected = "labels that are distributions (floating)", logits.shape
     else:
         raise TypeError(
-            f"{function}: labels must be integers or floating distributions, got dtype {labels.dtype}"
+            f"{function}: labels must be integers or floating distributions, "
+            f"got dtype {labels.dtype}"
         )
     if labels.shape != expected:
         raise ValueError(
-            f"{function}: for logits of shape {logits.shape}, {kind} must have shape {expected}, got {labels.shape}; "
-            f"class numbers are integers [...], distributions and one-hot labels are floating [..., classes]"
+            f"{function}: for logits of shape {logits.shape}, {kind} must have shape {expected}, "
+            f"got {labels.shape}; class numbers are integers [...], "
+            f"distributions and one-hot labels are floating [..., classes]"
         )
 
 
+def wide_dtype(dtype: Any) -> Any:
+    """float32, or dtype itself where it is wider: computed in less, digits that matter are lost."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
 def widened(x: Array) -> Array:
-    """x in float32, or as it is where its dtype is wider: what is computed in less loses digits that matter."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    """x in its wide dtype."""
+    return x.astype(wide_dtype(x.dtype))
+
+
+def only_dtype(x: Array) -> Array:
+    """An empty array of the dtype of x, for a backward that needs to know no more of x.
+
+    Residuals are arrays and a dtype is not one; this array takes no memory.
+    """
+    return jnp.zeros(0, x.dtype)
