@@ -8,26 +8,33 @@ layer_norm.  With mean and inverse standard deviation of the row
 
     β̄_i = Σ_rows ȳ_i          γ̄_i = Σ_rows ȳ_i x̂_i          x̂ receives g
 
-x̂ depends on x through r and μ.  From ∂μ/∂x_j = 1/D, Σ_i (x_i - μ) = 0 and ∂r/∂x_j = -r³ (x_j - μ) / D = -r² x̂_j / D:
+x̂ depends on x through r and μ.  With ∂μ/∂x_j = 1/D and, because Σ_i (x_i - μ) = 0,
+∂r/∂x_j = -r³ (x_j - μ) / D = -r² x̂_j / D:
 
     ∂x̂_i/∂x_j = r (δ_ij - 1/D - x̂_i x̂_j / D)
     x̄_j = Σ_i g_i ∂x̂_i/∂x_j = r (g_j - ⟨g⟩ - x̂_j ⟨g x̂⟩)
 
-rms_norm is the same without the mean: r = 1 / √(⟨x²⟩ + ε), x̂ = r x, y = γ x̂, and the term from μ is gone:
+rms_norm is the same without the mean, and the term from μ is gone:
 
+    r = 1 / √(⟨x²⟩ + ε)       x̂ = r x       y = γ x̂
     γ̄_i = Σ_rows ȳ_i x̂_i       x̄_j = r (g_j - x̂_j ⟨g x̂⟩)
 
-Kept are x and the statistics, one or two numbers of a row; x̂ is made again.  Autodiff keeps three arrays of the size of
-x for layer_norm and two for rms_norm; a scan over layers stacks them, and one jit gains less or nothing.
-On a constant row x̂ = 0 and r = 1/√ε: x̄ = (g - ⟨g⟩) / √ε is finite.  The variance is taken from the differences, in a
-second pass (⟨x²⟩ - μ² cancels).  All is measured from the first element of the row, x - μ = (x - x_1) - ⟨x - x_1⟩: the
-first difference is exact in rows far from 0, where μ itself would be rounded, to 0.001 at 10000.
+Kept are x and the statistics, one or two numbers of a row; x̂ is made again.  Autodiff keeps three
+arrays of the size of x for layer_norm and two for rms_norm; a scan over layers stacks them, and one
+jit gains less or nothing.
+
+On a constant row x̂ = 0 and r = 1/√ε: x̄ = (g - ⟨g⟩) / √ε is finite.  The variance is taken from the
+differences, in a second pass (⟨x²⟩ - μ² cancels).  All is measured from the first element of the
+row, x - μ = (x - x_1) - ⟨x - x_1⟩: the first difference is exact in rows far from 0, where μ itself
+would be rounded, to 0.001 at 10000.
 """
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._require import require_floating, widened
+from jaxnet._require import only_dtype, require_floating, widened
 from jaxnet._rule import rule
 
 
@@ -35,41 +42,53 @@ from jaxnet._rule import rule
 def layer_norm(
     x: Array, scale: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5
 ) -> Array:
-    """(x - mean) / √(variance + eps) of each row, times scale, plus bias; the variance is that of all D numbers (1/D).
+    """(x - mean) / √(variance + eps) of each row, times scale, plus bias.
 
-    x: [..., D], D at least 1; scale, bias: [D] or None; floating dtypes. eps: positive.
-    Returns the shape and dtype of x (also beside a wider scale), computed in at least float32. A row that holds NaN or
-    inf is NaN.
-    Raises TypeError on integer arrays, ValueError on sizes that do not fit and on an eps that is not positive.
+    x: [..., D], D at least 1; scale, bias: [D] or None; floating dtypes. eps: positive. The
+    variance is that of all D numbers (1/D).
+    Returns the shape and dtype of x (also beside a wider scale), computed in at least float32. A
+    row that holds NaN or inf is NaN.
+    Raises TypeError on integer arrays, ValueError on sizes that do not fit and on an eps that is
+    not positive.
     Source: Ba et al. 2016, "Layer normalization"; the backward is derived in this file.
     """
     _require_fit("layer_norm", x, eps, scale=scale, bias=bias)
     mean, r = _mean_and_inverse_deviation(x, eps)
-    return _affine(r * (_from_first(x) - mean), scale, bias).astype(x.dtype)
+    normed = r * (_from_first(x) - mean)
+    return _affine(normed, scale, bias).astype(x.dtype)
+
+
+class LayerNormResiduals(NamedTuple):
+    x: Array  # x̂ is made of it again
+    mean: Array  # μ - x_1 [..., 1]
+    r: Array  # [..., 1]
+    scale: Array | None  # γ, for g
+    bias_dtype: Array | None  # empty: the dtype of β̄; None without a bias
 
 
 @layer_norm.forward
 def layer_norm_forward(
     x: Array, scale: Array | None, bias: Array | None, *, eps: float
-) -> tuple[Array, tuple[Array, Array, Array, Array | None, Array | None]]:
+) -> tuple[Array, LayerNormResiduals]:
     y = layer_norm.body(x, scale, bias, eps=eps)
-    return y, (
-        x,
-        *_mean_and_inverse_deviation(x, eps),
-        scale,
-        bias,
-    )  # bias is kept for its dtype only
+    mean, r = _mean_and_inverse_deviation(x, eps)
+    bias_dtype = None if bias is None else only_dtype(bias)
+    return y, LayerNormResiduals(x, mean, r, scale, bias_dtype)
 
 
 @layer_norm.backward
 def layer_norm_backward(
-    residuals: tuple[Array, Array, Array, Array | None, Array | None], dy: Array, *, eps: float
+    residuals: LayerNormResiduals, dy: Array, *, eps: float
 ) -> tuple[Array, Array | None, Array | None]:
-    x, mean, r, scale, bias = residuals
-    normed, dy = r * (_from_first(x) - mean), widened(dy)
-    g = _affine(dy, scale)
+    x, mean, r, scale, bias_dtype = residuals
+    dy = widened(dy)
+    normed = r * (_from_first(x) - mean)  # x̂
+    g = _affine(dy, scale)  # γ ȳ
+    # r (g - ⟨g⟩ - x̂ ⟨g x̂⟩): what reaches x directly, through μ and through r
     dx = r * (g - _mean(g) - normed * _mean(g * normed))
-    return dx.astype(x.dtype), _sum_of_rows(dy * normed, scale), _sum_of_rows(dy, bias)
+    dscale = _sum_of_rows(dy * normed, scale)  # γ̄ = Σ_rows ȳ x̂
+    dbias = _sum_of_rows(dy, bias_dtype)  # β̄ = Σ_rows ȳ
+    return dx.astype(x.dtype), dscale, dbias
 
 
 @rule
@@ -77,40 +96,54 @@ def rms_norm(x: Array, scale: Array | None = None, *, eps: float = 1e-6) -> Arra
     """x / √(mean of squares + eps) of each row, times scale.
 
     x: [..., D], D at least 1; scale: [D] or None; floating dtypes. eps: positive.
-    Returns the shape and dtype of x (also beside a wider scale), computed in at least float32. A row that holds NaN is
-    NaN.
-    Raises TypeError on integer arrays, ValueError on sizes that do not fit and on an eps that is not positive.
-    Source: Zhang and Sennrich 2019, "Root mean square layer normalization"; the backward is derived in this file.
+    Returns the shape and dtype of x (also beside a wider scale), computed in at least float32. A
+    row that holds NaN is NaN.
+    Raises TypeError on integer arrays, ValueError on sizes that do not fit and on an eps that is
+    not positive.
+    Source: Zhang and Sennrich 2019, "Root mean square layer normalization"; the backward is derived
+    in this file.
     """
     _require_fit("rms_norm", x, eps, scale=scale)
-    return _affine(_inverse_rms(widened(x), eps) * widened(x), scale).astype(x.dtype)
+    normed = _inverse_rms(widened(x), eps) * widened(x)
+    return _affine(normed, scale).astype(x.dtype)
+
+
+class RmsNormResiduals(NamedTuple):
+    x: Array  # x̂ is made of it again
+    r: Array  # [..., 1]
+    scale: Array | None  # γ, for g
 
 
 @rms_norm.forward
 def rms_norm_forward(
     x: Array, scale: Array | None, *, eps: float
-) -> tuple[Array, tuple[Array, Array, Array | None]]:
-    return rms_norm.body(x, scale, eps=eps), (x, _inverse_rms(widened(x), eps), scale)
+) -> tuple[Array, RmsNormResiduals]:
+    y = rms_norm.body(x, scale, eps=eps)
+    return y, RmsNormResiduals(x, _inverse_rms(widened(x), eps), scale)
 
 
 @rms_norm.backward
 def rms_norm_backward(
-    residuals: tuple[Array, Array, Array | None], dy: Array, *, eps: float
+    residuals: RmsNormResiduals, dy: Array, *, eps: float
 ) -> tuple[Array, Array | None]:
     x, r, scale = residuals
-    normed, dy = r * widened(x), widened(dy)
-    g = _affine(dy, scale)
+    dy = widened(dy)
+    normed = r * widened(x)  # x̂
+    g = _affine(dy, scale)  # γ ȳ
+    # r (g - x̂ ⟨g x̂⟩): what reaches x directly and through r
     dx = r * (g - normed * _mean(g * normed))
-    return dx.astype(x.dtype), _sum_of_rows(dy * normed, scale)
+    dscale = _sum_of_rows(dy * normed, scale)  # γ̄ = Σ_rows ȳ x̂
+    return dx.astype(x.dtype), dscale
 
 
 def _mean_and_inverse_deviation(x: Array, eps: float) -> tuple[Array, Array]:
-    """The mean, measured from the first element, and r."""
+    """μ, measured from the first element, and r."""
     mean = _mean(_from_first(x))
     return mean, _inverse_rms(_from_first(x) - mean, eps)
 
 
 def _from_first(x: Array) -> Array:
+    """x - x_1, which is exact where the row is far from 0."""
     return widened(x) - widened(x[..., :1])
 
 
@@ -123,12 +156,19 @@ def _mean(x: Array) -> Array:
 
 
 def _affine(x: Array, scale: Array | None, bias: Array | None = None) -> Array:
-    x = x if scale is None else x * scale
-    return x if bias is None else x + bias
+    if scale is not None:
+        x = x * scale
+    if bias is not None:
+        x = x + bias
+    return x
 
 
-def _sum_of_rows(x: Array, param: Array | None) -> Array | None:
-    return None if param is None else jnp.sum(x, axis=tuple(range(x.ndim - 1))).astype(param.dtype)
+def _sum_of_rows(x: Array, like: Array | None) -> Array | None:
+    """Σ_rows x in the dtype of `like`; None for a parameter that was not given."""
+    if like is None:
+        return None
+    rows = tuple(range(x.ndim - 1))
+    return jnp.sum(x, axis=rows).astype(like.dtype)
 
 
 def _require_fit(function: str, x: Array, eps: float, **params: Array | None) -> None:
@@ -139,7 +179,8 @@ def _require_fit(function: str, x: Array, eps: float, **params: Array | None) ->
     for name, param in given.items():
         if param.shape != x.shape[-1:]:
             raise ValueError(
-                f"{function}: {name} must have shape {x.shape[-1:]} to fit the last axis of x, got {param.shape}"
+                f"{function}: {name} must have shape {x.shape[-1:]} to fit the last axis of x, "
+                f"got {param.shape}"
             )
     if not eps > 0:
         raise ValueError(

@@ -4,14 +4,16 @@ safe_sqrt.  y = √x, and from y² = x:  2y ∂y/∂x = 1,
 
     x̄ = ȳ / (2y)
 
-which has no limit at x = 0.  There x̄ = 0: at the bottom of the domain no step of descent leads anywhere, and 0 is the
-one value that does not spoil what else is summed into x̄.
+which has no limit at x = 0.  There x̄ = 0: at the bottom of the domain no step of descent leads
+anywhere, and 0 is the one value that does not spoil what else is summed into x̄.
 
-safe_norm.  n = √(Σ_k x_k²), and from n² = Σ_k x_k²:  2n ∂n/∂x_j = 2x_j, so with the direction u = x / n
+safe_norm.  n = √(Σ_k x_k²), and from n² = Σ_k x_k²:  2n ∂n/∂x_j = 2x_j, so with the direction
+u = x / n
 
     x̄_j = n̄ u_j
 
-At x = 0 the norm has a kink, |u| <= 1 are its subgradients, and 0 is the one that favours no direction.
+At x = 0 the norm has a kink, |u| <= 1 are its subgradients, and 0 is the one that favours no
+direction.
 
 normalize.  u = x / n.  The quotient rule with ∂n/∂x_j = u_j gives
 
@@ -19,12 +21,15 @@ normalize.  u = x / n.  The quotient rule with ∂n/∂x_j = u_j gives
 
 and u = 0, x̄ = 0 by convention where n = 0.
 
-Squares overflow and underflow long before n does (in float32 beyond 1e19 and below 1e-19), so with the largest |x_k|,
-a, held fixed (n does not depend on it), n = a √(Σ_k (x_k / a)²).
+Squares overflow and underflow long before n does (in float32 beyond 1e19 and below 1e-19), so with
+the largest |x_k|, a, held fixed (n does not depend on it), n = a √(Σ_k (x_k / a)²).
 
-Autodiff of the textbook's expressions keeps as much.  The gain is at 0 and at both ends of the range of floats; a costs
-one more pass over x, which is why safe_norm and normalize are slower than the textbook's.
+Autodiff of the textbook's expressions keeps as much.  The gain is at 0 and at both ends of the
+range of floats; a costs one more pass over x, which is why safe_norm and normalize are slower than
+the textbook's.
 """
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,12 +43,13 @@ from jaxnet._rule import rule
 def safe_sqrt(x: Array) -> Array:
     """√x, element by element, with derivative 0 at 0; NaN below 0.
 
-    x: any shape, floating dtype. Returns the shape and dtype of x, computed in at least float32.
+    x: any shape, floating dtype.
+    Returns the shape and dtype of x, computed in at least float32.
     Raises TypeError on integer arrays.
+    Source: derived in this file.
     """
     require_floating("safe_sqrt", x=x)
-    t = widened(x)
-    return jnp.where(t == 0, 0, jnp.sqrt(_or_one(t))).astype(x.dtype)
+    return _root(widened(x)).astype(x.dtype)
 
 
 @safe_sqrt.forward
@@ -54,73 +60,102 @@ def safe_sqrt_forward(x: Array) -> tuple[Array, Array]:
 
 @safe_sqrt.backward
 def safe_sqrt_backward(y: Array, dy: Array) -> tuple[Array]:
-    return (jnp.where(y == 0, 0, dy / (2 * _or_one(widened(y)))).astype(y.dtype),)
+    dx = dy / (2 * _one_for_zero(widened(y)))  # ȳ / (2y)
+    return (jnp.where(y == 0, 0, dx).astype(y.dtype),)
 
 
 @rule
 def safe_norm(x: Array, *, axis: int = -1) -> Array:
-    """The Euclidean norm √(Σ x²) along an axis, with gradient 0 at 0, and no overflow in the squares.
+    """The Euclidean norm √(Σ x²) along an axis, with gradient 0 at 0.
 
-    x: any shape with at least one axis, floating dtype. Returns the shape of x without that axis, in its dtype,
-    computed in at least float32; 0 where the axis is empty. A row that holds inf has norm inf and no gradient (NaN).
+    x: any shape with at least one axis, floating dtype; its squares may overflow or underflow.
+    Returns the shape of x without that axis, in its dtype, computed in at least float32; 0 where
+    the axis is empty. A row that holds inf has norm inf and no gradient (NaN).
     Raises TypeError on integer arrays, ValueError where there is no such axis.
+    Source: derived in this file.
     """
     _require_fit("safe_norm", x, axis)
     return jnp.squeeze(_norm(widened(x), axis), axis).astype(x.dtype)
 
 
+class SafeNormResiduals(NamedTuple):
+    x: Array  # for u = x / n
+    n: Array  # with its axis at size 1, in at least float32
+
+
 @safe_norm.forward
-def safe_norm_forward(x: Array, *, axis: int) -> tuple[Array, tuple[Array, Array]]:
+def safe_norm_forward(x: Array, *, axis: int) -> tuple[Array, SafeNormResiduals]:
+    _require_fit("safe_norm", x, axis)
     n = _norm(widened(x), axis)
-    return jnp.squeeze(n, axis).astype(x.dtype), (x, n)
+    return jnp.squeeze(n, axis).astype(x.dtype), SafeNormResiduals(x, n)
 
 
 @safe_norm.backward
-def safe_norm_backward(residuals: tuple[Array, Array], dn: Array, *, axis: int) -> tuple[Array]:
+def safe_norm_backward(residuals: SafeNormResiduals, dn: Array, *, axis: int) -> tuple[Array]:
     x, n = residuals
-    return ((jnp.expand_dims(dn, axis) * _direction(widened(x), n)).astype(x.dtype),)
+    u = _over_norm(widened(x), n)
+    dx = jnp.expand_dims(dn, axis) * u  # n̄ u
+    return (dx.astype(x.dtype),)
 
 
 @rule
 def normalize(x: Array, *, axis: int = -1) -> Array:
     """x divided by its Euclidean norm along an axis; 0, with gradient 0, where x is 0.
 
-    x: any shape with at least one axis, floating dtype. Returns the shape and dtype of x, computed in at least float32.
-    A row that holds NaN or inf is NaN there.
+    x: any shape with at least one axis, floating dtype.
+    Returns the shape and dtype of x, computed in at least float32. A row that holds NaN or inf is
+    NaN there.
     Raises TypeError on integer arrays, ValueError where there is no such axis.
+    Source: derived in this file.
     """
     _require_fit("normalize", x, axis)
-    return _direction(widened(x), _norm(widened(x), axis)).astype(x.dtype)
+    x_wide = widened(x)
+    return _over_norm(x_wide, _norm(x_wide, axis)).astype(x.dtype)
+
+
+class NormalizeResiduals(NamedTuple):
+    u: Array  # the output
+    n: Array  # with its axis at size 1, in at least float32
 
 
 @normalize.forward
-def normalize_forward(x: Array, *, axis: int) -> tuple[Array, tuple[Array, Array]]:
+def normalize_forward(x: Array, *, axis: int) -> tuple[Array, NormalizeResiduals]:
     u = normalize.body(x, axis=axis)
-    return u, (u, _norm(widened(x), axis))
+    return u, NormalizeResiduals(u, _norm(widened(x), axis))
 
 
 @normalize.backward
-def normalize_backward(residuals: tuple[Array, Array], du: Array, *, axis: int) -> tuple[Array]:
-    dtype = residuals[0].dtype
-    u, n, du = widened(residuals[0]), residuals[1], widened(du)
-    return (_direction(du - u * jnp.sum(du * u, axis=axis, keepdims=True), n).astype(dtype),)
+def normalize_backward(residuals: NormalizeResiduals, du: Array, *, axis: int) -> tuple[Array]:
+    u, n = residuals
+    u_wide, du = widened(u), widened(du)
+    along_u = jnp.sum(du * u_wide, axis=axis, keepdims=True)  # Σ_i ū_i u_i
+    dx = _over_norm(du - u_wide * along_u, n)  # (ū - u Σ_i ū_i u_i) / n
+    return (dx.astype(u.dtype),)
 
 
 def _norm(x: Array, axis: int) -> Array:
-    """The norm, with the axis kept at size 1."""
+    """n, with the axis kept at size 1."""
     a = lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0))
     tiny = np.finfo(x.dtype).tiny
     a = jnp.clip(a, tiny, 1 / tiny)  # 1 / a is a normal number, also for 0 and inf
     squares = jnp.sum((x * (1 / a)) ** 2, axis=axis, keepdims=True)
-    return a * jnp.where(squares == 0, 0, jnp.sqrt(_or_one(squares)))
+    return a * _root(squares)
 
 
-def _direction(x: Array, n: Array) -> Array:
-    return jnp.where(n == 0, 0, x / _or_one(n))
+def _root(x: Array) -> Array:
+    return jnp.where(x == 0, 0, jnp.sqrt(_one_for_zero(x)))
 
 
-def _or_one(x: Array) -> Array:
-    """x, and 1 in place of 0: what is divided by, or rooted, where the result is then not used."""
+def _over_norm(x: Array, n: Array) -> Array:
+    """x / n, and 0 where n is 0."""
+    return jnp.where(n == 0, 0, x / _one_for_zero(n))
+
+
+def _one_for_zero(x: Array) -> Array:
+    """x, and 1 in place of 0: to divide by, or to take the root of, where 0 is put in afterwards.
+
+    The side that `where` does not take is differentiated too, and must not be inf.
+    """
     return jnp.where(x == 0, 1, x)
 
 
