@@ -1,52 +1,59 @@
 r"""Cross-entropies: softmax (report, sections 2.1 and 2.2) and sigmoid.
 
-Softmax.  With p = softmax(z) and labels y the report's loss and, from ∂p_i/∂z_j = p_i (δ_ij - p_j), its derivative are
+Softmax.  With p = softmax(z) and labels y the report's loss and, from ∂p_i/∂z_j = p_i (δ_ij - p_j),
+its derivative are
 
     L = -Σ_k y_k log p_k           ∂L/∂z_j = -Σ_k y_k (δ_kj - p_j) = p_j Σ_k y_k - y_j
 
-which is the report's p - y where Σ_k y_k = 1.  Both cancel where the network is sure and right: log p_c and p_c - 1
-for p_c close to 1 are 0 in floating point long before the true value is.  The terms of a class c that may be so large
-are therefore kept apart, and with m = max z
+which is the report's p - y where Σ_k y_k = 1.  Both cancel where the network is sure and right:
+log p_c and p_c - 1 for p_c close to 1 are 0 in floating point long before the true value is.  The
+terms of a class c that may be so large are therefore kept apart, and with m = max z
 
-    d_j = z_j - m <= 0         e_j = exp(d_j) for j ≠ c,  e_c = 0       s = Σ_j e_j       t = s + exp(d_c)
+    d_j = z_j - m <= 0         e_j = exp(d_j) for j ≠ c,  e_c = 0
+    s = Σ_j e_j                t = s + exp(d_c)
     p_j = e_j / t  for j ≠ c           p_c = exp(d_c) / t               1 - p_c = s / t
 
 One label: y is 1 at c and 0 elsewhere.
 
-    L = log(1 + s)    where c is a largest class, d_c = 0               ∂L/∂z_j = e_j / t     for j ≠ c
+    L = log(1 + s)    where c is a largest class, d_c = 0               ∂L/∂z_j = e_j / t for j ≠ c
       = log t - d_c   elsewhere: some e_j is 1, so log t >= 0           ∂L/∂z_c = -s / t
 
-A distribution: c is the largest class (the first of equals), the only one whose derivative can cancel; d_c = 0,
-t = 1 + s, -log p_k = log(1 + s) - d_k.
+A distribution: c is the largest class (the first of equals), the only one whose derivative can
+cancel; d_c = 0, t = 1 + s, -log p_k = log(1 + s) - d_k.
 
     L = Σ_k y_k (log(1 + s) - d_k)         a sum of terms of one sign
-    ∂L/∂z_j = e_j / t Σ_k y_k - y_j                                                         for j ≠ c
+    ∂L/∂z_j = e_j / t Σ_k y_k - y_j                                             for j ≠ c
     ∂L/∂z_c = 1 / t Σ_k y_k - y_c  =  (Σ_{k≠c} y_k - y_c s) / t
     ∂L/∂y_k = log(1 + s) - d_k
 
-For a one-hot y nothing cancels here either: where the label is c, ∂L/∂z_c = -s / t; elsewhere p_y <= 1/2 and p_y - 1 is
-safe.  With one class, or every class but the label masked (z_j = -inf), s = 0: loss 0 and gradient 0.
+For a one-hot y nothing cancels here either: where the label is c, ∂L/∂z_c = -s / t; elsewhere
+p_y <= 1/2 and p_y - 1 is safe.  With one class, or every class but the label masked (z_j = -inf),
+s = 0: loss 0 and gradient 0.
 
-Kept are the arguments and a few numbers of each row; the e_j are made again, which costs less than to store them.
+Kept are the arguments and a few numbers of each row; the e_j are made again, which costs less than
+to store them.
 
 Sigmoid.  One logit z for yes or no, y the probability of yes, σ(z) = 1 / (1 + exp(-z)):
 
     L = -y log σ(z) - (1 - y) log σ(-z)        ∂L/∂z = σ(z) - y        ∂L/∂y = -z
 
-Both cancel for a large z and y = 1.  With v = |z| and w, the part of y on the side that z is not on,
+Both cancel for a large z and y = 1.  With v = |z| and w, the part of y on the side that z is not
+on,
 
     w = 1 - y for z > 0,  y for z <= 0         r = σ(-v) = exp(-v) / (1 + exp(-v)) <= 1/2
-    L = w v + log1p(exp(-v))                   ∂L/∂v = w - r           ∂L/∂z = w - r for z > 0,  r - w for z <= 0
+    L = w v + log1p(exp(-v))                   ∂L/∂v = w - r
+                                               ∂L/∂z = w - r for z > 0,  r - w for z <= 0
 
-the loss is a sum of two terms >= 0, and for a sure and right answer (w = 0) the derivative is r alone.
+the loss is a sum of two terms >= 0, and for a sure and right answer (w = 0) the derivative is r
+alone.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._require import require_arrays, require_classes, require_floating, widened
+from jaxnet._require import only_dtype, require_arrays, require_classes, require_floating, widened
 from jaxnet._rule import rule
 
 
@@ -54,159 +61,224 @@ from jaxnet._rule import rule
 def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
     """The loss -Σ_k y_k log softmax(logits)_k of each example; the mean is the caller's.
 
-    logits: [..., classes], floating; -inf masks a class. labels: [...] integers in 0 .. classes - 1, or [..., classes]
-    floating distributions (they need not sum to 1, and are differentiable).
-    Returns [...] in the dtype of logits, computed in at least float32. For integer and one-hot labels nothing cancels:
-    in float32 the relative error of the loss and of each component of its derivative is at most max(4, margin) eps,
-    where the margin is the largest difference between two logits; it comes from rounding that difference.
+    logits: [..., classes], floating; -inf masks a class. labels: [...] integers in
+    0 .. classes - 1, or [..., classes] floating distributions (they need not sum to 1, and are
+    differentiable).
+    Returns [...] in the dtype of logits, computed in at least float32. For integer and one-hot
+    labels nothing cancels: in float32 the relative error of the loss and of each component of its
+    derivative is at most max(4, margin) eps, where the margin is the largest difference between two
+    logits; it comes from rounding that difference.
     A masked class without label mass adds nothing to the loss; with label mass the loss is inf.
-    An integer label outside its range makes loss and gradient of that example NaN: in compiled code nothing can be
-    raised, and a number would be wrong.
+    An integer label outside its range makes loss and gradient of that example NaN: in compiled code
+    nothing can be raised, and a number would be wrong.
     Raises TypeError on integer logits and boolean labels, ValueError on shapes that do not fit.
     Source: report, sections 2.1 and 2.2; the form without cancellation is derived in this file.
     """
     require_classes("softmax_cross_entropy", logits, labels)
-    z = widened(logits)
-    return (
-        _of_label(z, labels)[0] if _are_classes(labels) else _of_distribution(z, labels)[0]
-    ).astype(logits.dtype)
+    loss, _ = _loss_and_residuals(logits, labels)
+    return loss
+
+
+class LabelResiduals(NamedTuple):
+    """What is kept where labels are integers; m, s and t are [..., 1], in at least float32."""
+
+    logits: Array  # z, for the e_j
+    labels: Array  # c
+    m: Array
+    s: Array
+    t: Array
+
+
+class DistributionResiduals(NamedTuple):
+    """What is kept where labels are distributions; m and s are [..., 1], in at least float32."""
+
+    logits: Array  # z, for the e_j and d_j
+    labels: Array  # y
+    c: Array  # [...] the largest class
+    m: Array
+    s: Array
 
 
 @softmax_cross_entropy.forward
-def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, Any]:
+def softmax_cross_entropy_forward(
+    logits: Array, labels: Array
+) -> tuple[Array, LabelResiduals | DistributionResiduals]:
     require_classes("softmax_cross_entropy", logits, labels)
-    loss, *numbers = (_of_label if _are_classes(labels) else _of_distribution)(
-        widened(logits), labels
-    )
-    return loss.astype(logits.dtype), (logits, labels, *numbers)
+    return _loss_and_residuals(logits, labels)
 
 
 @softmax_cross_entropy.backward
-def softmax_cross_entropy_backward(residuals: Any, dloss: Array) -> tuple[Array, Array | None]:
-    logits, labels, *numbers = residuals
-    z, g = widened(logits), widened(dloss)[..., None]
-    if _are_classes(labels):
-        m, s, t = numbers
-        dz = jnp.where(_is(labels, z), -g * s / t, g / t * _e(labels, z, m))
-        return dz.astype(logits.dtype), None
-    c, m, s = numbers
-    y, is_c, t = labels.astype(z.dtype), _is(c, z), 1 + s
-    total, others = (jnp.sum(v, axis=-1, keepdims=True) for v in (y, jnp.where(is_c, 0, y)))
-    dz = jnp.where(is_c, (others - y * s) / t, _e(c, z, m) / t * total - y)
-    return (g * dz).astype(logits.dtype), (g * _minus_log_p(y, z - m, s)).astype(labels.dtype)
+def softmax_cross_entropy_backward(
+    residuals: LabelResiduals | DistributionResiduals, dloss: Array
+) -> tuple[Array, Array | None]:
+    g = widened(dloss)[..., None]
+    if isinstance(residuals, LabelResiduals):
+        return _label_backward(residuals, g), None
+    return _distribution_backward(residuals, g)
 
 
-def _of_label(z: Array, c: Array) -> tuple[Array, ...]:
-    """L, and m, s, t of the derivation [..., 1]."""
+def _loss_and_residuals(
+    logits: Array, labels: Array
+) -> tuple[Array, LabelResiduals | DistributionResiduals]:
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        return _label_loss(logits, labels)
+    return _distribution_loss(logits, labels)
+
+
+def _label_loss(logits: Array, c: Array) -> tuple[Array, LabelResiduals]:
+    z = widened(logits)
     valid = (c >= 0) & (c < z.shape[-1])
     z_c = jnp.take_along_axis(z, jnp.where(valid, c, 0)[..., None], axis=-1)
-    m = lax.stop_gradient(
-        jnp.max(z, axis=-1, keepdims=True)
-    )  # another shift gives the same values: it is a constant
+    # A constant to autodiff: another shift gives the same values.
+    m = lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))
     d_c = jnp.where(valid[..., None], z_c, jnp.nan) - m
-    s = jnp.sum(_e(c, z, m), axis=-1, keepdims=True)
+    s = jnp.sum(_others(z, m, _is_class(c, z)), axis=-1, keepdims=True)
     t = s + jnp.exp(d_c)
+
     largest = d_c == 0
-    of_largest = jnp.log1p(
-        s * jnp.exp(-jnp.where(largest, d_c, 0))
-    )  # d_c stays in it for its derivative
-    return jnp.where(largest, of_largest, jnp.log(t) - d_c)[..., 0], m, s, t
+    # log(1 + s), written so that it also has the derivative in d_c, through t = s + exp(d_c)
+    at_largest = jnp.log1p(s * jnp.exp(-jnp.where(largest, d_c, 0)))
+    loss = jnp.where(largest, at_largest, jnp.log(t) - d_c)
+    return loss[..., 0].astype(logits.dtype), LabelResiduals(logits, c, m, s, t)
 
 
-def _of_distribution(z: Array, labels: Array) -> tuple[Array, ...]:
-    """L, and c [...], m, s of the derivation [..., 1]."""
-    y, c = labels.astype(z.dtype), jnp.argmax(z, axis=-1)
-    is_c = _is(c, z)
-    m = jnp.sum(
-        jnp.where(is_c, z, 0), axis=-1, keepdims=True
-    )  # not jnp.max: autodiff would split it among equals
-    s = jnp.sum(_e(c, z, m), axis=-1, keepdims=True)
-    return jnp.sum(y * _minus_log_p(y, z - m, s), axis=-1), c, m, s
+def _label_backward(residuals: LabelResiduals, g: Array) -> Array:
+    logits, c, m, s, t = residuals
+    z = widened(logits)
+    is_c = _is_class(c, z)
+    e = _others(z, m, is_c)
+    dz = jnp.where(
+        is_c,
+        -g * s / t,  # ∂L/∂z_c = -s / t
+        g / t * e,  # ∂L/∂z_j = e_j / t
+    )
+    return dz.astype(logits.dtype)
+
+
+def _distribution_loss(logits: Array, labels: Array) -> tuple[Array, DistributionResiduals]:
+    z = widened(logits)
+    y = labels.astype(z.dtype)
+    c = jnp.argmax(z, axis=-1)
+    is_c = _is_class(c, z)
+    # z_c, not jnp.max: autodiff would split the derivative of that among equals.
+    m = jnp.sum(jnp.where(is_c, z, 0), axis=-1, keepdims=True)
+    s = jnp.sum(_others(z, m, is_c), axis=-1, keepdims=True)
+    loss = jnp.sum(y * _minus_log_p(y, z - m, s), axis=-1)
+    return loss.astype(logits.dtype), DistributionResiduals(logits, labels, c, m, s)
+
+
+def _distribution_backward(residuals: DistributionResiduals, g: Array) -> tuple[Array, Array]:
+    logits, labels, c, m, s = residuals
+    z = widened(logits)
+    y = labels.astype(z.dtype)
+    is_c = _is_class(c, z)
+    e = _others(z, m, is_c)
+    t = 1 + s
+    sum_y = jnp.sum(y, axis=-1, keepdims=True)  # Σ_k y_k
+    sum_others = jnp.sum(jnp.where(is_c, 0, y), axis=-1, keepdims=True)  # Σ_{k≠c} y_k
+    dz = jnp.where(
+        is_c,
+        (sum_others - y * s) / t,  # ∂L/∂z_c = (Σ_{k≠c} y_k - y_c s) / t
+        e / t * sum_y - y,  # ∂L/∂z_j = e_j / t Σ_k y_k - y_j
+    )
+    dy = _minus_log_p(y, z - m, s)  # ∂L/∂y_k = log(1 + s) - d_k
+    return (g * dz).astype(logits.dtype), (g * dy).astype(labels.dtype)
 
 
 def _minus_log_p(y: Array, d: Array, s: Array) -> Array:
-    return jnp.log1p(s) - jnp.where(
-        (y == 0) & jnp.isneginf(d), 0, d
-    )  # 0 log 0 = 0, also for the derivative in y
+    """log(1 + s) - d for each class."""
+    # 0 log 0 = 0, also for the derivative in y: a masked class without label mass adds nothing.
+    masked = (y == 0) & jnp.isneginf(d)
+    return jnp.log1p(s) - jnp.where(masked, 0, d)
 
 
-def _e(c: Array, z: Array, m: Array) -> Array:
-    return jnp.where(_is(c, z), 0, jnp.exp(z - m))
+def _others(z: Array, m: Array, is_c: Array) -> Array:
+    """e: exp(z_j - m) for j ≠ c, 0 at c."""
+    return jnp.where(is_c, 0, jnp.exp(z - m))
 
 
-def _is(c: Array, z: Array) -> Array:
+def _is_class(c: Array, z: Array) -> Array:
+    """[..., classes]: whether j = c."""
     return c[..., None] == jnp.arange(z.shape[-1])
-
-
-def _are_classes(labels: Array) -> bool:
-    return jnp.issubdtype(labels.dtype, jnp.integer)
 
 
 @rule
 def sigmoid_binary_cross_entropy(logits: Array, labels: Array) -> Array:
     """The loss -y log σ(z) - (1 - y) log σ(-z) of each logit z and label y, element by element.
 
-    logits: any shape, floating. labels: the same shape; booleans, integers 0 or 1, or floating probabilities in [0, 1],
-    which are differentiable.
-    Returns the shape and dtype of logits, computed in at least float32, as optax.sigmoid_binary_cross_entropy. `fit`
-    wants one value per example: lambda outputs, y: sigmoid_binary_cross_entropy(outputs, y).mean(-1).
-    For labels 0 and 1 nothing cancels, at any logit; an infinite logit on the right side has loss 0.
-    An integer label other than 0 and 1 makes loss and gradient NaN.
+    logits: any shape, floating. labels: the same shape; booleans, integers 0 or 1, or floating
+    probabilities in [0, 1], which are differentiable.
+    Returns the shape and dtype of logits, computed in at least float32, as
+    optax.sigmoid_binary_cross_entropy. `fit` wants one value per example: lambda outputs, y:
+    sigmoid_binary_cross_entropy(outputs, y).mean(-1).
+    For labels 0 and 1 nothing cancels, at any logit; an infinite logit on the right side has loss
+    0. An integer label other than 0 and 1 makes loss and gradient NaN.
     Raises TypeError on integer logits, ValueError on shapes that differ (nothing is broadcast).
     Source: derived in this file.
     """
+    _require_alike("sigmoid_binary_cross_entropy", logits, labels)
     _, w, v = _sides(logits, labels)
     return _binary_loss(w, v).astype(logits.dtype)
+
+
+class BinaryResiduals(NamedTuple):
+    """The last two are None where the labels are not floating, and have no derivative."""
+
+    dz: Array  # ∂L/∂z itself, in at least float32
+    logits: Array | None  # z, for ∂L/∂y
+    labels_dtype: Array | None  # empty: the dtype of ȳ
 
 
 @sigmoid_binary_cross_entropy.forward
 def sigmoid_binary_cross_entropy_forward(
     logits: Array, labels: Array
-) -> tuple[Array, tuple[Array, Array | None, Any]]:
+) -> tuple[Array, BinaryResiduals]:
+    _require_alike("sigmoid_binary_cross_entropy", logits, labels)
     yes, w, v = _sides(logits, labels)
+    loss = _binary_loss(w, v).astype(logits.dtype)
     r = jnp.exp(-v) / (1 + jnp.exp(-v))
     dz = jnp.where(yes, w - r, r - w)
-    # Kept: the derivative itself; where the labels are differentiable the logits too, and an empty array for a dtype.
-    of_labels = (
-        (logits, labels.reshape(-1)[:0])
-        if jnp.issubdtype(labels.dtype, jnp.floating)
-        else (None, None)
-    )
-    return _binary_loss(w, v).astype(logits.dtype), (dz, *of_labels)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        return loss, BinaryResiduals(dz, logits, only_dtype(labels))
+    return loss, BinaryResiduals(dz, None, None)
 
 
 @sigmoid_binary_cross_entropy.backward
 def sigmoid_binary_cross_entropy_backward(
-    residuals: tuple[Array, Array | None, Any], dloss: Array
+    residuals: BinaryResiduals, dloss: Array
 ) -> tuple[Array, Array | None]:
-    dz, logits, labels = residuals
-    return (dloss * dz).astype(dloss.dtype), None if logits is None else (
-        -dloss * widened(logits)
-    ).astype(labels.dtype)
+    dz, logits, labels_dtype = residuals
+    # The loss has the dtype of the logits, and so has its cotangent.
+    dlogits = (dloss * dz).astype(dloss.dtype)
+    if logits is None or labels_dtype is None:
+        return dlogits, None
+    dlabels = -dloss * widened(logits)  # ∂L/∂y = -z
+    return dlogits, dlabels.astype(labels_dtype.dtype)
 
 
 def _sides(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
     """Whether z > 0, w and v, in at least float32."""
-    function = "sigmoid_binary_cross_entropy"
+    z = widened(logits)
+    y = labels.astype(z.dtype)
+    if not jnp.issubdtype(labels.dtype, jnp.floating):
+        y = jnp.where((labels == 0) | (labels == 1), labels, jnp.nan).astype(z.dtype)
+    yes = z > 0
+    w = jnp.where(yes, 1 - y, y)
+    v = jnp.where(yes, z, -z)  # not jnp.abs: its derivative at 0 is 0, that of neither side
+    return yes, w, v
+
+
+def _binary_loss(w: Array, v: Array) -> Array:
+    # 0 · ∞ = 0: an infinite logit on the right side costs nothing.
+    v_finite = jnp.where((w == 0) & jnp.isinf(v), 0, v)
+    return w * v_finite + jnp.log1p(jnp.exp(-v))
+
+
+def _require_alike(function: str, logits: Array, labels: Array) -> None:
     require_floating(function, logits=logits)
     require_arrays(function, labels=labels)
     if labels.shape != logits.shape:
         raise ValueError(
-            f"{function}: logits and labels must have the same shape, got {logits.shape} and {labels.shape}; "
-            f"reshape one of them, nothing is broadcast"
+            f"{function}: logits and labels must have the same shape, "
+            f"got {logits.shape} and {labels.shape}; reshape one of them, nothing is broadcast"
         )
-    z = widened(logits)
-    if jnp.issubdtype(labels.dtype, jnp.floating):
-        y = labels.astype(z.dtype)
-    else:
-        y = jnp.where((labels == 0) | (labels == 1), labels, jnp.nan).astype(z.dtype)
-    yes = z > 0
-    return (
-        yes,
-        jnp.where(yes, 1 - y, y),
-        jnp.where(yes, z, -z),
-    )  # not |z|: its derivative at 0 is 0, on neither side
-
-
-def _binary_loss(w: Array, v: Array) -> Array:
-    return w * jnp.where((w == 0) & jnp.isinf(v), 0, v) + jnp.log1p(jnp.exp(-v))

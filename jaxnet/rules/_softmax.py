@@ -1,7 +1,8 @@
 r"""softmax and log_softmax: numbers to a distribution, along one axis.
 
-softmax (report, section 2.2).  p_i = exp(z_i) / Σ_k exp(z_k), where z is measured from its largest, d_i = z_i - max z,
-which changes no p and keeps exp from overflowing.  With ∂exp(d_i)/∂z_j = δ_ij exp(d_i) the quotient rule gives
+softmax (report, section 2.2).  p_i = exp(z_i) / Σ_k exp(z_k), where z is measured from its largest,
+d_i = z_i - max z, which changes no p and keeps exp from overflowing.  With ∂exp(d_i)/∂z_j = δ_ij
+exp(d_i) the quotient rule gives
 
     ∂p_i/∂z_j = δ_ij p_i - p_i p_j = p_i (δ_ij - p_j)
     z̄_j = Σ_i p̄_i ∂p_i/∂z_j = p_j q_j        q_j = p̄_j - Σ_i p̄_i p_i
@@ -10,24 +11,27 @@ log_softmax.  y_i = log p_i = d_i - log Σ_k exp(d_k), so
 
     ∂y_i/∂z_j = δ_ij - p_j        z̄_j = ȳ_j - p_j Σ_i ȳ_i        p_j = exp(y_j)
 
-Where one p_m is close to 1 both differences cancel at j = m: they are 0 in floating point, or rounding error, long
-before their true values are.  But both are projections.  q is p̄ without its mean under p, and has mean Σ_j q_j p_j = 0;
-log_softmax's z̄ has sum Σ_j z̄_j = 0 (because Σ_j p_j = 1).  Projecting what is projected changes nothing in exact
-arithmetic, and in floating point takes away what rounding has put back:
+Where one p_m is close to 1 both differences cancel at j = m: they are 0 in floating point, or
+rounding error, long before their true values are.  But both are projections.  q is p̄ without its
+mean under p, and has mean Σ_j q_j p_j = 0; log_softmax's z̄ has sum Σ_j z̄_j = 0 (because
+Σ_j p_j = 1).  Projecting what is projected changes nothing in exact arithmetic, and in floating
+point takes away what rounding has put back:
 
     softmax         q'_j = q_j - Σ_i q_i p_i          z̄_j = p_j q'_j
     log_softmax     z̄_j = g_j - p_j Σ_i g_i           g_j = ȳ_j - p_j Σ_i ȳ_i
 
-The new sums hold the small terms i ≠ m, which do not cancel, and at m what is left of an error e in q_m or g_m is
-e - p_m e.  (Gram-Schmidt done twice keeps vectors orthogonal in the same way.)
+The new sums hold the small terms i ≠ m, which do not cancel, and at m what is left of an error e in
+q_m or g_m is e - p_m e.  (Gram-Schmidt done twice keeps vectors orthogonal in the same way.)
 
-An entry that `where` hides is as if it were not there: p = 0 and y = -inf whatever its z is, so nothing depends on z,
-and the constant y passes no ȳ on.  p says so by itself, z̄_j = p_j q'_j = 0; for y, ȳ_j = 0 is put in.  A row that is
-hidden whole gets p = 0, y = -inf and z̄ = 0.
+An entry that `where` hides is as if it were not there: p = 0 and y = -inf whatever its z is, so
+nothing depends on z, and the constant y passes no ȳ on.  p says so by itself, z̄_j = p_j q'_j = 0;
+for y, ȳ_j = 0 is put in.  A row that is hidden whole gets p = 0, y = -inf and z̄ = 0.
 
-Autodiff keeps as much, the output (more where there is a mask), and has one sum less: the gain is accuracy, the price
-one more pass and, inside one jit, one more temporary array.
+Autodiff keeps as much, the output (more where there is a mask), and has one sum less: the gain is
+accuracy, the price one more pass and, inside one jit, one more temporary array.
 """
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -38,14 +42,16 @@ from jaxnet._rule import rule
 
 @rule
 def softmax(logits: Array, where: Array | None = None, *, axis: int = -1) -> Array:
-    """The distribution p_i = exp(z_i) / Σ_k exp(z_k) along an axis, over the entries that `where` shows.
+    """The distribution p_i = exp(z_i) / Σ_k exp(z_k) along an axis, over what `where` shows.
 
     logits: any shape with at least one class along axis, floating dtype; -inf gives p = 0.
-    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives p = 0, gradient 0.
-    Returns the shape and dtype of logits, computed in at least float32. A row that is hidden whole by `where` is all
-    zeros, with gradient 0. A row that shows NaN or +inf, or only -inf, has no such distribution and is NaN.
-    Raises TypeError on integer logits and on a mask that is not boolean, ValueError where there is no class or no such
-    axis, or the mask does not fit.
+    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives
+    p = 0, gradient 0.
+    Returns the shape and dtype of logits, computed in at least float32. A row that is hidden whole
+    by `where` is all zeros, with gradient 0. A row that shows NaN or +inf, or only -inf, has no
+    such distribution and is NaN.
+    Raises TypeError on integer logits and on a mask that is not boolean, ValueError where there is
+    no class or no such axis, or the mask does not fit.
     Source: report, section 2.1 (with exp(z_i) where it prints exp(max z)); backward section 2.2.
     """
     _require_fit("softmax", logits, where, axis)
@@ -57,18 +63,16 @@ def softmax(logits: Array, where: Array | None = None, *, axis: int = -1) -> Arr
 @softmax.forward
 def softmax_forward(logits: Array, where: Array | None, *, axis: int) -> tuple[Array, Array]:
     p = softmax.body(logits, where, axis=axis)
-    return (
-        p,
-        p,
-    )  # the output is all that the backward needs: one array instead of exp, sum and quotient
+    return p, p  # the output is enough: one array instead of exp, sum and quotient
 
 
 @softmax.backward
 def softmax_backward(p: Array, dp: Array, *, axis: int) -> tuple[Array, None]:
-    wide, q = widened(p), widened(dp)
-    for _ in range(2):
-        q = q - jnp.sum(q * wide, axis=axis, keepdims=True)
-    return (wide * q).astype(p.dtype), None
+    p_wide, q = widened(p), widened(dp)
+    for _ in range(2):  # q = p̄ - Σ_i p̄_i p_i, and projected again q' = q - Σ_i q_i p_i
+        q = q - jnp.sum(q * p_wide, axis=axis, keepdims=True)
+    dlogits = p_wide * q  # z̄ = p q'
+    return dlogits.astype(p.dtype), None
 
 
 @rule
@@ -76,10 +80,12 @@ def log_softmax(logits: Array, where: Array | None = None, *, axis: int = -1) ->
     """The logarithm of `softmax` along an axis, over the entries that `where` shows.
 
     logits: any shape with at least one class along axis, floating dtype; -inf gives -inf.
-    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives -inf, gradient 0.
-    Returns the shape and dtype of logits, computed in at least float32. A row that is hidden whole by `where` is all
-    -inf, with gradient 0. A row that shows NaN or +inf, or only -inf, is NaN. The value rounds to 0 where p is within
-    eps of 1, the gradient does not; as a loss prefer `softmax_cross_entropy`, whose value does not either.
+    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives
+    -inf, gradient 0.
+    Returns the shape and dtype of logits, computed in at least float32. A row that is hidden whole
+    by `where` is all -inf, with gradient 0. A row that shows NaN or +inf, or only -inf, is NaN. The
+    value rounds to 0 where p is within eps of 1, the gradient does not; as a loss prefer
+    `softmax_cross_entropy`, whose value does not either.
     Raises as `softmax` does.
     Source: the logarithm of the report's softmax; the backward is derived in this file.
     """
@@ -87,33 +93,41 @@ def log_softmax(logits: Array, where: Array | None = None, *, axis: int = -1) ->
     d = _below_largest(logits, where, axis)
     total = jnp.sum(jnp.exp(d), axis=axis, keepdims=True)
     y = d - jnp.log(jnp.where(total == 0, 1, total))
-    return (y if where is None else jnp.where(where, y, -jnp.inf)).astype(logits.dtype)
+    if where is not None:
+        y = jnp.where(where, y, -jnp.inf)
+    return y.astype(logits.dtype)
+
+
+class LogSoftmaxResiduals(NamedTuple):
+    y: Array  # the output, for p = exp(y)
+    where: Array | None  # the mask as it was given: the constants there pass no ȳ on
 
 
 @log_softmax.forward
 def log_softmax_forward(
     logits: Array, where: Array | None, *, axis: int
-) -> tuple[Array, tuple[Array, Array | None]]:
+) -> tuple[Array, LogSoftmaxResiduals]:
     y = log_softmax.body(logits, where, axis=axis)
-    return y, (y, where)
+    return y, LogSoftmaxResiduals(y, where)
 
 
 @log_softmax.backward
 def log_softmax_backward(
-    residuals: tuple[Array, Array | None], dy: Array, *, axis: int
+    residuals: LogSoftmaxResiduals, dy: Array, *, axis: int
 ) -> tuple[Array, None]:
     y, where = residuals
     p, g = jnp.exp(widened(y)), widened(dy)
     if where is not None:
         g = jnp.where(where, g, 0)
-    for _ in range(2):
+    for _ in range(2):  # g = ȳ - p Σ_i ȳ_i, and projected again z̄ = g - p Σ_i g_i
         g = g - p * jnp.sum(g, axis=axis, keepdims=True)
     return g.astype(y.dtype), None
 
 
 def _below_largest(logits: Array, where: Array | None, axis: int) -> Array:
-    """d of the derivation: how far each entry is below the largest one shown, -inf for what `where` hides."""
+    """d: how far each entry is below the largest one shown, -inf for what `where` hides."""
     z = widened(logits)
+    # A constant to autodiff of the body: p and y are the same from wherever z is measured.
     if where is None:
         return z - lax.stop_gradient(jnp.max(z, axis=axis, keepdims=True))
     largest = jnp.max(z, axis=axis, keepdims=True, initial=-jnp.inf, where=where)
@@ -129,19 +143,26 @@ def _require_fit(function: str, logits: Array, where: Array | None, axis: int) -
     require_axis(function, axis, logits=logits)
     if logits.shape[axis] == 0:
         raise ValueError(
-            f"{function}: logits must have at least one class, got shape {logits.shape} and axis {axis}"
+            f"{function}: logits must have at least one class, "
+            f"got shape {logits.shape} and axis {axis}"
         )
-    if where is None:
-        return
+    if where is not None:
+        _require_mask(function, logits, where)
+
+
+def _require_mask(function: str, logits: Array, where: Array) -> None:
     require_arrays(function, where=where)
     if where.dtype != bool:
         raise TypeError(
-            f"{function}: where must be booleans, True where a class counts, got dtype {where.dtype}"
+            f"{function}: where must be booleans, True where a class counts, "
+            f"got dtype {where.dtype}"
         )
-    if where.ndim != logits.ndim or any(
-        n not in (1, size) for n, size in zip(where.shape, logits.shape, strict=True)
-    ):
+    fits = where.ndim == logits.ndim and all(
+        n in (1, size) for n, size in zip(where.shape, logits.shape, strict=True)
+    )
+    if not fits:
         raise ValueError(
-            f"{function}: where must have as many dimensions as logits, each of its size or 1: for logits of shape "
-            f"{logits.shape}, got {where.shape}; write the dimensions of size 1 out, as in where[:, None, :]"
+            f"{function}: where must have as many dimensions as logits, each of its size or 1: "
+            f"for logits of shape {logits.shape}, got {where.shape}; "
+            f"write the dimensions of size 1 out, as in where[:, None, :]"
         )
