@@ -7,13 +7,21 @@ from jaxnet._require import require_classes
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
-    """The share of examples whose largest logit (the first of equals) is at the label (the course's getAccu).
+    """The share of examples whose largest logit (the first of equals) is at the label.
 
-    logits: [..., classes], floating; labels: [...] integers, or [..., classes] distributions, of which the largest
-    entry counts. Returns a float32 scalar in [0, 1]; an example whose logits hold NaN counts as wrong; NaN for no
-    examples. Raises as `softmax_cross_entropy` does.
+    logits: [..., classes], floating; labels: [...] integers, or [..., classes] distributions, of
+    which the largest entry counts.
+    Returns a float32 scalar in [0, 1]; an example whose logits hold NaN counts as wrong; NaN for no
+    examples.
+    Raises as `softmax_cross_entropy` does: TypeError on integer logits and boolean labels,
+    ValueError on shapes that do not fit.
+    Source: the course's getAccu.
     """
     require_classes("accuracy", logits, labels)
-    truth = jnp.argmax(labels, axis=-1) if jnp.issubdtype(labels.dtype, jnp.floating) else labels
-    right = (jnp.argmax(logits, axis=-1) == truth) & ~jnp.any(jnp.isnan(logits), axis=-1)
+    truth = labels
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        truth = jnp.argmax(labels, axis=-1)
+    # argmax takes NaN for the largest: such an example must not be right by luck.
+    holds_nan = jnp.any(jnp.isnan(logits), axis=-1)
+    right = (jnp.argmax(logits, axis=-1) == truth) & ~holds_nan
     return jnp.mean(right, dtype=jnp.float32)
