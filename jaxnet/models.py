@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: the report's networks are mlp with sizes (10, 100, 2) and (10, 100, 100, 2)."""
+"""Multilayer perceptrons; the report's have sizes (10, 100, 2) and (10, 100, 100, 2)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +22,10 @@ class Layer(NamedTuple):
 
 
 class NormLayer(NamedTuple):
-    """The parameters of an affine map and of the norm of its outputs: layer_norm, or rms_norm where shift is None."""
+    """The parameters of an affine map and of the norm of its outputs.
+
+    The norm is layer_norm, or rms_norm where shift is None.
+    """
 
     weight: jax.Array  # [out, in]
     bias: jax.Array  # [out]
@@ -30,44 +33,64 @@ class NormLayer(NamedTuple):
     shift: jax.Array | None = None  # [out]
 
 
-Params: TypeAlias = tuple[
-    Layer | NormLayer, ...
-]  # one per affine map, from the input on; the last is a Layer
-# (key, (in, out), dtype) -> weights [in, out], as the functions of jax.nn.initializers, or a whole Layer
+# One per affine map, from the input on; the last is a Layer.
+Params: TypeAlias = tuple[Layer | NormLayer, ...]
+# (key, (in, out), dtype) -> weights [in, out] as from jax.nn.initializers, or a whole Layer
 Initializer: TypeAlias = Callable[[jax.Array, tuple[int, int], Any], jax.Array | Layer]
-_Range: TypeAlias = Callable[[int], tuple[float, float]]  # in -> least and largest value of a layer
 
 
 def pytorch_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
-    """Weights and biases uniform in ±1/sqrt(in): what PyTorch's nn.Linear starts with by default."""
+    """Weights and biases uniform in ±1/sqrt(in): what PyTorch's nn.Linear starts with by default.
+
+    key: a JAX random key. shape: (in, out). dtype: of the parameters, floating.
+    Returns Layer(weight [out, in], bias [out]).
+    """
     return _uniform(key, shape, dtype, _pytorch_range)[0]
+
+
+def course_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
+    """Weights and biases uniform in [0, 0.01), of one sign: what the course's starter code gives.
+
+    key: a JAX random key. shape: (in, out). dtype: of the parameters, floating.
+    Returns Layer(weight [out, in], bias [out]).
+    """
+    return _uniform(key, shape, dtype, _course_range)[0]
+
+
+_Range: TypeAlias = Callable[[int], tuple[float, float]]  # in -> least and largest value
 
 
 def _pytorch_range(fan_in: int) -> tuple[float, float]:
     return -(fan_in**-0.5), fan_in**-0.5
 
 
-def course_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
-    """Weights and biases uniform in [0, 0.01), all of one sign: what the course's starter code gives."""
-    return _uniform(key, shape, dtype, _course_range)[0]
-
-
 def _course_range(fan_in: int) -> tuple[float, float]:
     return 0.0, 0.01
+
+
+# The initialisers that `init_mlp` draws for all layers at once.
+_DRAWN_AT_ONCE: dict[Initializer, _Range] = {
+    pytorch_init: _pytorch_range,
+    course_init: _course_range,
+}
 
 
 def _uniform(
     key: jax.Array, sizes: Sequence[int], dtype: Any, range_of: _Range
 ) -> tuple[Layer, ...]:
-    """Every layer from one flat draw: XLA takes a tenth of a second to compile each draw, more where it is not flat."""
+    """Every layer from one flat draw.
+
+    XLA takes a tenth of a second to compile each draw, more where it is not flat.
+    """
     counts = [fan_out * (fan_in + 1) for fan_in, fan_out in pairwise(sizes)]
     ends = list(accumulate(counts))
-    unit = jax.random.uniform(key, (ends[-1],), dtype)
+    unit = jax.random.uniform(key, (ends[-1],), dtype)  # in [0, 1)
     layers = []
     for (fan_in, fan_out), count, end in zip(pairwise(sizes), counts, ends, strict=True):
         low, high = range_of(fan_in)
         flat = low + (high - low) * unit[end - count : end]
-        layers.append(Layer(flat[fan_out:].reshape(fan_out, fan_in), flat[:fan_out]))
+        bias, weight = flat[:fan_out], flat[fan_out:].reshape(fan_out, fan_in)
+        layers.append(Layer(weight, bias))
     return tuple(layers)
 
 
@@ -82,10 +105,14 @@ def init_mlp(
     """Draw the parameters of `mlp`: one Layer for each two neighbours in sizes.
 
     key: a JAX random key. sizes: (in, hidden ..., out), at least two positive integers.
-    initializer: `pytorch_init`, `course_init`, any function of jax.nn.initializers (it draws the weights, its fan-in
-    being the layer's in; biases start at 0), or your own: (key, (in, out), dtype) -> a Layer or weights [in, out].
-    norm: "layer" or "rms" makes every layer but the last a NormLayer, whose scale starts at 1 and shift at 0; the draw
-    stays the same.
+    initializer: `pytorch_init`, `course_init`, any function of jax.nn.initializers (it draws the
+    weights, its fan-in being the layer's in; biases start at 0), or your own: (key, (in, out),
+    dtype) -> a Layer or weights [in, out].
+    Your own is called once a layer, each with a key split from `key`. The first two are drawn for
+    all layers at once from `key` itself: one of them wrapped in a function of your own counts as
+    yours, and gives other numbers of the same distribution.
+    norm: "layer" or "rms" makes every layer but the last a NormLayer, whose scale starts at 1 and
+    shift at 0; the draw stays the same.
     dtype: of the parameters; Python's float means float32, or float64 where JAX's x64 mode is on.
     Returns a tuple of Layer(weight [out, in], bias [out]), or of NormLayers and a Layer.
     Raises ValueError on sizes that are not at least two positive integers, and on another norm.
@@ -94,46 +121,47 @@ def init_mlp(
     sizes = tuple(sizes)
     if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise ValueError(
-            f"init_mlp: sizes must be at least two positive integers (in, hidden ..., out), got {sizes}"
+            f"init_mlp: sizes must be at least two positive integers (in, hidden ..., out), "
+            f"got {sizes}"
         )
     if norm not in (None, "layer", "rms"):
         raise ValueError(f'init_mlp: norm must be "layer", "rms" or None, got {norm!r}')
-    return cast(
-        Params,
-        _draw(key, sizes, initializer, norm, jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))),
-    )
+    dtype = jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))
+    return cast(Params, _draw(key, sizes, initializer, norm, dtype))
 
 
-@partial(
-    jax.jit, static_argnums=(1, 2, 3, 4)
-)  # one small program instead of a dozen, each compiled by itself
+# Jitted: one small program instead of a dozen, each compiled by itself.
+@partial(jax.jit, static_argnums=(1, 2, 3, 4))
 def _draw(
     key: jax.Array, sizes: tuple[int, ...], initializer: Initializer, norm: str | None, dtype: Any
 ) -> Params:
-    *hidden, last = _affine_maps(key, sizes, initializer, dtype)
+    if initializer in _DRAWN_AT_ONCE:
+        maps = _uniform(key, sizes, dtype, _DRAWN_AT_ONCE[initializer])
+    else:
+        maps = _layer_by_layer(key, sizes, initializer, dtype)
     if norm is None:
-        return (*hidden, last)
-    shift = jnp.zeros_like if norm == "layer" else lambda bias: None
-    return (
-        *(NormLayer(*layer, jnp.ones_like(layer.bias), shift(layer.bias)) for layer in hidden),
-        last,
-    )
+        return maps
+    normed = [_with_norm(layer, norm) for layer in maps[:-1]]
+    return (*normed, maps[-1])
 
 
-def _affine_maps(
+def _layer_by_layer(
     key: jax.Array, sizes: Sequence[int], initializer: Initializer, dtype: Any
 ) -> tuple[Layer, ...]:
-    ranges: dict[Initializer, Any] = {pytorch_init: _pytorch_range, course_init: _course_range}
-    if initializer in ranges:
-        return _uniform(key, sizes, dtype, ranges[initializer])
     keys = jax.random.split(key, len(sizes) - 1)
     layers = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         drawn = initializer(keys[i], (fan_in, fan_out), dtype)
-        layers.append(
-            drawn if isinstance(drawn, Layer) else Layer(drawn.T, jnp.zeros(fan_out, dtype))
-        )
+        if not isinstance(drawn, Layer):
+            drawn = Layer(drawn.T, jnp.zeros(fan_out, dtype))
+        layers.append(drawn)
     return tuple(layers)
+
+
+def _with_norm(layer: Layer, norm: str) -> NormLayer:
+    scale = jnp.ones_like(layer.bias)
+    shift = jnp.zeros_like(layer.bias) if norm == "layer" else None
+    return NormLayer(layer.weight, layer.bias, scale, shift)
 
 
 def mlp(
@@ -144,17 +172,20 @@ def mlp(
     activation: Callable[[jax.Array], jax.Array] = relu,
     dropout_rate: float = 0.0,
 ) -> jax.Array:
-    """Affine maps with an activation between each two: the report's SingleLayerMLP and its two-layer network.
+    """Affine maps with an activation between each two.
 
-    params: from `init_mlp`, or any sequence of (weight [out, in], bias [out]) pairs; the outputs of a map that is
-    followed by (scale,) go through `rms_norm`, those of one followed by (scale, shift) through `layer_norm`.
-    x: [..., in]. activation: applied after every map but the last (and its norm).
-    key: a JAX random key while training with dropout (`fit` passes one to each update), None to evaluate.
-    dropout_rate: the probability with which, given a key, each number that leaves an activation is dropped.
-    Returns the logits [..., out].
-    Raises ValueError where there is no layer, TypeError on an activation that is no function, and as `linear`,
-    `layer_norm` and `dropout` do.
-    Source: report, sections 2.1 and 4.
+    params: from `init_mlp`, or any sequence of (weight [out, in], bias [out]) pairs; the outputs of
+    a map that is followed by (scale,) go through `rms_norm`, those of one followed by (scale,
+    shift) through `layer_norm`.
+    x: [..., in], floating dtype. activation: applied after every map but the last (and its norm).
+    key: a JAX random key while training with dropout (`fit` passes one to each update), None to
+    evaluate.
+    dropout_rate: the probability with which, given a key, each number that leaves an activation is
+    dropped.
+    Returns the logits [..., out], in the dtype that x and the parameters promote to.
+    Raises ValueError where there is no layer, TypeError on an activation that is no function, and
+    as `linear`, `layer_norm` and `dropout` do.
+    Source: report, sections 2.1 and 4: its SingleLayerMLP and its two-layer network.
     """
     if not len(params):
         raise ValueError(
@@ -177,4 +208,6 @@ def _normed(
 ) -> jax.Array:
     if scale is None:
         return x
-    return rms_norm(x, scale) if shift is None else layer_norm(x, scale, shift)
+    if shift is None:
+        return rms_norm(x, scale)
+    return layer_norm(x, scale, shift)

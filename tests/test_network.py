@@ -198,6 +198,17 @@ def test_jax_initialisers_see_fan_in_as_fan_in():
     assert not layer.bias.any()
 
 
+def test_a_wrapped_initialiser_draws_layer_by_layer():
+    """As its docstring says: not the numbers of the one draw, but those of a key for each layer."""
+    key, sizes = jax.random.key(0), (3, 4, 2)
+    wrapped = init_mlp(key, sizes, lambda *args: pytorch_init(*args))
+    expected = map(pytorch_init, jax.random.split(key, 2), [(3, 4), (4, 2)], [jnp.float32] * 2)
+    for layer, own, at_once in zip(wrapped, expected, init_mlp(key, sizes), strict=True):
+        np.testing.assert_allclose(layer.weight, own.weight, rtol=1e-6)
+        np.testing.assert_allclose(layer.bias, own.bias, rtol=1e-6)
+        assert (layer.weight != at_once.weight).all()
+
+
 def test_initialisation_depends_on_the_key_and_may_be_vmapped():
     keys = jax.random.split(jax.random.key(0), 3)
     stacked = jax.vmap(lambda key: init_mlp(key, (3, 4, 2)))(keys)
