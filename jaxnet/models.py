@@ -197,7 +197,8 @@ def mlp(
         )
     *hidden, last = params
     for i, (weight, bias, *norm) in enumerate(hidden):
-        x = activation(_normed(linear(x, weight, bias), *norm))
+        z = linear(x, weight, bias)
+        x = activation(_normed(z, *norm))
         if key is not None and dropout_rate != 0:
             x = dropout(jax.random.fold_in(key, i), x, rate=dropout_rate)
     return linear(x, *last)
@@ -206,6 +207,7 @@ def mlp(
 def _normed(
     x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None
 ) -> jax.Array:
+    """x through the norm that these parameters belong to; x itself without any."""
     if scale is None:
         return x
     if shift is None:

@@ -132,11 +132,12 @@ def _label_loss(logits: Array, c: Array) -> tuple[Array, LabelResiduals]:
     # A constant to autodiff: another shift gives the same values.
     m = lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))
     d_c = jnp.where(valid[..., None], z_c, jnp.nan) - m
-    s = jnp.sum(_others(z, m, _is_class(c, z)), axis=-1, keepdims=True)
+    e = _others(z, m, _is_class(c, z))
+    s = jnp.sum(e, axis=-1, keepdims=True)
     t = s + jnp.exp(d_c)
 
     largest = d_c == 0
-    # log(1 + s), written so that it also has the derivative in d_c, through t = s + exp(d_c)
+    # log(1 + s exp(-d_c)): d_c is 0 there, and stays in it for its derivative.
     at_largest = jnp.log1p(s * jnp.exp(-jnp.where(largest, d_c, 0)))
     loss = jnp.where(largest, at_largest, jnp.log(t) - d_c)
     return loss[..., 0].astype(logits.dtype), LabelResiduals(logits, c, m, s, t)
@@ -163,7 +164,7 @@ def _distribution_loss(logits: Array, labels: Array) -> tuple[Array, Distributio
     # z_c, not jnp.max: autodiff would split the derivative of that among equals.
     m = jnp.sum(jnp.where(is_c, z, 0), axis=-1, keepdims=True)
     s = jnp.sum(_others(z, m, is_c), axis=-1, keepdims=True)
-    loss = jnp.sum(y * _minus_log_p(y, z - m, s), axis=-1)
+    loss = jnp.sum(y * _minus_log_p(y, z - m, s), axis=-1)  # Σ_k y_k (log(1 + s) - d_k)
     return loss.astype(logits.dtype), DistributionResiduals(logits, labels, c, m, s)
 
 
@@ -236,8 +237,8 @@ def sigmoid_binary_cross_entropy_forward(
     _require_alike("sigmoid_binary_cross_entropy", logits, labels)
     yes, w, v = _sides(logits, labels)
     loss = _binary_loss(w, v).astype(logits.dtype)
-    r = jnp.exp(-v) / (1 + jnp.exp(-v))
-    dz = jnp.where(yes, w - r, r - w)
+    r = jnp.exp(-v) / (1 + jnp.exp(-v))  # σ(-v)
+    dz = jnp.where(yes, w - r, r - w)  # ∂L/∂z, on the side that z is on
     if jnp.issubdtype(labels.dtype, jnp.floating):
         return loss, BinaryResiduals(dz, logits, only_dtype(labels))
     return loss, BinaryResiduals(dz, None, None)
@@ -269,6 +270,7 @@ def _sides(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
 
 
 def _binary_loss(w: Array, v: Array) -> Array:
+    """w v + log1p(exp(-v))."""
     # 0 · ∞ = 0: an infinite logit on the right side costs nothing.
     v_finite = jnp.where((w == 0) & jnp.isinf(v), 0, v)
     return w * v_finite + jnp.log1p(jnp.exp(-v))

@@ -298,7 +298,7 @@ def _terms(x: Array, weight: Array, bias: Array | None, y: Array, options: Optio
     t = s + jnp.exp(a)
 
     largest = a == 0
-    # log(1 + s exp(-a)): a stays in it for its derivative
+    # log(1 + s exp(-a)): a is 0 there, and stays in it for its derivative.
     at_largest = jnp.log1p(s * jnp.exp(-jnp.where(largest, a, 0)))
     loss = jnp.where(largest, at_largest, jnp.log(t) - a)  # -log p_y
     log_t = jnp.where(largest, at_largest + a, jnp.log(t))

@@ -68,9 +68,10 @@ def safe_sqrt_backward(y: Array, dy: Array) -> tuple[Array]:
 def safe_norm(x: Array, *, axis: int = -1) -> Array:
     """The Euclidean norm √(Σ x²) along an axis, with gradient 0 at 0.
 
-    x: any shape with at least one axis, floating dtype; its squares may overflow or underflow.
-    Returns the shape of x without that axis, in its dtype, computed in at least float32; 0 where
-    the axis is empty. A row that holds inf has norm inf and no gradient (NaN).
+    x: any shape with at least one axis, floating dtype.
+    Returns the shape of x without that axis, in its dtype, computed in at least float32 and without
+    overflow in the squares; 0 where the axis is empty. A row that holds inf has norm inf and no
+    gradient (NaN).
     Raises TypeError on integer arrays, ValueError where there is no such axis.
     Source: derived in this file.
     """
