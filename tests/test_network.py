@@ -201,12 +201,14 @@ def test_jax_initialisers_see_fan_in_as_fan_in():
 def test_a_wrapped_initialiser_draws_layer_by_layer():
     """As its docstring says: not the numbers of the one draw, but those of a key for each layer."""
     key, sizes = jax.random.key(0), (3, 4, 2)
-    wrapped = init_mlp(key, sizes, lambda *args: pytorch_init(*args))
-    expected = map(pytorch_init, jax.random.split(key, 2), [(3, 4), (4, 2)], [jnp.float32] * 2)
-    for layer, own, at_once in zip(wrapped, expected, init_mlp(key, sizes), strict=True):
-        np.testing.assert_allclose(layer.weight, own.weight, rtol=1e-6)
-        np.testing.assert_allclose(layer.bias, own.bias, rtol=1e-6)
-        assert (layer.weight != at_once.weight).all()
+    at_once = init_mlp(key, sizes, dtype=jnp.float32)
+    wrapped = init_mlp(key, sizes, lambda *args: pytorch_init(*args), dtype=jnp.float32)
+    keys = jax.random.split(key, 2)
+    by_itself = map(pytorch_init, keys, [(3, 4), (4, 2)], [jnp.float32, jnp.float32])
+    for w, one, other in zip(wrapped, by_itself, at_once, strict=True):
+        np.testing.assert_allclose(w.weight, one.weight, rtol=1e-6)
+        np.testing.assert_allclose(w.bias, one.bias, rtol=1e-6)
+        assert (w.weight != other.weight).all()
 
 
 def test_initialisation_depends_on_the_key_and_may_be_vmapped():
