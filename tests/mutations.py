@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnet.checking import arbiter, arrays, bench, examination, programs
+from jaxnet.checking import arbiter, arrays, bench, examination, traces
 from jaxnet.checking.findings import Verdict
 from jaxnet.checking.questions import (
     algebra,
@@ -14,6 +14,7 @@ from jaxnet.checking.questions import (
     power,
     precision,
     reach,
+    structure,
     transforms,
     vacuous,
     values,
@@ -163,12 +164,7 @@ def _(patch):
 
 @mutation("what returns the wrong dtype passes", "a float32 cotangent for a bfloat16 argument")
 def _(patch):
-    original = examination.programs_for
-
-    def without_structure(*args):
-        return dataclasses.replace(original(*args), structure=[])
-
-    patch.setattr(examination, "programs_for", without_structure)
+    patch.setattr(structure, "ask", nothing)
 
 
 @mutation("a transformation that raises passes", "a residual in a Python global: raises under scan")
@@ -188,8 +184,8 @@ def _(patch):
     def failing(*args):
         try:
             return original(*args)
-        except programs.Failed as e:
-            raise programs.Failed(dataclasses.replace(e.finding, verdict=Verdict.OK)) from e
+        except traces.Failed as e:
+            raise traces.Failed(dataclasses.replace(e.finding, verdict=Verdict.OK)) from e
 
     patch.setattr(examination, "programs_for", failing)
 

@@ -16,8 +16,7 @@ from jaxnet.checking._check import name_of, problem_of, quietly, signature_of
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Judgement, Question, Report, Verdict, clip, row, worst
 from jaxnet.checking.problem import Arguments, Problem, is_floating, output_names
-from jaxnet.checking.programs import WIDE, precision_of
-from jaxnet.checking.traces import pullback
+from jaxnet.checking.traces import WIDE, precision_of, pullback
 
 CHECKED_ALIKE = 2  # of the sites at which one rule meets the same shapes; others share the verdict
 CULPRITS = (Verdict.WRONG, Verdict.IMPRECISE, Verdict.ERROR)  # a vacuous site shows nothing

@@ -12,7 +12,8 @@ from jaxnet.checking.arbiter import Arbiter, Slopes, slopes
 from jaxnet.checking.arrays import Array, on_host, spread, times, typical
 from jaxnet.checking.cells import Cell, Inputs, Point
 from jaxnet.checking.problem import Leaves, Problem, as_dtypes, eps_of
-from jaxnet.checking.programs import WIDE, NarrowRun, Programs, Run, Working, precision_of
+from jaxnet.checking.programs import NarrowRun, Programs, Run
+from jaxnet.checking.traces import WIDE, Working, precision_of
 
 COTANGENTS = 4  # one alone may happen to suit autodiff
 MOVES = 4  # of the inputs: one in eight numbers goes the same way in all, few of its neighbours do

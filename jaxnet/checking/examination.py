@@ -7,17 +7,19 @@ from typing import Any
 from jaxnet.checking.bench import Bench, working_dtypes
 from jaxnet.checking.findings import Finding, Report, Verdict
 from jaxnet.checking.problem import Problem
-from jaxnet.checking.programs import Failed, programs_for
+from jaxnet.checking.programs import programs_for
 from jaxnet.checking.questions import (
     algebra,
     laws,
     power,
     precision,
     reach,
+    structure,
     transforms,
     vacuous,
     values,
 )
+from jaxnet.checking.traces import Failed
 
 
 def examine(
@@ -41,9 +43,10 @@ def examine(
     again = bench.run(look.x, look.cs[0], look.cs[1])
 
     value = values.ask(bench, look, again)
+    form = structure.ask(problem, working, programs.shapes)
     slope = algebra.ask(bench, look)
     law = laws.ask(bench, look, again)
-    spoiled = precision.Spoiled(_wrong(value), _wrong([*slope.findings, *programs.structure]))
+    spoiled = precision.Spoiled(_wrong(value), _wrong([*form, *slope.findings]))
     digits = [precision.ask(bench, draw, look, slope, spoiled)]
     for more in more_draws:
         there = bench.look_at(more, None)
@@ -54,7 +57,7 @@ def examine(
     seen = vacuous.ask(bench, look, reached.looks, reached.algebra, narrow)
 
     precise = [finding for d in digits for finding in d.findings]
-    findings = [*value, *programs.structure, *seen, *law, *precise, *transformed]
+    findings = [*value, *form, *seen, *law, *precise, *transformed]
     return replace(
         report,
         findings=tuple(findings),

@@ -5,11 +5,10 @@ a second check of the same function at the same shapes compiles nothing, and one
 changed never meets the old program.
 """
 
-import contextlib
 import functools
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,23 +21,25 @@ from jaxnet.checking import arbiter, lines
 from jaxnet.checking.branches import Branches
 from jaxnet.checking.cells import Cell, Inputs, Point, cells
 from jaxnet.checking.cost import cost_of
-from jaxnet.checking.findings import Cost, Finding, Question, Verdict
+from jaxnet.checking.findings import Cost, Finding, Verdict
 from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, shape_text
 from jaxnet.checking.traces import (
     AtDtypes,
+    RuleShapes,
     Traced,
-    computes_the_same_twice,
+    Traces,
+    Working,
+    blamed,
     draws_random_numbers,
+    first_line,
     narrowest_float,
+    precision_of,
     pull,
-    pullback,
     trace,
-    trace_ref,
-    trace_rule,
+    trace_problem,
     zero_cotangents,
 )
 
-WIDE = np.dtype(np.float64)
 # What is run here is small, so XLA should compile fast: the first of these that this XLA knows.
 # Without fusion emitters it takes half the time.
 QUICK: tuple[dict[str, Any], ...] = (
@@ -46,26 +47,7 @@ QUICK: tuple[dict[str, Any], ...] = (
     {"xla_backend_optimization_level": 0},
 )
 REMEMBERED = 64  # problems: a test suite's worth, some MB each
-NOT_DETERMINISTIC = (
-    "two runs with the same arguments differ: pass randomness in as a key, and keep no state"
-)
 NOT_IMPLEMENTED = re.compile("not (yet )?(implemented|support)")
-
-
-class Failed(Exception):
-    """Nothing can be compared; finding says why."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.note)
-        self.finding = finding
-
-
-@dataclass(frozen=True)
-class Working:
-    """The dtypes of the leaves in which the precision is judged; name: of the narrowest."""
-
-    name: str
-    dtypes: tuple[Any, ...]
 
 
 class Run(NamedTuple):
@@ -99,7 +81,7 @@ class Programs:
     cotangents: tuple[Any, ...]  # their dtypes in main: float64, but for outputs that stay narrower
     cells: list[Cell]  # whose values are compared; the first is the function as it is
     not_compared: list[Finding]  # transforms that only could be traced, or that failed
-    structure: list[Finding]
+    shapes: list[RuleShapes]  # in each working dtype
     stops_gradient: bool  # the reference does: its derivative is not its slope, by design
     always_zero: tuple[bool, ...]  # by leaf: the reference's gradient, whatever the arguments
     is_used: tuple[bool, ...]  # by leaf: the reference's value is computed from it
@@ -121,18 +103,6 @@ class Programs:
             return measured
 
 
-@contextlib.contextmanager
-def precision_of(dtype: Any) -> Iterator[None]:
-    """float64 is computed in JAX's x64 mode, everything else in the mode that the caller is in."""
-    with jax.enable_x64(True) if dtype == WIDE else contextlib.nullcontext():
-        yield
-
-
-def first_line(e: BaseException) -> str:
-    text = str(e).strip().splitlines()
-    return f"{type(e).__name__}: {text[0] if text else ''}"[:300]
-
-
 # -- known programs
 
 _known: OrderedDict[Any, Programs] = OrderedDict()
@@ -142,7 +112,7 @@ def programs_for(
     problem: Problem, working: Sequence[Working], transforms: Sequence[str]
 ) -> Programs:
     """Trace the problem; compile it unless the same is known already. Raises Failed."""
-    traces = _trace(problem, working)
+    traces = trace_problem(problem, working)
     key = (
         problem.names,
         tuple(transforms),
@@ -158,111 +128,6 @@ def programs_for(
     return _known[key]
 
 
-# -- tracing
-
-
-class _Traces(NamedTuple):
-    """The problem at all the dtypes in which it is run."""
-
-    dtypes: tuple[Any, ...]  # of the leaves in the algebra
-    wide: AtDtypes  # traced at them
-    working: list[AtDtypes]
-    notes: tuple[str, ...]
-
-
-def _trace(problem: Problem, working: Sequence[Working]) -> _Traces:
-    traced = [_trace_at(problem, w.dtypes) for w in working]
-    wide: tuple[Any, ...] = (WIDE,) * len(problem.leaves)
-    try:
-        with precision_of(WIDE):
-            return _Traces(wide, _trace_at(problem, wide), traced, ())
-    except Failed as e:
-        if e.finding.note == NOT_DETERMINISTIC:
-            raise
-        note = f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}"
-        return _Traces(working[0].dtypes, traced[0], traced, (note,))
-
-
-def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> AtDtypes:
-    try:
-        value, rule = trace_rule(problem, dtypes)
-        is_steady = computes_the_same_twice(problem, value, dtypes)
-    except Exception as e:
-        raise Failed(_why_the_rule_raised(problem, as_dtypes(problem.leaves, dtypes), e)) from e
-    if not is_steady:
-        raise Failed(
-            Finding(
-                Question.LAWS,
-                "",
-                Verdict.ERROR,
-                note=NOT_DETERMINISTIC,
-                detail="the same twice",
-            )
-        )
-    try:
-        ref_value, ref = trace_ref(problem, dtypes)
-    except Exception as e:
-        note = (
-            f"the function without its rule cannot be differentiated ({first_line(e)}): give ref="
-        )
-        raise Failed(Finding(Question.REFERENCE, "", Verdict.ERROR, note=note)) from e
-    return AtDtypes(value, rule, ref_value, ref)
-
-
-def _why_the_rule_raised(problem: Problem, leaves: Leaves, e: Exception) -> Finding:
-    try:
-        pullback(problem.ref, leaves, problem.others)
-    except Exception:
-        note = f"neither the rule nor the reference has a reverse mode: {first_line(e)}"
-        return Finding(Question.GRADIENT, "", Verdict.UNSUPPORTED, note=note)
-
-    def forward(*leaves: Any) -> Any:
-        return jax.vjp(lambda *leaves: problem.rule(leaves, problem.others)[0], *leaves)[0]
-
-    with contextlib.suppress(Exception):
-        value = jax.eval_shape(problem.rule, leaves, problem.others)[0]
-        other = _other_forward(problem, jax.eval_shape(forward, *leaves), value)
-        if other:
-            return other[0]
-    note = f"the rule raised {first_line(e)}"
-    return Finding(Question.STRUCTURE, _blamed(e), Verdict.ERROR, note=note)
-
-
-def _blamed(e: Exception) -> str:
-    """JAX says when a forward is at fault; of a backward it does not say for which argument."""
-    return "output" if "fwd rule" in str(e) else ""
-
-
-# -- structure
-
-
-def _structure(problem: Problem, at: AtDtypes, dtypes: Sequence[Any]) -> list[Finding]:
-    """Shapes and dtypes of what the rule returns, which JAX does not compare."""
-    forward, _, cotangents = at.rule.shapes()
-    found = _other_forward(problem, forward, at.value.shapes()[0])
-    leaves = zip(problem.names, problem.leaves, dtypes, strict=True)
-    for (leaf, x, dtype), ct in zip(leaves, cotangents, strict=True):
-        if (ct.shape, ct.dtype) != (x.shape, dtype):
-            wanted = shape_text(np.broadcast_to(np.zeros((), dtype), x.shape))
-            note = (
-                f"its cotangent is {shape_text(ct)}, the argument {wanted}: cast it in the backward"
-            )
-            found.append(Finding(Question.STRUCTURE, leaf, Verdict.WRONG, note=note))
-    return found
-
-
-def _other_forward(problem: Problem, forward: Any, value: Any) -> list[Finding]:
-    found = []
-    for output, f, v in zip(problem.outputs, forward, value, strict=False):
-        if (f.shape, f.dtype) != (v.shape, v.dtype):
-            note = (
-                f"the rule's forward returns {shape_text(f)} "
-                f"where the function returns {shape_text(v)}"
-            )
-            found.append(Finding(Question.STRUCTURE, output, Verdict.WRONG, note=note))
-    return found
-
-
 # -- compiling
 
 
@@ -274,7 +139,7 @@ class _Pulls(NamedTuple):
 
 
 def _compile(
-    problem: Problem, working: Sequence[Working], traces: _Traces, transforms: Sequence[str]
+    problem: Problem, working: Sequence[Working], traces: Traces, transforms: Sequence[str]
 ) -> Programs:
     own, others = as_dtypes(problem.leaves, working[0].dtypes), problem.others
     leaves = as_dtypes(problem.leaves, traces.dtypes)
@@ -296,7 +161,6 @@ def _compile(
     with precision_of(dtype):
         c = zero_cotangents(problem.rule, leaves, others)
         main = _compiled(_main(at.value, compared, pulls), Inputs(leaves, others, c, c, leaves))
-    narrow = zip(working, traces.working, strict=True)
     return Programs(
         dtype=dtype,
         eps=max(
@@ -308,7 +172,7 @@ def _compile(
         cotangents=tuple(x.dtype for x in c),
         cells=compared,
         not_compared=not_compared,
-        structure=[f for w, narrow_at in narrow for f in _structure(problem, narrow_at, w.dtypes)],
+        shapes=[narrow_at.rule_shapes() for narrow_at in traces.working],
         stops_gradient=lines.stops_gradient(at.ref_value.jaxpr),
         always_zero=_always_zero(at.ref.jaxpr, len(problem.leaves)),
         is_used=_is_used(at.ref_value.jaxpr, len(problem.leaves)),
@@ -362,14 +226,14 @@ def _trouble_with(cell: Cell, problem: Problem, own: Leaves) -> Finding | None:
     except Exception as e:
         said = first_line(e)
         is_missing = isinstance(e, NotImplementedError) or NOT_IMPLEMENTED.search(str(e))
-        blamed = _blamed(e)
+        leaf = blamed(e)
     if cell.is_second_order or is_missing:
         return finding(Verdict.UNSUPPORTED, said)
     try:
         _pull_of(cell, problem.ref, own, problem.others)
     except Exception:
         return finding(Verdict.UNSUPPORTED, f"the reference raises too: {said}")
-    return finding(Verdict.ERROR, said, blamed)
+    return finding(Verdict.ERROR, said, leaf)
 
 
 def _pull_of(cell: Cell, f: Function, leaves: Leaves, others: Leaves) -> Traced:
@@ -402,7 +266,7 @@ def _data_of_key(x: Any) -> Any:
 
 
 def _working_programs(
-    problem: Problem, working: Sequence[Working], traces: _Traces, dtype: Any
+    problem: Problem, working: Sequence[Working], traces: Traces, dtype: Any
 ) -> dict[str, Callable[[Point], NarrowRun]]:
     """By name; none for a dtype in which the algebra is judged already."""
     programs = {}

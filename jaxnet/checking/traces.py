@@ -1,15 +1,22 @@
-"""Functions as jaxprs: a function, its pullback, and both beside the reference's at some dtypes."""
+"""Functions as jaxprs: a function and its pullback; a problem at all its dtypes, or why not."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnet import _graph
-from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, shape_text
+
+WIDE = np.dtype(np.float64)
+NOT_DETERMINISTIC = (
+    "two runs with the same arguments differ: pass randomness in as a key, and keep no state"
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,50 @@ def pullback(f: Function, leaves: Leaves, others: Leaves) -> Traced:
     return trace(pull(f), leaves, others, zero_cotangents(f, leaves, others))
 
 
+def narrowest_float(*jaxprs: Any) -> Any:
+    """The floating dtype with the fewest digits that any equation computes (float64 for none)."""
+    outputs = (v for jaxpr in jaxprs for e, _ in _graph.equations(jaxpr) for v in e.outvars)
+    dtypes = {v.aval.dtype for v in outputs if hasattr(v.aval, "dtype")}
+    floating = (d for d in dtypes if jnp.issubdtype(d, jnp.inexact))
+    return max(floating, key=eps_of, default=np.dtype(np.float64))
+
+
+def draws_random_numbers(jaxpr: Any) -> bool:
+    names = ("random_bits", "random_gamma", "threefry", "rng_")
+    return any(e.primitive.name.startswith(names) for e, _ in _graph.equations(jaxpr))
+
+
+# -- dtypes
+
+
+@dataclass(frozen=True)
+class Working:
+    """The dtypes of the leaves in which the precision is judged; name: of the narrowest."""
+
+    name: str
+    dtypes: tuple[Any, ...]
+
+
+@contextlib.contextmanager
+def precision_of(dtype: Any) -> Iterator[None]:
+    """float64 is computed in JAX's x64 mode, everything else in the mode that the caller is in."""
+    with jax.enable_x64(True) if dtype == WIDE else contextlib.nullcontext():
+        yield
+
+
+def first_line(e: BaseException) -> str:
+    text = str(e).strip().splitlines()
+    return f"{type(e).__name__}: {text[0] if text else ''}"[:300]
+
+
+class RuleShapes(NamedTuple):
+    """Shapes and dtypes of what function and rule return."""
+
+    value: Leaves
+    forward: Leaves
+    cotangents: Leaves
+
+
 @dataclass(frozen=True)
 class AtDtypes:
     """What is compared, traced at some dtypes of the leaves."""
@@ -69,6 +120,10 @@ class AtDtypes:
     rule: Traced  # its pullback
     ref_value: Traced
     ref: Traced  # the reference's pullback
+
+    def rule_shapes(self) -> "RuleShapes":
+        forward, _, cotangents = self.rule.shapes()
+        return RuleShapes(self.value.shapes()[0], forward, cotangents)
 
     def fingerprints(self) -> tuple[bytes, ...]:
         every = (self.value, self.rule, self.ref_value, self.ref)
@@ -94,14 +149,97 @@ def computes_the_same_twice(problem: Problem, value: Traced, dtypes: Sequence[An
     return first == second
 
 
-def narrowest_float(*jaxprs: Any) -> Any:
-    """The floating dtype with the fewest digits that any equation computes (float64 for none)."""
-    outputs = (v for jaxpr in jaxprs for e, _ in _graph.equations(jaxpr) for v in e.outvars)
-    dtypes = {v.aval.dtype for v in outputs if hasattr(v.aval, "dtype")}
-    floating = (d for d in dtypes if jnp.issubdtype(d, jnp.inexact))
-    return max(floating, key=eps_of, default=np.dtype(np.float64))
+# -- a problem at all its dtypes, or why not
 
 
-def draws_random_numbers(jaxpr: Any) -> bool:
-    names = ("random_bits", "random_gamma", "threefry", "rng_")
-    return any(e.primitive.name.startswith(names) for e, _ in _graph.equations(jaxpr))
+class Failed(Exception):
+    """Nothing can be compared; finding says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.note)
+        self.finding = finding
+
+
+class Traces(NamedTuple):
+    """The problem at all the dtypes in which it is run."""
+
+    dtypes: tuple[Any, ...]  # of the leaves in the algebra
+    wide: AtDtypes  # traced at them
+    working: list[AtDtypes]
+    notes: tuple[str, ...]
+
+
+def trace_problem(problem: Problem, working: Sequence[Working]) -> Traces:
+    traced = [_trace_at(problem, w.dtypes) for w in working]
+    wide: tuple[Any, ...] = (WIDE,) * len(problem.leaves)
+    try:
+        with precision_of(WIDE):
+            return Traces(wide, _trace_at(problem, wide), traced, ())
+    except Failed as e:
+        if e.finding.note == NOT_DETERMINISTIC:
+            raise
+        note = f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}"
+        return Traces(working[0].dtypes, traced[0], traced, (note,))
+
+
+def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> AtDtypes:
+    try:
+        value, rule = trace_rule(problem, dtypes)
+        is_steady = computes_the_same_twice(problem, value, dtypes)
+    except Exception as e:
+        raise Failed(_why_the_rule_raised(problem, as_dtypes(problem.leaves, dtypes), e)) from e
+    if not is_steady:
+        raise Failed(
+            Finding(
+                Question.LAWS,
+                "",
+                Verdict.ERROR,
+                note=NOT_DETERMINISTIC,
+                detail="the same twice",
+            )
+        )
+    try:
+        ref_value, ref = trace_ref(problem, dtypes)
+    except Exception as e:
+        note = (
+            f"the function without its rule cannot be differentiated ({first_line(e)}): give ref="
+        )
+        raise Failed(Finding(Question.REFERENCE, "", Verdict.ERROR, note=note)) from e
+    return AtDtypes(value, rule, ref_value, ref)
+
+
+def _why_the_rule_raised(problem: Problem, leaves: Leaves, e: Exception) -> Finding:
+    try:
+        pullback(problem.ref, leaves, problem.others)
+    except Exception:
+        note = f"neither the rule nor the reference has a reverse mode: {first_line(e)}"
+        return Finding(Question.GRADIENT, "", Verdict.UNSUPPORTED, note=note)
+
+    def forward(*leaves: Any) -> Any:
+        return jax.vjp(lambda *leaves: problem.rule(leaves, problem.others)[0], *leaves)[0]
+
+    with contextlib.suppress(Exception):
+        value = jax.eval_shape(problem.rule, leaves, problem.others)[0]
+        other = other_forward(problem, jax.eval_shape(forward, *leaves), value)
+        if other:
+            return other[0]
+    note = f"the rule raised {first_line(e)}"
+    return Finding(Question.STRUCTURE, blamed(e), Verdict.ERROR, note=note)
+
+
+def blamed(e: Exception) -> str:
+    """JAX says when a forward is at fault; of a backward it does not say for which argument."""
+    return "output" if "fwd rule" in str(e) else ""
+
+
+def other_forward(problem: Problem, forward: Any, value: Any) -> list[Finding]:
+    """Where the rule's forward returns another shape or dtype than the function."""
+    found = []
+    for output, f, v in zip(problem.outputs, forward, value, strict=False):
+        if (f.shape, f.dtype) != (v.shape, v.dtype):
+            note = (
+                f"the rule's forward returns {shape_text(f)} "
+                f"where the function returns {shape_text(v)}"
+            )
+            found.append(Finding(Question.STRUCTURE, output, Verdict.WRONG, note=note))
+    return found

@@ -20,7 +20,8 @@ from jaxnet.checking.arrays import Array, index_of, largest, on_host, same, time
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Leaves
-from jaxnet.checking.programs import NOT_DETERMINISTIC, Run
+from jaxnet.checking.programs import Run
+from jaxnet.checking.traces import NOT_DETERMINISTIC
 
 SAME_TWICE = "the same twice"
 ALL_LAWS = f"linear, zero for zero, {SAME_TWICE}"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.findings import Finding, Never, Verdict
-from jaxnet.checking.programs import precision_of
 from jaxnet.checking.questions.algebra import Algebra, judge_cell, with_hint
+from jaxnet.checking.traces import precision_of
 
 
 @dataclass(frozen=True)

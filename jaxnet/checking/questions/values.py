@@ -18,7 +18,8 @@ from jaxnet.checking.arrays import (
 )
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.findings import Finding, Question, Verdict
-from jaxnet.checking.programs import NOT_DETERMINISTIC, Run
+from jaxnet.checking.programs import Run
+from jaxnet.checking.traces import NOT_DETERMINISTIC
 
 
 def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
