@@ -1,12 +1,13 @@
 """Which faults do jaxnet.check, jax.test_util.check_grads and a plain allclose of gradients catch?
 
-All three meet the rules of tests/wrong_rules.py, each with one fault, and of tests/right_rules.py, which look wrong and
-are not. check_grads runs to second order in reverse mode (in its default modes it raises on every custom_vjp), with its
-own tolerances. The plain comparison is np.allclose, rtol 1e-4 and atol 1e-5, of the gradients of the sum of the outputs
-with and without the rule. Takes some minutes.
+All three meet the rules of corpus/wrong.py, each with one fault, and of corpus/right.py, which look
+wrong and are not. check_grads runs to second order in reverse mode (in its default modes it raises
+on every custom_vjp), with its own tolerances. The plain comparison is np.allclose, rtol 1e-4 and
+atol 1e-5, of the gradients of the sum of the outputs with and without the rule. Takes some minutes.
 """
 
 import argparse
+import functools
 import sys
 import warnings
 from collections import Counter
@@ -18,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
+from corpus import Example
+from corpus.right import RIGHT
+from corpus.wrong import WRONG
+from pullbacks import hold_the_rest
 from whole_files import write_json
 
 import jaxnet
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from right_rules import RIGHT
-from wrong_rules import WRONG
 
 KINDS = {
     "": "another gradient",
@@ -44,7 +45,7 @@ class Verdict(NamedTuple):
     names: bool = False  # and to the right argument
 
 
-def by_check(example: Any, args: Sequence[Any]) -> Verdict:
+def by_check(example: Example, args: Sequence[Any]) -> Verdict:
     report = jaxnet.check(
         example.f, *args, kwargs=example.kwargs, ref=example.ref, dtypes=example.dtypes
     )
@@ -53,15 +54,15 @@ def by_check(example: Any, args: Sequence[Any]) -> Verdict:
     )
 
 
-def by_check_grads(example: Any, args: Sequence[Any]) -> Verdict:
-    f, floating = of_floating(example.f, example, args)
+def by_check_grads(example: Example, args: Sequence[Any]) -> Verdict:
+    f, floating = hold_the_rest(with_options(example.f, example), args)
     jax.test_util.check_grads(f, floating, order=2, modes=("rev",))
     return Verdict(False)
 
 
-def by_allclose(example: Any, args: Sequence[Any]) -> Verdict:
+def by_allclose(example: Example, args: Sequence[Any]) -> Verdict:
     def gradients(f: Callable[..., Any]) -> Any:
-        g, floating = of_floating(f, example, args)
+        g, floating = hold_the_rest(with_options(f, example), args)
 
         def total(*xs: Any) -> Any:
             return sum(
@@ -77,43 +78,26 @@ def by_allclose(example: Any, args: Sequence[Any]) -> Verdict:
     return Verdict(not all(map(close, gradients(example.f), reference)))
 
 
+def with_options(f: Callable[..., Any], example: Example) -> Callable[..., Any]:
+    return functools.partial(f, **(example.kwargs or {}))
+
+
 def close(a: Any, b: Any) -> bool:
     a, b = (np.asarray(x, complex) for x in (a, b))
     return np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-def of_floating(
-    f: Callable[..., Any], example: Any, args: Sequence[Any]
-) -> tuple[Callable[..., Any], list[Any]]:
-    """f as a function of its floating leaves."""
-    leaves, tree = jax.tree.flatten(args)
-    at = [
-        i
-        for i, x in enumerate(leaves)
-        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.inexact)
-    ]
-
-    def of_leaves(*floating: Any) -> Any:
-        full = list(leaves)
-        for i, x in zip(at, floating, strict=True):
-            full[i] = x
-        return f(*jax.tree.unflatten(tree, full), **(example.kwargs or {}))
-
-    return of_leaves, [leaves[i] for i in at]
-
-
 CHECKERS = {"jaxnet.check": by_check, "check_grads": by_check_grads, "allclose": by_allclose}
 
 
-def verdict_of(checker: Callable[..., Verdict], example: Any) -> Verdict:
+def judge(checker: Callable[..., Verdict], example: Example) -> Verdict:
     args = example.args(np.random.default_rng(0))
     if checker is by_check:
         return checker(example, args)
     try:
         return checker(example, args)
-    except (
-        Exception
-    ):  # that is how check_grads says no; and a rule that raises is not passed by anyone
+    except Exception:
+        # That is how check_grads says no; and a rule that raises is not passed by anyone.
         return Verdict(True)
 
 
@@ -131,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
         (RIGHT, lambda e: "none: right rules"),
     ):
         for name, example in list(examples.items())[: options.most]:
-            verdicts = {checker: verdict_of(f, example) for checker, f in CHECKERS.items()}
+            verdicts = {checker: judge(f, example) for checker, f in CHECKERS.items()}
             rows.append(
                 {
                     "kind": kind_of(example),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from examples import by_hand, pointwise, vjp
+from corpus import by_hand, pointwise, vjp
 
 import jaxnet
 from jaxnet import check

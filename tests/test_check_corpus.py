@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 import pytest
-from right_rules import RIGHT
-from wrong_rules import WRONG
+from corpus.right import RIGHT
+from corpus.wrong import WRONG
 
 from jaxnet import check
 from jaxnet.checking.cells import TRANSFORMS

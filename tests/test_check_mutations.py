@@ -1,10 +1,10 @@
 """Who checks the checker: each of its comparisons is broken once, and some example must be judged wrongly then."""
 
 import pytest
+from corpus.right import RIGHT
+from corpus.wrong import WRONG
 from mutations import MUTATIONS
-from right_rules import RIGHT
 from test_check_corpus import examine, is_caught
-from wrong_rules import WRONG
 
 # Those that are quick to compile, among them one for each thing that is looked at.
 WITNESSES = [

@@ -1,15 +1,17 @@
-"""Wrong rules, each a fault that a project shipped or could ship. A check must find every one, and name its leaf."""
+"""Wrong rules, each a fault that a project shipped or could ship.
+
+A check must find every one, and name its leaf.
+"""
 
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import right_rules as right
-from examples import Example, by_hand, normal, pointwise, recomputed, uniform, vjp
 from jax.scipy.special import erf
 
 import jaxnet
+from corpus import Example, by_hand, normal, pointwise, recomputed, right, uniform, vjp
 
 WRONG: dict[str, Example] = {}
 
@@ -23,7 +25,7 @@ def sin(x):
     return jnp.sin(x)
 
 
-def of_sin(backward):
+def sine_with(backward):
     """The sine with another backward: the faults in how a rule treats its cotangent."""
     return by_hand(sin, backward)
 
@@ -33,26 +35,30 @@ SQUARE = normal((4, 4))
 
 # ---- the cotangent: a test that differentiates f(x).sum() hands over ones, and sees none of these
 
-wrong("the cotangent is ignored", "x", of_sin(lambda x, dy: (jnp.cos(x),)), MATRIX)
-wrong("the mean of the cotangent", "x", of_sin(lambda x, dy: (jnp.cos(x) * jnp.mean(dy),)), MATRIX)
-wrong("the absolute cotangent", "x", of_sin(lambda x, dy: (jnp.cos(x) * jnp.abs(dy),)), MATRIX)
-wrong("the sign of the cotangent", "x", of_sin(lambda x, dy: (jnp.cos(x) * jnp.sign(dy),)), MATRIX)
+wrong("the cotangent is ignored", "x", sine_with(lambda x, dy: (jnp.cos(x),)), MATRIX)
+wrong(
+    "the mean of the cotangent", "x", sine_with(lambda x, dy: (jnp.cos(x) * jnp.mean(dy),)), MATRIX
+)
+wrong("the absolute cotangent", "x", sine_with(lambda x, dy: (jnp.cos(x) * jnp.abs(dy),)), MATRIX)
+wrong(
+    "the sign of the cotangent", "x", sine_with(lambda x, dy: (jnp.cos(x) * jnp.sign(dy),)), MATRIX
+)
 wrong(
     "small cotangents are dropped, as in sparse communication",
     "x",
-    of_sin(lambda x, dy: (jnp.cos(x) * jnp.where(jnp.abs(dy) < 0.1, 0, dy),)),
+    sine_with(lambda x, dy: (jnp.cos(x) * jnp.where(jnp.abs(dy) < 0.1, 0, dy),)),
     normal((60,)),
 )
 wrong(
     "gradient clipping by norm inside the backward",
     "x",
-    of_sin(lambda x, dy: (jnp.cos(x) * dy * jnp.minimum(1, 1 / jnp.linalg.norm(dy)),)),
+    sine_with(lambda x, dy: (jnp.cos(x) * dy * jnp.minimum(1, 1 / jnp.linalg.norm(dy)),)),
     MATRIX,
 )
 wrong(  # no cotangent of ordinary size enters the clip
     "gradient clipping at a large value",
     "x",
-    of_sin(lambda x, dy: (jnp.clip(jnp.cos(x) * dy, -100, 100),)),
+    sine_with(lambda x, dy: (jnp.clip(jnp.cos(x) * dy, -100, 100),)),
     MATRIX,
     what="law",
 )
@@ -66,7 +72,7 @@ def rescaled_backward(x, dy):
 wrong(
     "loss scaling by the largest cotangent, NaN where all are zero",
     "x",
-    of_sin(rescaled_backward),
+    sine_with(rescaled_backward),
     MATRIX,
     what="law",
 )
@@ -76,7 +82,7 @@ wrong(
     recomputed(right.affine, lambda args, dy, dx, dw, db: (dx, dw + 1e-3 * args[1], db)),
     normal((4, 3), (2, 3), (2,)),
 )
-wrong("the gradient is zero", "x", of_sin(lambda x, dy: (jnp.zeros_like(x),)), normal((600,)))
+wrong("the gradient is zero", "x", sine_with(lambda x, dy: (jnp.zeros_like(x),)), normal((600,)))
 wrong("the sign", "x", pointwise(jnp.cos, jnp.sin), normal((5, 1)))
 wrong(
     "a scalar's gradient is 1.25 % too large",
@@ -719,7 +725,7 @@ wrong(
 wrong(
     "stop_gradient inside the backward: wrong at second order",
     "x",
-    of_sin(lambda x, dy: (jax.lax.stop_gradient(jnp.cos(x)) * dy,)),
+    sine_with(lambda x, dy: (jax.lax.stop_gradient(jnp.cos(x)) * dy,)),
     MATRIX,
     what="grad of grad",
 )
@@ -829,7 +835,7 @@ wrong(
     ),
     MATRIX,
 )
-wrong(  # right where a reference says that it is meant; see right_rules
+wrong(  # right where a reference says that it is meant; see right.py
     "a straight-through estimator, and nobody said so",
     "x",
     pointwise(jnp.round, jnp.ones_like),

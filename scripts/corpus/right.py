@@ -1,6 +1,6 @@
 """Right rules, each with something that misleads a check. A check must pass every one.
 
-The functions up to the first `right(...)` are the right halves that wrong_rules.py spoils.
+The functions up to the first `right(...)` are the right halves that wrong.py spoils.
 """
 
 import math
@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from examples import Example, by_hand, given, normal, pointwise, recomputed, uniform, vjp
 from jax.experimental import pallas
 
 import jaxnet
+from corpus import Example, by_hand, given, normal, pointwise, recomputed, uniform, vjp
 
 RIGHT: dict[str, Example] = {}
 
@@ -189,7 +189,7 @@ def complex_normal(*shapes):
     )
 
 
-# ---- what wrong_rules.py spoils, unspoilt
+# ---- what wrong.py spoils, unspoilt
 
 right("softmax", vjp(softmax, softmax_forward, softmax_backward), MATRIX)
 right(
@@ -247,7 +247,8 @@ right(
     lambda rng: (*normal((5, 4))(rng), jnp.asarray(rng.dirichlet(np.ones(4), 5), "float32")),
 )
 
-# ---- the rules of jax.nn and the losses of optax (custom_jvp, or none), where autodiff is wrong or undefined
+# ---- the rules of jax.nn and the losses of optax (custom_jvp, or none), where autodiff is wrong or
+# ---- undefined
 
 
 def zeros_among(*shape):
@@ -733,7 +734,8 @@ right(
     normal((4,), (4,)),
 )
 
-# ---- with a reference: the primal cannot be differentiated, or the rule is meant to differ from its derivative
+# ---- with a reference: the primal cannot be differentiated, or the rule is meant to differ from its
+# ---- derivative
 
 
 def cube_kernel(x_ref, y_ref):

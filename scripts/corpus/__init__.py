@@ -14,14 +14,13 @@ class Example:
     f: Callable[..., Any]
     args: Callable[[np.random.Generator], tuple[Any, ...]]  # fresh arguments for a seed
     kwargs: dict[str, Any] | None = None
-    ref: Callable[..., Any] | None = (
-        None  # where the primal cannot be differentiated or the rule is meant to differ
-    )
+    # where the primal cannot be differentiated or the rule is meant to differ
+    ref: Callable[..., Any] | None = None
     dtypes: tuple[str, ...] | None = None
-    leaf: str = (
-        ""  # of a wrong rule: where a check must find the fault; "" where no leaf is to blame
-    )
-    what: str = ""  # of a wrong rule: the start of the finding's `what`, where only one is right
+    # Of a wrong rule: where a check must find the fault, "" where no leaf is to blame; and the start
+    # of the finding's `what`, where only one is right.
+    leaf: str = ""
+    what: str = ""
 
 
 def normal(*shapes, scale=1.0, shift=0.0, dtype="float32"):
@@ -46,7 +45,10 @@ def vjp(body, forward, backward, **options):
 
 
 def by_hand(body, backward, **options):
-    """body with a rule that keeps the arguments: backward(*arguments, cotangent) -> one cotangent per argument."""
+    """body with a rule that keeps the arguments.
+
+    backward(*arguments, cotangent) -> one cotangent per argument.
+    """
     return vjp(
         body, lambda *args: (body(*args), args), lambda args, dy: backward(*args, dy), **options
     )
@@ -58,7 +60,10 @@ def pointwise(value, slope):
 
 
 def recomputed(body, change=lambda args, dy, *grads: grads):
-    """body with a backward that computes it again, as a checkpoint does; change(args, dy, *gradients) may spoil it."""
+    """body with a backward that computes it again, as a checkpoint does.
+
+    change(args, dy, *gradients) may spoil it.
+    """
     return by_hand(
         body,
         lambda *args: tuple(change(args[:-1], args[-1], *jax.vjp(body, *args[:-1])[1](args[-1]))),
