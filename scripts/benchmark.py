@@ -456,25 +456,26 @@ def time_the_job(options: argparse.Namespace) -> None:
 
 def measure_rules(options: argparse.Namespace) -> None:
     import benchmark_rules
-    from rule_entries import ENTRIES, REASONS
+    from catalogue import MEASURES
 
-    unknown = set(options.names) - set(ENTRIES)
+    unknown = set(options.names) - set(MEASURES)
     if unknown:
         names = ", ".join(sorted(unknown))
         raise SystemExit(
-            f"benchmark.py: error: argument NAME: no entry for {names}; there is {', '.join(ENTRIES)}"
+            f"benchmark.py: error: argument NAME: no entry for {names}; there is {', '.join(MEASURES)}"
         )
     about = environment()
     print_paragraph(in_words(about))
     print(benchmark_rules.HEAD, flush=True)
     rows = {}
-    for name in options.names or ENTRIES:
-        rows[name] = benchmark_rules.measure(ENTRIES[name], options.repeats)
+    for name in options.names or MEASURES:
+        rows[name] = benchmark_rules.measure_all(MEASURES[name], options.repeats)
         print(benchmark_rules.line(name, rows[name]), flush=True)
     print(flush=True)
     for name, row in rows.items():
-        if name in REASONS and (row.against("text") > 1.05 or row.verdict() == "none"):
-            print(f"{name}: {REASONS[name]}.")
+        reason = MEASURES[name].reason
+        if reason and (row.against("text") > 1.05 or row.verdict() == "none"):
+            print(f"{name}: {reason}.")
     print()
     print_paragraph(benchmark_rules.LEGEND)
     if options.json:

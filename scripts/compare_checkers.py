@@ -138,9 +138,8 @@ def main(arguments: list[str] | None = None) -> None:
         caught = [sum(row[checker] for row in rows if row["kind"] == kind) for checker in CHECKERS]
         print(line.format(kind, count, *caught))
     wrong = [row for row in rows if row["kind"] != "none: right rules" and row["jaxnet.check"]]
-    print(
-        f"jaxnet.check named the argument at fault in {sum(row['named'] for row in wrong)} of {len(wrong)}."
-    )
+    named = sum(row["named"] for row in wrong)
+    print(f"jaxnet.check named the argument at fault in {named} of {len(wrong)}.")
     print(f"Python {sys.version.split()[0]}, jax {jax.__version__}")
     if options.json:
         write_json(options.json, {"jax": jax.__version__, "rules": rows})

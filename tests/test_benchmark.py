@@ -13,8 +13,8 @@ import benchmark_rules
 import jax
 import numpy as np
 import pytest
-from cases import CASES
-from rule_entries import ENTRIES
+from catalogue import ENTRIES, MEASURES
+from pullbacks import pullback
 
 import jaxnet
 
@@ -135,21 +135,21 @@ def test_a_rule_that_is_not_measured_is_named():
 
 
 def test_every_rule_is_measured():
-    assert {case.rule.__name__ for case in CASES} == {name.partition(",")[0] for name in ENTRIES}
+    assert set(ENTRIES) == {name.partition(",")[0] for name in MEASURES}
 
 
-@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.truth])
+@pytest.mark.parametrize("name", [name for name, m in MEASURES.items() if m.truth])
 def test_true_gradients_are_autodiffs_in_float64_where_nothing_is_far_out(name, x64):
     """The errors in the table are taken against these formulas."""
-    entry, rng = ENTRIES[name], np.random.default_rng(3)
+    measure, rng = MEASURES[name], np.random.default_rng(3)
     args = [
-        abs(rng.normal(size=np.shape(a))) if a.dtype == np.float32 else a for a in entry.points[0]
+        abs(rng.normal(size=np.shape(a))) if a.dtype == np.float32 else a
+        for a in measure.error_points()[0]
     ]
-    c = entry.cotangent(jax.eval_shape(entry.text, *args).shape)
-    _, by_autodiff = benchmark_rules.pullback(entry.text)(c, *map(np.asarray, args))
-    for true, expected in zip(
-        benchmark_rules.true_gradients(entry, c, args), by_autodiff, strict=True
-    ):
+    c = measure.cotangent(jax.eval_shape(measure.text, *args).shape)
+    _, by_autodiff = pullback(measure.text)(c, *map(np.asarray, args))
+    true_gradients = benchmark_rules.true_gradients(measure, c, args)
+    for true, expected in zip(true_gradients, by_autodiff, strict=True):
         np.testing.assert_allclose(true, expected, rtol=1e-9, atol=1e-12)
 
 

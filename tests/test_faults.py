@@ -3,26 +3,31 @@
 from functools import partial
 
 import pytest
-from cases import CASES
-from faults import FAULTS
+from catalogue import ENTRIES
 from gradients import assert_right_under_transforms, verify
 
-CASE = {case.rule: case for case in reversed(CASES)}  # the first of a rule with several
+FAULTS = {
+    f"{entry.name}: {name}": (wrong, entry)
+    for entry in ENTRIES.values()
+    for name, wrong in entry.faults.items()
+}
 
 
-def hold_to_the_tests(f, case):
+def hold_to_the_tests(f, entry):
+    case = entry.cases[0]
+    points = entry.draw(case)
     for options in case.options:
-        for point in case.points.values():
+        for point in points.values():
             verify(partial(f, **options) if options else f, point)
-    assert_right_under_transforms(partial(f, **case.options[0]), next(iter(case.points.values())))
+    assert_right_under_transforms(partial(f, **case.options[0]), next(iter(points.values())))
 
 
 @pytest.mark.many
 @pytest.mark.parametrize("name", FAULTS)
 def test_planted_fault_is_rejected(name, x64):
-    wrong, right = FAULTS[name]
+    wrong, entry = FAULTS[name]
     with pytest.raises(AssertionError):
-        hold_to_the_tests(wrong, CASE[right])
+        hold_to_the_tests(wrong, entry)
 
 
 def test_there_are_at_least_twenty():

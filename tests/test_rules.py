@@ -8,26 +8,40 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES
+from catalogue import ENTRIES
 from gradients import cast, cotangent_of_value, pullback, verify
 
 import jaxnet.rules
 
-POINTS = [  # further options at a rule's first two points only
-    pytest.param(
-        *(f, point, partial(case.textbook, **options)),
-        id=f"{case.rule.__name__}{options or ''}-{name}",
-        marks=[pytest.mark.many] if i or at > 1 else [],
-    )
-    for case in CASES
-    for i, (f, options) in enumerate(zip(case.functions(), case.options, strict=True))
-    for at, (name, point) in enumerate(list(case.points.items())[: 2 if i else None])
+
+def points_of_case(entry, case):
+    """Every point; at further options the first two alone."""
+    drawn = list(entry.draw(case).items())
+    for i, options in enumerate(case.options):
+        for at, (name, point) in enumerate(drawn[:2] if i else drawn):
+            yield pytest.param(
+                entry.under(options),
+                point,
+                partial(entry.textbook, **options),
+                id=f"{entry.name}{options or ''}-{name}",
+                marks=[pytest.mark.many] if i or at > 1 else [],
+            )
+
+
+def first_point(entry):
+    """The rule, at its defaults where it can be, and a point."""
+    case = entry.default_case
+    return entry.under(case.options[0]), next(iter(entry.draw(case).values()))
+
+
+POINTS = [
+    point
+    for entry in ENTRIES.values()
+    for case in entry.cases
+    for point in points_of_case(entry, case)
 ]
-RULES = {
-    case.rule: case for case in sorted(CASES, key=lambda case: not case.options[0])
-}  # at defaults where it can be
-FIRST = [(case.functions()[0], next(iter(case.points.values()))) for case in RULES.values()]
-NAMES = [rule.__name__ for rule in RULES]
+FIRST = [first_point(entry) for entry in ENTRIES.values()]
+NAMES = list(ENTRIES)
 
 
 @pytest.mark.parametrize(("f", "point", "textbook"), POINTS)
@@ -58,11 +72,11 @@ def test_every_rule_has_a_row():
     for module in pkgutil.iter_modules(jaxnet.rules.__path__, "jaxnet.rules."):
         members = vars(importlib.import_module(module.name)).values()
         found |= {member for member in members if isinstance(member, jaxnet.rule)}
-    assert found == set(RULES)
+    assert found == {entry.rule for entry in ENTRIES.values()}
 
 
 def test_rules_inside_shard_map_and_over_explicit_meshes(forced_devices):
-    """Data parallelism: replicated weights get the sum over the devices, as they do from autodiff."""
+    """Data parallelism: replicated weights get the sum over the devices, as from autodiff."""
     forced_devices(
         """
         import jax, jax.numpy as jnp, numpy as np
@@ -79,8 +93,9 @@ def test_rules_inside_shard_map_and_over_explicit_meshes(forced_devices):
             mesh = jax.make_mesh((2,), ("rows",), axis_types=(kind,))
             rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
             arguments = jax.device_put(params, everywhere), *jax.device_put((x, y), rows)
-            of_device = lambda params, x, y: jax.lax.psum(loss(params, x, y), "rows")
-            mapped = jax.shard_map(of_device, mesh=mesh, in_specs=(P(), P("rows"), P("rows")), out_specs=P())
+            on_device = lambda params, x, y: jax.lax.psum(loss(params, x, y), "rows")
+            specs = P(), P("rows"), P("rows")
+            mapped = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P())
             for f in (loss, mapped, auto(mapped)):
                 jax.tree.map(close, jax.jit(jax.grad(f))(*arguments), expected)
         """

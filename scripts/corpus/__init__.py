@@ -17,8 +17,8 @@ class Example:
     # where the primal cannot be differentiated or the rule is meant to differ
     ref: Callable[..., Any] | None = None
     dtypes: tuple[str, ...] | None = None
-    # Of a wrong rule: where a check must find the fault, "" where no leaf is to blame; and the start
-    # of the finding's `what`, where only one is right.
+    # Of a wrong rule: where a check must find the fault, "" where no leaf is to blame; and the
+    # start of the finding's `what`, where only one is right.
     leaf: str = ""
     what: str = ""
 

@@ -734,8 +734,8 @@ right(
     normal((4,), (4,)),
 )
 
-# ---- with a reference: the primal cannot be differentiated, or the rule is meant to differ from its
-# ---- derivative
+# ---- with a reference: the primal cannot be differentiated, or the rule is meant to differ from
+# ---- its derivative
 
 
 def cube_kernel(x_ref, y_ref):

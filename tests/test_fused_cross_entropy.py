@@ -1,4 +1,4 @@
-"""linear_softmax_cross_entropy: what it stores and computes, at which points, and against PyTorch."""
+"""linear_softmax_cross_entropy: what it stores and computes, at which points, beside PyTorch."""
 
 import functools
 import math
@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import classifier, textbook_linear_cross_entropy
+from catalogue._cross_entropy import KNOWN_ROWS
+from catalogue._fused_cross_entropy import classifier, textbook
 from gradients import cast, cotangent_of_value, pullback, quick_jit, verify
 from jax.extend import core
+from rule_helpers import BOTH, EPS
 
 from jaxnet import auto, linear, softmax_cross_entropy
 from jaxnet.rules import linear_softmax_cross_entropy
 
-EPS = float(np.finfo(np.float32).eps)
-BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", None])
 MIB = 2**20
 
@@ -25,18 +25,21 @@ def plain(x, weight, bias, labels):
     return jnp.mean(softmax_cross_entropy(linear(x, weight, bias), labels))
 
 
+def draw_classifier(rows, fan_in, classes):
+    return classifier(rows, fan_in, classes)(np.random.default_rng(0))
+
+
 def shapes(rows, fan_in=256, classes=32768, dtype=jnp.float32):
     """Arguments to compile for: nothing of this size is allocated."""
-    of = jax.ShapeDtypeStruct
     return (
-        of((rows, fan_in), dtype),
-        of((classes, fan_in), dtype),
-        of((classes,), dtype),
-        of((rows,), jnp.int32),
+        jax.ShapeDtypeStruct((rows, fan_in), dtype),
+        jax.ShapeDtypeStruct((classes, fan_in), dtype),
+        jax.ShapeDtypeStruct((classes,), dtype),
+        jax.ShapeDtypeStruct((rows,), jnp.int32),
     )
 
 
-def gradients_of(f):
+def with_gradients(f):
     return jax.value_and_grad(f, argnums=(0, 1, 2))
 
 
@@ -67,10 +70,10 @@ def flops(f, args):
 
 def test_memory_is_an_eighth_of_the_textbook_graphs():
     args = shapes(2048)
-    textbook = temporary_bytes(gradients_of(textbook_linear_cross_entropy), args)
-    with_our_loss = temporary_bytes(gradients_of(plain), args)
-    ours = temporary_bytes(gradients_of(linear_softmax_cross_entropy), args)
-    assert min(textbook, with_our_loss) >= 512 * MIB
+    whole_logits = temporary_bytes(with_gradients(textbook), args)
+    with_our_loss = temporary_bytes(with_gradients(plain), args)
+    ours = temporary_bytes(with_gradients(linear_softmax_cross_entropy), args)
+    assert min(whole_logits, with_our_loss) >= 512 * MIB
     assert ours <= 64 * MIB
 
 
@@ -82,7 +85,7 @@ def test_evaluation_holds_one_chunk_too():
 @REDUCTIONS
 @pytest.mark.parametrize("rows", [1024, 1021])
 def test_memory_does_not_grow_with_the_rows(reduction, rows):
-    f = gradients_of(
+    f = with_gradients(
         lambda *args: linear_softmax_cross_entropy(*args, chunk=64, reduction=reduction).sum()
     )
     few, many = (temporary_bytes(f, shapes(n, fan_in=64, classes=4096)) for n in (rows, 4 * rows))
@@ -106,7 +109,7 @@ def test_products_are_as_many_as_derived(reduction, products):
 def test_a_frozen_weight_costs_no_gradient_of_it():
     args = shapes(512, classes=8192)  # a weight of 8 MiB
     f = partial(linear_softmax_cross_entropy, chunk=64)
-    assert temporary_bytes(jax.grad(f), args) <= temporary_bytes(gradients_of(f), args) - 2 * MIB
+    assert temporary_bytes(jax.grad(f), args) <= temporary_bytes(with_gradients(f), args) - 2 * MIB
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -121,7 +124,7 @@ def test_what_is_kept_are_the_gradients(reduction):
 
 @REDUCTIONS
 def test_the_chunk_changes_nothing_but_the_memory(reduction, x64):
-    args = cast(classifier((7,), 5, 4), np.float64)
+    args = cast(draw_classifier((7,), 5, 4), np.float64)
     f = partial(linear_softmax_cross_entropy, reduction=reduction)
     c = cotangent_of_value(f, args)
     expected = jax.tree.leaves(pullback(auto(partial(f, chunk=7)))(c, *args))
@@ -135,7 +138,7 @@ def test_the_chunk_changes_nothing_but_the_memory(reduction, x64):
 
 @pytest.mark.parametrize("reduction", ["mean", None])
 def test_without_a_bias(reduction, x64):
-    x, weight, bias, labels = classifier((5,), 3, 4)
+    x, weight, bias, labels = draw_classifier((5,), 3, 4)
     f = partial(linear_softmax_cross_entropy, reduction=reduction, chunk=2, z_loss=0.1)
     verify(lambda x, weight, labels: f(x, weight, None, labels), (x, weight, labels))
     np.testing.assert_allclose(
@@ -145,18 +148,18 @@ def test_without_a_bias(reduction, x64):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_mixed_dtypes_keep_their_own(dtype):
-    x, weight, bias, labels = cast(classifier((5,), 3, 4), jnp.float32)
+    x, weight, bias, labels = cast(draw_classifier((5,), 3, 4), jnp.float32)
     args = x.astype(jnp.bfloat16), weight, bias.astype(dtype), labels
-    loss, gradients = gradients_of(linear_softmax_cross_entropy)(*args)
+    loss, gradients = with_gradients(linear_softmax_cross_entropy)(*args)
     assert loss.dtype == jnp.float32
     assert [g.dtype for g in gradients] == [jnp.bfloat16, jnp.float32, dtype]
 
 
 def test_many_rows_in_bfloat16_add_up_in_float32():
-    x, weight, bias, labels = cast(classifier((4096,), 8, 16), jnp.bfloat16)
+    x, weight, bias, labels = cast(draw_classifier((4096,), 8, 16), jnp.bfloat16)
     f = partial(linear_softmax_cross_entropy, chunk=64)
-    ours = gradients_of(f)(x, weight, bias, labels)[1]
-    truth = gradients_of(f)(*(a.astype(jnp.float32) for a in (x, weight, bias)), labels)[1]
+    ours = with_gradients(f)(x, weight, bias, labels)[1]
+    truth = with_gradients(f)(*(a.astype(jnp.float32) for a in (x, weight, bias)), labels)[1]
     for g, t in zip(ours, truth, strict=True):
         assert (
             jnp.abs(g.astype(jnp.float32) - t).max()
@@ -175,7 +178,7 @@ def test_float16_has_room_for_many_classes():
 
 
 def test_under_vmap_of_each_argument_and_of_all():
-    args = cast(classifier((3, 5), 3, 4), jnp.float32)
+    args = cast(draw_classifier((3, 5), 3, 4), jnp.float32)
     x, weight, bias, labels = args
     f = jax.grad(partial(linear_softmax_cross_entropy, chunk=2), argnums=(0, 1))
     for got, row in zip(
@@ -186,21 +189,19 @@ def test_under_vmap_of_each_argument_and_of_all():
 
 
 def test_forward_mode_and_hessian_through_auto(x64):
-    x, weight, bias, labels = cast(classifier((5,), 3, 4), np.float64)
+    x, weight, bias, labels = cast(draw_classifier((5,), 3, 4), np.float64)
 
     def f(bias):
         return linear_softmax_cross_entropy(x, weight, bias, labels, chunk=2)
 
-    expected = jax.hessian(lambda bias: textbook_linear_cross_entropy(x, weight, bias, labels))(
-        bias
-    )
+    expected = jax.hessian(lambda bias: textbook(x, weight, bias, labels))(bias)
     for second in (jax.hessian(auto(f)), jax.jacrev(jax.grad(f))):
         np.testing.assert_allclose(quick_jit(second)(bias), expected, rtol=1e-10, atol=1e-14)
 
 
 def test_numpy_arguments():
-    args = cast(classifier((5,), 3, 4), jnp.float32)
-    f = gradients_of(linear_softmax_cross_entropy)
+    args = cast(draw_classifier((5,), 3, 4), jnp.float32)
+    f = with_gradients(linear_softmax_cross_entropy)
     jax.tree.map(np.testing.assert_array_equal, f(*map(np.asarray, args)), f(*args))
 
 
@@ -223,9 +224,11 @@ def test_data_parallel(forced_devices):
         for kind in (AxisType.Auto, AxisType.Explicit):
             mesh = jax.make_mesh((2,), ("rows",), axis_types=(kind,))
             rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
-            arguments = jax.device_put((x, weight, bias, labels), (rows, everywhere, everywhere, rows))
-            of_device = lambda *args: jax.lax.pmean(loss(*args), "rows")
-            mapped = jax.shard_map(of_device, mesh=mesh, in_specs=(P("rows"), P(), P(), P("rows")), out_specs=P())
+            places = rows, everywhere, everywhere, rows
+            arguments = jax.device_put((x, weight, bias, labels), places)
+            on_device = lambda *args: jax.lax.pmean(loss(*args), "rows")
+            specs = P("rows"), P(), P(), P("rows")
+            mapped = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P())
             for f in (mapped, auto(mapped)) + (loss,) * (kind == AxisType.Auto):
                 jax.tree.map(close, jax.jit(jax.grad(f, (0, 1, 2)))(*arguments), expected)
         """
@@ -235,7 +238,7 @@ def test_data_parallel(forced_devices):
 # Special points.
 
 
-def of_logits(z, label, **options):
+def row_loss(z, label, **options):
     """The loss of one row without inputs: the bias is the logits, to the last digit."""
     x, weight = jnp.zeros((1, 0), z.dtype), jnp.zeros((len(z), 0), z.dtype)
     return linear_softmax_cross_entropy(x, weight, z, label[None], **options).sum()
@@ -243,7 +246,7 @@ def of_logits(z, label, **options):
 
 @functools.cache  # its programs serve all points
 def compiled(derivative, reduction="mean"):
-    return jax.jit(jax.value_and_grad(derivative(partial(of_logits, reduction=reduction))))
+    return jax.jit(jax.value_and_grad(derivative(partial(row_loss, reduction=reduction))))
 
 
 compiled_truth = jax.jit(jax.value_and_grad(softmax_cross_entropy))
@@ -272,17 +275,7 @@ def test_in_float32_nothing_cancels(derivative, margin):
 @REDUCTIONS
 @pytest.mark.parametrize(
     ("logits", "label", "loss", "gradient"),
-    [
-        ([3.0], 0, 0, [0]),
-        ([2.0, 2.0], 0, np.log(2), [-0.5, 0.5]),
-        ([2.0, 2.0], 1, np.log(2), [0.5, -0.5]),
-        ([1.0, -np.inf, -np.inf], 0, 0, [0, 0, 0]),
-        ([-np.inf, 2.0, 2.0], 1, np.log(2), [0, -0.5, 0.5]),
-        ([1e4, -1e4], 0, 0, [0, 0]),
-        ([1e4, -1e4], 1, 2e4, [1, -1]),
-        ([-np.inf, 1.0], 0, np.inf, [-1, 1]),
-        ([np.nan, 1.0], 1, np.nan, [np.nan, np.nan]),
-    ],
+    KNOWN_ROWS,
 )
 def test_at(derivative, reduction, logits, label, loss, gradient):
     value, dz = compiled(derivative, reduction)(jnp.array(logits), jnp.int32(label))
@@ -292,7 +285,7 @@ def test_at(derivative, reduction, logits, label, loss, gradient):
 
 @BOTH
 def test_the_options_at_huge_logits_stay_finite(derivative):
-    f = derivative(partial(of_logits, label_smoothing=0.1, z_loss=1e-4, soft_cap=30.0))
+    f = derivative(partial(row_loss, label_smoothing=0.1, z_loss=1e-4, soft_cap=30.0))
     value, dz = jax.value_and_grad(f)(jnp.array([1e4, -1e4]), jnp.int32(1))
     np.testing.assert_allclose(
         value, 0.95 * 60 + 1e-4 * 30**2, rtol=4 * EPS
@@ -304,7 +297,7 @@ def test_the_options_at_huge_logits_stay_finite(derivative):
 @pytest.mark.parametrize("z_loss", [1e-8, 1e-4, 1.0])
 def test_a_small_z_loss_is_not_lost_beside_the_other_terms(derivative, z_loss):
     """One class, so that there is no other: the loss is z_loss z²."""
-    value, dz = jax.value_and_grad(derivative(partial(of_logits, z_loss=z_loss)))(
+    value, dz = jax.value_and_grad(derivative(partial(row_loss, z_loss=z_loss)))(
         jnp.array([3.0]), jnp.int32(0)
     )
     np.testing.assert_allclose(value, 9 * z_loss, rtol=4 * EPS)
@@ -314,7 +307,7 @@ def test_a_small_z_loss_is_not_lost_beside_the_other_terms(derivative, z_loss):
 def test_the_slope_of_the_soft_cap_keeps_its_tail():
     """At 11 times the cap tanh is 1 in float32, and 1 - tanh² is 0."""
     z, label, p = jnp.array([11.0, 0.0]), jnp.int32(1), 1 / (1 + np.exp(-1.0))
-    f = partial(of_logits, soft_cap=1.0)
+    f = partial(row_loss, soft_cap=1.0)
     np.testing.assert_allclose(jax.grad(f)(z, label)[0], p / np.cosh(11.0) ** 2, rtol=22 * EPS)
     assert jax.grad(auto(f))(z, label)[0] == 0
 
@@ -322,11 +315,11 @@ def test_the_slope_of_the_soft_cap_keeps_its_tail():
 @BOTH
 @REDUCTIONS
 def test_ignored_rows_count_as_absent_whatever_they_hold(derivative, reduction):
-    x, weight, bias, labels = cast(classifier((6,), 3, 4), jnp.float32)
+    x, weight, bias, labels = cast(draw_classifier((6,), 3, 4), jnp.float32)
     hidden = x.at[jnp.array([1, 4])].set(jnp.nan)
     labels = labels.at[jnp.array([1, 4])].set(-100)
     f = partial(linear_softmax_cross_entropy, reduction=reduction, chunk=4, ignored_label=-100)
-    pull = gradients_of(derivative(lambda *args: f(*args).sum()))
+    pull = with_gradients(derivative(lambda *args: f(*args).sum()))
     seen = jnp.array([0, 2, 3, 5])
     value, (dx, dweight, dbias) = pull(hidden, weight, bias, labels)
     true_value, (true_dx, true_dweight, true_dbias) = pull(x[seen], weight, bias, labels[seen])
@@ -343,9 +336,9 @@ def test_ignored_rows_count_as_absent_whatever_they_hold(derivative, reduction):
 @BOTH
 @REDUCTIONS
 def test_where_all_rows_are_ignored_loss_and_gradient_are_zero(derivative, reduction):
-    x, weight, bias, _ = cast(classifier((3,), 2, 4), jnp.float32)
+    x, weight, bias, _ = cast(draw_classifier((3,), 2, 4), jnp.float32)
     f = partial(linear_softmax_cross_entropy, reduction=reduction, ignored_label=-1)
-    value, gradients = gradients_of(derivative(lambda *args: f(*args).sum()))(
+    value, gradients = with_gradients(derivative(lambda *args: f(*args).sum()))(
         x, weight, bias, jnp.full(3, -1)
     )
     assert value == 0
@@ -354,8 +347,8 @@ def test_where_all_rows_are_ignored_loss_and_gradient_are_zero(derivative, reduc
 
 @BOTH
 def test_of_no_rows_the_mean_is_zero(derivative):
-    x, weight, bias, labels = cast(classifier((0,), 2, 4), jnp.float32)
-    value, gradients = gradients_of(derivative(linear_softmax_cross_entropy))(
+    x, weight, bias, labels = cast(draw_classifier((0,), 2, 4), jnp.float32)
+    value, gradients = with_gradients(derivative(linear_softmax_cross_entropy))(
         x, weight, bias, labels
     )
     assert value == 0
@@ -366,11 +359,11 @@ def test_of_no_rows_the_mean_is_zero(derivative):
 @REDUCTIONS
 @pytest.mark.parametrize("label", [4, -1, 127])
 def test_a_label_out_of_range_is_nan_not_a_number(derivative, reduction, label):
-    x, weight, bias, _ = cast(classifier((3,), 2, 4), jnp.float32)
+    x, weight, bias, _ = cast(draw_classifier((3,), 2, 4), jnp.float32)
     labels = jnp.array([0, label, 2], jnp.int8)
     f = partial(linear_softmax_cross_entropy, reduction=reduction, chunk=1)
     assert jnp.isnan(f(x, weight, bias, labels)).tolist() in (True, [False, True, False])
-    dx, dweight, _ = gradients_of(derivative(lambda *args: f(*args).sum()))(
+    dx, dweight, _ = with_gradients(derivative(lambda *args: f(*args).sum()))(
         x, weight, bias, labels
     )[1]
     assert jnp.isnan(dx[1]).all()
@@ -382,7 +375,7 @@ def test_a_label_out_of_range_is_nan_not_a_number(derivative, reduction, label):
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_against_pytorch(smoothing, reduction, x64):
     torch = pytest.importorskip("torch")
-    x, weight, bias, labels = classifier((9,), 5, 4)
+    x, weight, bias, labels = draw_classifier((9,), 5, 4)
     labels[3] = -100
     ours = partial(
         linear_softmax_cross_entropy,
