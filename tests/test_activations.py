@@ -1,4 +1,4 @@
-"""Activations where floating point runs out: tails, infinities, the point 0; and beside jax.nn and PyTorch."""
+"""Activations where floating point runs out, at infinity, at 0, and beside jax.nn and PyTorch."""
 
 import math
 from functools import partial
@@ -7,14 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from catalogue._activations import (
+    gate_argument,
+    gelu_slope,
+    sigma,
+    sigmoid_slope,
+    silu_slope,
+    tanh_gelu_slope,
+    tanh_slope,
+)
+from rule_helpers import BOTH, EPS, residual_bytes
 
-from jaxnet import auto, init_mlp, mlp
+from jaxnet import auto, init_mlp, mlp, relu
 from jaxnet.rules import gelu, sigmoid, silu, softplus, swiglu, tanh
 
-EPS = float(np.finfo(np.float32).eps)
-BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])
 exact_gelu = partial(gelu, approximate=False)
-A, C = 0.044715, math.sqrt(2 / math.pi)
 
 
 def slopes(f, x):
@@ -22,32 +29,23 @@ def slopes(f, x):
     return np.asarray(jax.jit(lambda x: jax.vjp(f, x)[1](jnp.ones_like(x))[0])(x), np.float64)
 
 
-def sigma(x):
-    return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))
-
-
-def gelu_slope(x):
-    v, dv = 2 * C * (x + A * x**3), 2 * C * (1 + 3 * A * x * x)
-    return sigma(v) * (1 + x * dv * sigma(-v))
-
-
-def exact_gelu_slope(x):
-    return math.erfc(-x / math.sqrt(2)) / 2 + x * math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-
-
-SLOPES = {  # rule -> its slope in float64, and the size of the argument that its float32 arithmetic rounds
-    "sigmoid": (sigmoid, lambda x: sigma(x) * sigma(-x), abs),
-    "tanh": (tanh, lambda x: 4 * sigma(2 * x) * sigma(-2 * x), lambda x: 2 * abs(x)),
+# rule -> its slope in float64, and the size of the argument that its float32 arithmetic rounds
+SLOPES = {
+    "sigmoid": (sigmoid, sigmoid_slope, abs),
+    "tanh": (tanh, tanh_slope, lambda x: 2 * abs(x)),
     "softplus": (softplus, sigma, abs),
-    "silu": (silu, lambda x: sigma(x) * (1 + x * sigma(-x)), abs),
-    "gelu": (gelu, gelu_slope, lambda x: abs(2 * C * (x + A * x**3))),
-    "exact gelu": (exact_gelu, exact_gelu_slope, lambda x: x * x),
+    "silu": (silu, silu_slope, abs),
+    "gelu": (gelu, tanh_gelu_slope, lambda x: abs(gate_argument(x))),
+    "exact gelu": (exact_gelu, gelu_slope, lambda x: x * x),
 }
 
 
 @pytest.mark.parametrize("name", SLOPES)
 def test_slopes_are_accurate_in_both_tails(name):
-    """The relative error is a few eps, or what two eps in the argument of exp do; beside a zero it is absolute."""
+    """The relative error is a few eps, or what two eps in the argument of exp do.
+
+    Beside a zero of the slope it is absolute.
+    """
     f, exact, argument = SLOPES[name]
     x = np.linspace(-80, 80, 3001).astype(np.float32)
     truth = np.array([exact(float(v)) for v in x])
@@ -64,7 +62,7 @@ def test_slopes_are_accurate_in_both_tails(name):
     [
         (tanh, jnp.tanh, 20.0, 4 * math.exp(-40)),
         (sigmoid, jax.nn.sigmoid, 80.0, math.exp(-80)),
-        (gelu, jax.nn.gelu, -7.0, gelu_slope(-7.0)),
+        (gelu, jax.nn.gelu, -7.0, tanh_gelu_slope(-7.0)),
     ],
 )
 def test_tails_that_the_textbook_loses(f, textbook, x, expected):
@@ -74,7 +72,7 @@ def test_tails_that_the_textbook_loses(f, textbook, x, expected):
 
 def test_gelu_keeps_its_value_where_one_plus_tanh_is_zero():
     x = np.float32(-6.0)
-    v = 2 * C * (float(x) + A * float(x) ** 3)
+    v = gate_argument(float(x))
     assert jax.nn.gelu(x) == 0
     np.testing.assert_allclose(gelu(x), float(x) * sigma(v), rtol=abs(v) * EPS)
 
@@ -139,11 +137,6 @@ def test_narrow_dtypes_keep_two_bytes_and_round_once(f, dtype):
     assert residual_bytes(f, x) == 2 * x.size
 
 
-def residual_bytes(f, *args):
-    leaves = jax.tree.leaves(jax.eval_shape(lambda *args: jax.vjp(f, *args)[1], *args))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
-
 @pytest.mark.parametrize(
     ("f", "textbook", "share"),
     [
@@ -194,6 +187,38 @@ def test_values_and_slopes_beside_pytorch():
             np.testing.assert_allclose(
                 pull(jnp.ones_like(ours))[0], t.grad.numpy(), rtol=1e-12, atol=1e-14
             )
+
+
+def slope_at(f, x):
+    return jax.vjp(f, jnp.float32(x))[1](jnp.float32(3.0))[0] / 3
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("x", "expected"), [(0.0, 0), (-0.0, 0), (1e-30, 1), (-1e-30, 0), (jnp.inf, 1), (-jnp.inf, 0)]
+)
+def test_relu_slope(derivative, x, expected):
+    assert slope_at(derivative(relu), x) == expected
+
+
+@BOTH
+@pytest.mark.parametrize("s", [0.0, 0.25, 1.0])
+def test_relu_slope_at_zero_is_the_option(derivative, s):
+    f = derivative(lambda x: relu(x, slope_at_zero=s))
+    assert slope_at(f, 0.0) == slope_at(f, -0.0) == s
+    assert (slope_at(f, -1.0), slope_at(f, 1.0)) == (0, 1)
+
+
+@BOTH
+def test_relu_passes_nan(derivative):
+    assert jnp.isnan(derivative(relu)(jnp.nan))
+    assert (
+        slope_at(derivative(relu), jnp.nan) == 1
+    )  # as PyTorch: only a value known to be below 0 stops the gradient
+
+
+def test_relu_stops_an_infinite_cotangent_below_zero():
+    assert jax.vjp(relu, jnp.float32(-1.0))[1](jnp.float32(jnp.inf))[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,14 @@
-"""layer_norm and rms_norm: rows without variance, rows far from zero, narrow dtypes, and PyTorch."""
+"""layer_norm and rms_norm: rows without variance, far from zero, narrow dtypes, and PyTorch."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rule_helpers import BOTH, EPS, residual_bytes
 
 from jaxnet import auto
 from jaxnet.rules import layer_norm, rms_norm
 
-EPS = float(np.finfo(np.float32).eps)
-BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])
 rng = np.random.default_rng(0)
 
 
@@ -20,7 +19,7 @@ def pulled(f, c, *args):
 @BOTH
 @pytest.mark.parametrize("constant", [0.0, 1.0, -3.3, 1e4, 1e-30, 1e30])
 def test_layer_norm_of_a_constant_row(derivative, constant):
-    """The normalised row is 0, however large the constant, and the gradient is finite: (g - mean g) / √eps."""
+    """The normalised row is 0, however large the constant, and dx is (g - mean g) / √eps."""
     x, scale, bias = (
         jnp.asarray(a, jnp.float32)
         for a in (np.full(7, constant), rng.normal(size=7), np.arange(7.0))
@@ -53,7 +52,10 @@ def test_layer_norm_of_one_column_has_no_gradient():
 
 @pytest.mark.parametrize("offset", [0, 10, 1e3, 1e4])
 def test_layer_norm_far_from_zero_loses_nothing(offset):
-    """The mean of squares less the square of the mean has no digit left at 1e4, and the mean itself is rounded."""
+    """The mean of squares less the square of the mean has no digit left at 1e4.
+
+    And the mean itself is rounded.
+    """
     x = (offset + rng.normal(size=(4, 64))).astype(np.float32)
     wide = np.float64(x)
     expected = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
@@ -109,10 +111,6 @@ def test_scale_and_bias_may_each_be_left_out():
 
 
 def test_what_is_kept_for_the_backward():
-    def residual_bytes(f, *args):
-        leaves = jax.tree.leaves(jax.eval_shape(lambda *args: jax.vjp(f, *args)[1], *args))
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
     x, scale, bias = jnp.ones((64, 256)), jnp.ones(256), jnp.ones(256)
     rows = 64 * 4
     assert residual_bytes(layer_norm, x, scale, bias) == x.nbytes + 2 * rows + scale.nbytes

@@ -1,4 +1,4 @@
-"""dropout: what it draws, that the backward draws the same again, and that XLA does not undo that."""
+"""dropout: what it draws, that the backward draws it again, and that XLA does not undo that."""
 
 import re
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rule_helpers import BOTH, residual_bytes
 
 from jaxnet import auto
 from jaxnet.rules import dropout
@@ -30,7 +31,7 @@ def test_elements_are_dropped_independently():
         assert abs(pairs.mean()) < 5 / pairs.size**0.5
 
 
-@pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])
+@BOTH
 def test_the_backward_drops_what_the_forward_dropped(derivative):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(40, 7)), jnp.float32)
     y, pull = jax.vjp(derivative(lambda x: dropout(KEY, x, rate=0.3)), x)
@@ -80,11 +81,6 @@ def test_a_batch_of_keys_drops_each_row_by_its_own():
         np.testing.assert_array_equal(row, dropout(key, jnp.ones(50), rate=0.5))
 
 
-def residual_bytes(f, *args):
-    leaves = jax.tree.leaves(jax.eval_shape(lambda *args: jax.vjp(f, *args)[1], *args))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
-
 def test_the_key_is_kept_and_not_the_mask():
     x, raw = jnp.ones((64, 64)), jax.random.PRNGKey(0)
     assert residual_bytes(lambda x: dropout(raw, x, rate=0.5), x) == raw.nbytes == 8
@@ -92,7 +88,10 @@ def test_the_key_is_kept_and_not_the_mask():
 
 
 def test_xla_draws_twice_rather_than_keep_the_mask():
-    """Without the barrier it sees one expression: draws once, and keeps the bits from the forward to the backward."""
+    """Without the barrier it sees one expression.
+
+    It draws once then, and keeps the bits from the forward to the backward.
+    """
 
     def draws(f):
         def value_and_cotangent(x, c):
@@ -167,7 +166,8 @@ def test_a_scan_over_layers_stacks_no_masks():
         (
             lambda: dropout(jnp.ones(3), KEY, rate=0.5),
             TypeError,
-            r"key must be one JAX random key, such as jax.random.key\(0\), got float32\[3\]; x is the second",
+            r"key must be one JAX random key, such as jax.random.key\(0\), got float32\[3\]; "
+            r"x is the second",
         ),
         (
             lambda: dropout(jnp.ones(3), jnp.ones(3), rate=0.5),

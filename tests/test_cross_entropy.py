@@ -1,56 +1,32 @@
-"""Conventions at the points where mathematics leaves a choice, or floating point has none."""
+"""Cross-entropies where floating point runs out, at special points, and beside the frameworks."""
 
 import functools
 from decimal import Decimal, localcontext
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from catalogue._cross_entropy import KNOWN_ROWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from jaxnet import accuracy, auto, linear, relu, softmax, softmax_cross_entropy
-
-EPS = float(np.finfo(np.float32).eps)
-TINY = float(np.finfo(np.float32).tiny)  # below it float32 underflows
-BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])
-
-
-def slope(f, x):
-    return jax.vjp(f, jnp.float32(x))[1](jnp.float32(3.0))[0] / 3
-
-
-@BOTH
-@pytest.mark.parametrize(
-    ("x", "expected"), [(0.0, 0), (-0.0, 0), (1e-30, 1), (-1e-30, 0), (jnp.inf, 1), (-jnp.inf, 0)]
+from rule_helpers import (
+    BOTH,
+    EPS,
+    assert_as_optax,
+    assert_as_pytorch,
+    normal,
+    relative_error,
 )
-def test_relu_slope(derivative, x, expected):
-    assert slope(derivative(relu), x) == expected
 
-
-@BOTH
-@pytest.mark.parametrize("s", [0.0, 0.25, 1.0])
-def test_relu_slope_at_zero_is_the_option(derivative, s):
-    f = derivative(lambda x: relu(x, slope_at_zero=s))
-    assert slope(f, 0.0) == slope(f, -0.0) == s
-    assert (slope(f, -1.0), slope(f, 1.0)) == (0, 1)
-
-
-@BOTH
-def test_relu_passes_nan(derivative):
-    assert jnp.isnan(derivative(relu)(jnp.nan))
-    assert (
-        slope(derivative(relu), jnp.nan) == 1
-    )  # as PyTorch: only a value known to be below 0 stops the gradient
-
-
-def test_relu_stops_an_infinite_cotangent_below_zero():
-    assert jax.vjp(relu, jnp.float32(-1.0))[1](jnp.float32(jnp.inf))[0] == 0
+from jaxnet import auto, softmax_cross_entropy
+from jaxnet.rules import sigmoid_binary_cross_entropy
 
 
 def exact_cross_entropy(logits, label):
-    """Loss and derivative to 60 digits."""
+    """Loss and derivative to 60 digits: a truth of its own, beside the catalogue's in float64."""
     with localcontext() as context:
         context.prec = 60
         z = [Decimal(float(v)) for v in logits]
@@ -59,10 +35,6 @@ def exact_cross_entropy(logits, label):
         loss = (1 + others / e[label]).ln() if others else Decimal(0)
         dz = [-others / sum(e) if k == label else v / sum(e) for k, v in enumerate(e)]
         return loss, dz
-
-
-def relative_error(value, exact):
-    return abs((Decimal(float(value)) - exact) / exact) if exact else Decimal(float(abs(value)))
 
 
 @functools.cache  # its programs serve every margin
@@ -106,18 +78,7 @@ def test_cross_entropy_keeps_what_the_textbook_loses():
 @BOTH
 @pytest.mark.parametrize(
     ("logits", "label", "loss", "gradient"),
-    [
-        ([3.0], 0, 0, [0]),
-        ([2.0, 2.0], 0, np.log(2), [-0.5, 0.5]),
-        ([2.0, 2.0], 1, np.log(2), [0.5, -0.5]),
-        ([1.0, -np.inf, -np.inf], 0, 0, [0, 0, 0]),
-        ([-np.inf, 2.0, 2.0], 1, np.log(2), [0, -0.5, 0.5]),
-        ([1e4, -1e4], 0, 0, [0, 0]),
-        ([1e4, -1e4], 1, 2e4, [1, -1]),
-        ([-1e4, -1e4], 0, np.log(2), [-0.5, 0.5]),
-        ([-np.inf, 1.0], 0, np.inf, [-1, 1]),
-        ([np.nan, 1.0], 1, np.nan, [np.nan, np.nan]),
-    ],
+    KNOWN_ROWS,
 )
 @pytest.mark.parametrize("labels", ["integer", "one-hot"])
 def test_cross_entropy_at(derivative, logits, label, loss, gradient, labels):
@@ -178,40 +139,87 @@ def test_cross_entropy_is_finite_and_its_gradient_bounded(logits, data):
     assert dz[label] <= 0
 
 
-@pytest.mark.parametrize("margin", [1, 17, 40, 80])
-def test_softmax_backward_keeps_the_tail(margin):
-    z, dp = jnp.array([float(margin), 0.0]), jnp.array([2.0, -1.0])
-    hand, by_auto = (jax.vjp(f, z)[1](dp)[0] for f in (softmax, auto(softmax)))
-    with localcontext() as context:
-        context.prec = 60
-        e = (-Decimal(margin)).exp()
-        exact = 3 * e / (1 + e) ** 2  # p_1 p_2 (dp_1 - dp_2)
-    assert relative_error(hand[0], exact) <= max(4, margin) * EPS
-    assert relative_error(hand[1], -exact) <= max(4, margin) * EPS
-    if margin >= 17:
-        assert by_auto[0] == 0  # autodiff of the same body has lost it
+# sigmoid_binary_cross_entropy
 
 
-def test_softmax_at_extremes():
-    np.testing.assert_array_equal(softmax(jnp.array([1e4, -1e4])), [1, 0])
-    np.testing.assert_array_equal(softmax(jnp.array([-jnp.inf, 5.0])), [0, 1])
-    assert jnp.isnan(softmax(jnp.array([-jnp.inf, -jnp.inf]))).all()
-    assert jnp.isnan(softmax(jnp.array([jnp.nan, 1.0]))).all()
+@BOTH
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, jnp.bool_])
+@pytest.mark.parametrize(
+    ("logit", "label", "loss", "slope"),
+    [
+        (0.0, 0, np.log(2), 0.5),
+        (-0.0, 1, np.log(2), -0.5),
+        (40.0, 1, np.exp(-40.0), -np.exp(-40.0)),
+        (-40.0, 0, np.exp(-40.0), np.exp(-40.0)),
+        (40.0, 0, 40, 1),
+        (1e4, 1, 0, 0),
+        (-1e4, 0, 0, 0),
+        (1e4, 0, 1e4, 1),
+        (-1e4, 1, 1e4, -1),
+        (np.inf, 1, 0, 0),
+        (-np.inf, 0, 0, 0),
+        (np.inf, 0, np.inf, 1),
+        (np.nan, 1, np.nan, np.nan),
+    ],
+)
+def test_binary_at(derivative, dtype, logit, label, loss, slope):
+    f = derivative(sigmoid_binary_cross_entropy)
+    value, dz = jax.value_and_grad(f)(jnp.float32(logit), jnp.asarray(label, dtype))
+    np.testing.assert_allclose(value, loss, rtol=4 * EPS)
+    np.testing.assert_allclose(dz, slope, rtol=4 * EPS)
 
 
-def test_linear_passes_nan_only_where_it_goes():
-    x = jnp.array([[jnp.nan, 1.0], [2.0, 3.0]])
-    y = linear(x, jnp.ones((2, 2)), jnp.zeros(2))
-    assert jnp.isnan(y[0]).all()
-    np.testing.assert_array_equal(y[1], [5, 5])
+def test_binary_keeps_what_p_minus_y_loses():
+    z, y = jnp.float32(20.0), jnp.float32(1.0)
+    assert jax.nn.sigmoid(z) - y == 0  # the derivative as it is often written
+    np.testing.assert_allclose(
+        jax.grad(sigmoid_binary_cross_entropy)(z, y), -np.exp(-20.0), rtol=4 * EPS
+    )
 
 
-def test_accuracy():
-    logits = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 1.0], [jnp.nan, 0.0]])
-    assert (
-        accuracy(logits, jnp.array([0, 1, 0, 0])) == 0.75
-    )  # the first of equals wins; NaN is never right
-    assert accuracy(logits, jnp.array([1, 1, 1, 1])) == 0.25
-    assert accuracy(logits, jax.nn.one_hot(jnp.array([0, 1, 0, 0]), 2)) == 0.75
-    assert accuracy(logits, jnp.array([0, 1, 0, 0])).dtype == jnp.float32
-    assert jnp.isnan(accuracy(jnp.zeros((0, 2)), jnp.zeros(0, int)))
+@BOTH
+def test_binary_labels_are_differentiable(derivative):
+    z, y = jnp.array([-3.0, 0.0, 2.0, 50.0]), jnp.array([0.0, 0.5, 0.25, 1.0])
+    dy = jax.grad(lambda y: derivative(sigmoid_binary_cross_entropy)(z, y).sum())(y)
+    np.testing.assert_allclose(dy, -z, rtol=2 * EPS)
+
+
+@BOTH
+@pytest.mark.parametrize("label", [2, -1])
+def test_binary_integer_labels_are_zero_or_one_or_nan(derivative, label):
+    loss, dz = jax.value_and_grad(derivative(sigmoid_binary_cross_entropy))(
+        jnp.float32(1.0), jnp.int32(label)
+    )
+    assert jnp.isnan(loss)
+    assert jnp.isnan(dz)
+
+
+def test_binary_is_softmax_with_a_second_logit_of_zero(x64):
+    z, y = jnp.asarray(10 * normal(50)), jnp.asarray(np.random.default_rng(1).random(50))
+    both = softmax_cross_entropy(jnp.stack([0 * z, z], axis=-1), jnp.stack([1 - y, y], axis=-1))
+    np.testing.assert_allclose(sigmoid_binary_cross_entropy(z, y), both, rtol=1e-14)
+
+
+def test_binary_keeps_one_array_for_labels_without_a_gradient():
+    f = partial(jax.vjp, sigmoid_binary_cross_entropy)
+    z = jax.ShapeDtypeStruct((64, 32), jnp.float32)
+    kept = jax.tree.leaves(
+        jax.eval_shape(lambda *args: f(*args)[1], z, jax.ShapeDtypeStruct((64, 32), jnp.int32))
+    )
+    assert sum(a.size for a in kept) == 64 * 32
+
+
+def test_binary_numpy_arguments():
+    x = normal(2, 3).astype(np.float32)
+    f = sigmoid_binary_cross_entropy
+    assert jax.grad(lambda x: f(x, np.ones((2, 3), np.float32)).sum())(x).shape == x.shape
+
+
+def test_binary_against_optax(x64):
+    assert_as_optax(sigmoid_binary_cross_entropy, optax.sigmoid_binary_cross_entropy)
+
+
+def test_binary_against_pytorch(x64):
+    functional = pytest.importorskip("torch").nn.functional
+    theirs = partial(functional.binary_cross_entropy_with_logits, reduction="none")
+    assert_as_pytorch(sigmoid_binary_cross_entropy, theirs)

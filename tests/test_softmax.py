@@ -7,17 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rule_helpers import BOTH, EPS, relative_error
 
 from jaxnet import auto, softmax
 from jaxnet.rules import log_softmax
 
-EPS = float(np.finfo(np.float32).eps)
-BOTH = pytest.mark.parametrize("derivative", [lambda f: f, auto], ids=["hand", "auto"])
 RULES = pytest.mark.parametrize("f", [softmax, log_softmax], ids=["softmax", "log_softmax"])
 
 
 def exact_backward(f, z, c):
-    """The cotangent of z to 60 digits."""
+    """The cotangent of z to 60 digits: a truth of its own, beside the catalogue's in float64."""
     with localcontext() as context:
         context.prec = 60
         z, c = [Decimal(float(v)) for v in z], [Decimal(float(v)) for v in c]
@@ -33,7 +32,10 @@ def exact_backward(f, z, c):
 @pytest.mark.parametrize("margin", [0, 1, 5, 10, 14, 17, 20, 40, 80])
 @RULES
 def test_backward_has_no_cancellation_where_a_row_is_sure(f, margin):
-    """The cotangents of a loss that looks at one class, in which nothing cancels but what rounding makes cancel."""
+    """The cotangents of a loss that looks at one class.
+
+    In them nothing cancels but what rounding makes cancel.
+    """
     rng = np.random.default_rng(margin)
     pull = jax.jit(lambda z, c: jax.vjp(f, z)[1](c)[0])
     for trial in range(60):
@@ -41,16 +43,36 @@ def test_backward_has_no_cancellation_where_a_row_is_sure(f, margin):
         z = rng.uniform(0, min(margin, 2), classes).astype(np.float32)
         z[m := int(rng.integers(classes))] = margin
         c = 3 * np.eye(classes, dtype=np.float32)[m]
-        error = [
-            abs(float(Decimal(float(r)) / e - 1))
-            for r, e in zip(pull(z, c), exact_backward(f, z, c), strict=True)
-        ]
+        exact = exact_backward(f, z, c)
+        error = [relative_error(r, e) for r, e in zip(pull(z, c), exact, strict=True)]
         assert max(error) <= max(8, margin) * EPS
+
+
+@pytest.mark.parametrize("margin", [1, 17, 40, 80])
+def test_softmax_backward_keeps_the_tail(margin):
+    z, dp = jnp.array([float(margin), 0.0]), jnp.array([2.0, -1.0])
+    hand, by_auto = (jax.vjp(f, z)[1](dp)[0] for f in (softmax, auto(softmax)))
+    with localcontext() as context:
+        context.prec = 60
+        e = (-Decimal(margin)).exp()
+        exact = 3 * e / (1 + e) ** 2  # p_1 p_2 (dp_1 - dp_2)
+    assert relative_error(hand[0], exact) <= max(4, margin) * EPS
+    assert relative_error(hand[1], -exact) <= max(4, margin) * EPS
+    if margin >= 17:
+        assert by_auto[0] == 0  # autodiff of the same body has lost it
+
+
+def test_softmax_at_extremes():
+    np.testing.assert_array_equal(softmax(jnp.array([1e4, -1e4])), [1, 0])
+    np.testing.assert_array_equal(softmax(jnp.array([-jnp.inf, 5.0])), [0, 1])
+    assert jnp.isnan(softmax(jnp.array([-jnp.inf, -jnp.inf]))).all()
+    assert jnp.isnan(softmax(jnp.array([jnp.nan, 1.0]))).all()
 
 
 def test_log_softmax_gradient_at_a_label_that_is_sure():
     z = jnp.array([40.0, 0.0])
-    textbook, ours = (jax.grad(lambda z: f(z)[0])(z) for f in (jax.nn.log_softmax, log_softmax))  # noqa: B023
+    textbook = jax.grad(lambda z: jax.nn.log_softmax(z)[0])(z)
+    ours = jax.grad(lambda z: log_softmax(z)[0])(z)
     assert textbook[0] == 0  # the cancellation, in jax as it is today
     np.testing.assert_allclose(ours, [np.exp(-40), -np.exp(-40)], rtol=40 * EPS)
 
@@ -127,16 +149,16 @@ def test_values_and_gradients_beside_jax_and_pytorch():
     where = np.random.default_rng(1).random((6, 5)) < 0.7
     c = np.random.default_rng(2).normal(size=(6, 5))
     with jax.enable_x64(True):
-        for f, of_jax, of_torch in (
+        for f, jax_f, torch_f in (
             (softmax, jax.nn.softmax, torch.softmax),
             (log_softmax, jax.nn.log_softmax, torch.log_softmax),
         ):
             t = torch.tensor(z, requires_grad=True)
-            y = of_torch(t, dim=-1)
+            y = torch_f(t, dim=-1)
             y.backward(torch.tensor(c))
             ours, pull = jax.vjp(f, jnp.asarray(z))
             np.testing.assert_allclose(ours, y.detach().numpy(), rtol=1e-12)
-            np.testing.assert_allclose(ours, of_jax(z), rtol=1e-12)
+            np.testing.assert_allclose(ours, jax_f(z), rtol=1e-12)
             np.testing.assert_allclose(
                 pull(jnp.asarray(c))[0], t.grad.numpy(), rtol=1e-11, atol=1e-14
             )
@@ -173,7 +195,8 @@ def test_values_and_gradients_beside_jax_and_pytorch():
         (
             lambda: softmax(jnp.ones((2, 3)), jnp.ones(3, bool)),
             ValueError,
-            r"where must have as many dimensions as logits, .* shape \(2, 3\), got \(3,\); write the dimensions",
+            r"where must have as many dimensions as logits, .* shape \(2, 3\), got \(3,\); "
+            r"write the dimensions",
         ),
         (
             lambda: softmax(jnp.ones((2, 3)), jnp.ones((2, 2), bool)),
