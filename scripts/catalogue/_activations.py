@@ -84,7 +84,7 @@ AGAIN = "what autodiff keeps is computed again in the backward"
 RELU = Entry(
     jaxnet.relu,
     lambda x, slope_at_zero=0.0: jnp.maximum(x, 0),
-    (
+    cases=(
         Case(
             {
                 "matrix": normals((5, 7)),
@@ -96,7 +96,7 @@ RELU = Entry(
             ({}, {"slope_at_zero": 1.0}, {"slope_at_zero": 0.5}),
         ),
     ),
-    (
+    measures=(
         Measure(
             points=lambda rng: numbers()[1:],  # not at 0, where the textbook's slope is another
             reason="the report derives it; in a scan whose carry is its output, "
@@ -129,8 +129,10 @@ RELU.fault(
 SIGMOID = Entry(
     jaxnet.rules.sigmoid,
     jax.nn.sigmoid,
-    (Case(NUMBERS),),
-    (Measure(points=lambda rng: numbers(), truth=elementwise(sigmoid_slope), reason=TAILS),),
+    cases=(Case(NUMBERS),),
+    measures=(
+        Measure(points=lambda rng: numbers(), truth=elementwise(sigmoid_slope), reason=TAILS),
+    ),
 )
 
 
@@ -149,8 +151,10 @@ SIGMOID.fault("slope of tanh", backward=lambda x, dy: ((1 - jnp.tanh(x) ** 2) * 
 TANH = Entry(
     jaxnet.rules.tanh,
     jnp.tanh,
-    (Case(NUMBERS),),
-    (Measure(points=lambda rng: numbers(-40, 40), truth=elementwise(tanh_slope), reason=TAILS),),
+    cases=(Case(NUMBERS),),
+    measures=(
+        Measure(points=lambda rng: numbers(-40, 40), truth=elementwise(tanh_slope), reason=TAILS),
+    ),
 )
 TANH.fault("1 - y for 1 - y²", backward=lambda x, dy: ((1 - jnp.tanh(x)) * dy,))
 TANH.fault("1 - x² for 1 - y²", backward=lambda x, dy: ((1 - x * x) * dy,))
@@ -159,8 +163,8 @@ TANH.fault("slope of sigmoid(2x), without the 4", backward=lambda x, dy: pull_si
 SOFTPLUS = Entry(
     jaxnet.rules.softplus,
     jax.nn.softplus,
-    (Case(NUMBERS),),
-    (Measure(points=lambda rng: numbers(), truth=elementwise(sigma)),),
+    cases=(Case(NUMBERS),),
+    measures=(Measure(points=lambda rng: numbers(), truth=elementwise(sigma)),),
 )
 SOFTPLUS.fault("slope of relu", backward=lambda x, dy: (jnp.where(x > 0, dy, 0),))
 SOFTPLUS.fault("sigmoid of -x", backward=lambda x, dy: (jaxnet.rules.sigmoid(-x) * dy,))
@@ -172,8 +176,8 @@ SOFTPLUS.fault(
 SILU = Entry(
     jaxnet.rules.silu,
     jax.nn.silu,
-    (Case(NUMBERS),),
-    (Measure(points=lambda rng: numbers(), truth=elementwise(silu_slope), reason=AGAIN),),
+    cases=(Case(NUMBERS),),
+    measures=(Measure(points=lambda rng: numbers(), truth=elementwise(silu_slope), reason=AGAIN),),
 )
 
 
@@ -188,8 +192,8 @@ SILU.fault("slope at -|x| not carried over", backward=lambda x, dy: pull_silu(-j
 GELU = Entry(
     jaxnet.rules.gelu,
     jax.nn.gelu,
-    (Case(NUMBERS, ({}, {"approximate": False})),),
-    (
+    cases=(Case(NUMBERS, ({}, {"approximate": False})),),
+    measures=(
         Measure(points=lambda rng: numbers(-9), truth=elementwise(tanh_gelu_slope), reason=AGAIN),
         Measure(
             "gelu, exact",
@@ -238,7 +242,7 @@ GELU.fault(
 SWIGLU = Entry(
     jaxnet.rules.swiglu,
     lambda gate, value: jax.nn.silu(gate) * value,
-    (
+    cases=(
         Case(
             {
                 "matrix": normals((5, 7), (5, 7)),
@@ -253,7 +257,7 @@ SWIGLU = Entry(
             }
         ),
     ),
-    (
+    measures=(
         Measure(
             rest=lambda rng, rows, columns: (normal32(rng, rows, columns),),
             points=lambda rng: [(x, np.float32(0.7)) for (x,) in numbers()],

@@ -60,7 +60,7 @@ def distributions(rng: np.random.Generator, *shape: int) -> np.ndarray:
 SOFTMAX_CROSS_ENTROPY = Entry(
     jaxnet.softmax_cross_entropy,
     textbook_cross_entropy,
-    (
+    cases=(
         Case(
             {
                 "integers": lambda rng: (rng.normal(size=(6, 5)), np.array([0, 4, 2, 2, 1, 3])),
@@ -86,7 +86,7 @@ SOFTMAX_CROSS_ENTROPY = Entry(
             }
         ),
     ),
-    (
+    measures=(
         Measure(
             # Timed beside optax's, which picks the label's logit: nobody who has integers would
             # make the one-hot rows of the textbook's.
@@ -132,7 +132,7 @@ SOFTMAX_CROSS_ENTROPY.spoil(
 SIGMOID_BINARY_CROSS_ENTROPY = Entry(
     jaxnet.rules.sigmoid_binary_cross_entropy,
     textbook_binary_cross_entropy,
-    (
+    cases=(
         Case(
             {
                 "probabilities": lambda rng: (rng.normal(size=(5, 7)), rng.random((5, 7))),
@@ -148,7 +148,7 @@ SIGMOID_BINARY_CROSS_ENTROPY = Entry(
             }
         ),
     ),
-    (
+    measures=(
         Measure(
             rest=lambda rng, rows, columns: (rng.integers(0, 2, (rows, columns)).astype(np.int32),),
             points=lambda rng: [(z, np.int32(y)) for (z,) in numbers() for y in (0, 1)],

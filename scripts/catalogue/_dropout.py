@@ -33,7 +33,7 @@ def keyed(seed: int, *shape: int, scale: float = 1.0) -> Draw:
 DROPOUT = Entry(
     jaxnet.rules.dropout,
     textbook,
-    (
+    cases=(
         Case(
             {
                 "matrix": keyed(1, 5, 7),
@@ -48,7 +48,7 @@ DROPOUT = Entry(
             ({"rate": 0.5}, {"rate": 0.1}, {"rate": 0.0}),
         ),
     ),
-    (
+    measures=(
         Measure(
             hand=lambda x, key: jaxnet.rules.dropout(key, x, rate=0.1),
             text=usual,

@@ -11,7 +11,7 @@ from catalogue.entry import Case, Entry, Measure, in_bfloat16, normal32
 EMBEDDING = Entry(
     jaxnet.rules.embedding,
     lambda table, ids: table[ids],
-    (
+    cases=(
         Case(
             {
                 "repeated": lambda rng: (rng.normal(size=(5, 3)), np.array([0, 4, 4, 2, 4])),
@@ -29,7 +29,7 @@ EMBEDDING = Entry(
             }
         ),
     ),
-    (
+    measures=(
         Measure(
             rest=lambda rng, rows, columns: (rng.integers(0, rows, rows).astype(np.int32),),
             points=lambda rng: [

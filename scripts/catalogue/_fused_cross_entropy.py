@@ -89,7 +89,7 @@ EVERY_OPTION = {
 LINEAR_SOFTMAX_CROSS_ENTROPY = Entry(
     jaxnet.rules.linear_softmax_cross_entropy,
     textbook,
-    (
+    cases=(
         Case(
             {
                 "matrix": classifier((7,), 5, 4),  # in chunks of three: the last one reaches back
@@ -120,7 +120,7 @@ LINEAR_SOFTMAX_CROSS_ENTROPY = Entry(
             (EVERY_OPTION | {"reduction": None},),
         ),
     ),
-    (
+    measures=(
         Measure(
             text=usual,
             rest=large_vocabulary,

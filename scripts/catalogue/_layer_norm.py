@@ -48,7 +48,7 @@ def with_scale(rng: np.random.Generator) -> list[Args]:
 LAYER_NORM = Entry(
     jaxnet.rules.layer_norm,
     textbook_layer_norm,
-    (
+    cases=(
         Case(
             {
                 "scale and bias": normals((5, 7), (7,), (7,)),
@@ -73,7 +73,7 @@ LAYER_NORM = Entry(
             ({}, {"eps": 0.1}),
         ),
     ),
-    (
+    measures=(
         Measure(
             rest=lambda rng, rows, columns: (normal32(rng, columns), normal32(rng, columns)),
             points=with_scale_and_bias,
@@ -84,7 +84,7 @@ LAYER_NORM = Entry(
 RMS_NORM = Entry(
     jaxnet.rules.rms_norm,
     textbook_rms_norm,
-    (
+    cases=(
         Case(
             {
                 "scale": normals((5, 7), (7,)),
@@ -103,7 +103,7 @@ RMS_NORM = Entry(
             ({}, {"eps": 0.1}),
         ),
     ),
-    (
+    measures=(
         Measure(
             rest=lambda rng, rows, columns: (normal32(rng, columns),),
             points=with_scale,

@@ -17,7 +17,7 @@ def textbook(x: Any, weight: Any, bias: Any) -> Any:
 LINEAR = Entry(
     jaxnet.linear,
     textbook,
-    (
+    cases=(
         Case(
             {
                 "matrix": affine((6,), 5, 4),
@@ -34,7 +34,7 @@ LINEAR = Entry(
             }
         ),
     ),
-    (
+    measures=(
         Measure(
             rest=lambda rng, rows, columns: (
                 normal32(rng, columns, columns),

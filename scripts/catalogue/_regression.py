@@ -23,7 +23,7 @@ def textbook_huber(predictions: Any, targets: Any, *, delta: float = 1.0) -> Any
 MEAN_SQUARED_ERROR = Entry(
     jaxnet.rules.mean_squared_error,
     textbook_mean_squared_error,
-    (
+    cases=(
         Case(
             {
                 "matrix": normals((5, 7), (5, 7)),
@@ -39,7 +39,7 @@ MEAN_SQUARED_ERROR = Entry(
             }
         ),
     ),
-    (
+    measures=(
         Measure(
             rest=lambda rng, rows, columns: (normal32(rng, rows, columns),),
             points=lambda rng: [
@@ -60,7 +60,7 @@ MEAN_SQUARED_ERROR.spoil("both gradients of one sign", lambda dp, dt, r, dloss: 
 HUBER = Entry(
     jaxnet.rules.huber,
     textbook_huber,
-    (
+    cases=(
         Case(
             {
                 "matrix": normals((5, 7), (5, 7)),
@@ -72,7 +72,7 @@ HUBER = Entry(
             ({}, {"delta": 0.5}, {"delta": 100.0}),
         ),
     ),
-    (
+    measures=(
         Measure(
             # Timed beside optax's, which is what people use: without the textbook's two branches.
             text=optax.huber_loss,

@@ -81,7 +81,7 @@ PASS = "the largest element, which keeps the squares in range, is one more pass"
 SAFE_SQRT = Entry(
     jaxnet.rules.safe_sqrt,
     jnp.sqrt,
-    (
+    cases=(
         Case(
             {
                 "matrix": lambda rng: (rng.normal(size=(5, 7)) ** 2,),
@@ -92,7 +92,7 @@ SAFE_SQRT = Entry(
             }
         ),
     ),
-    (
+    measures=(
         Measure(  # at |x|: half of what is drawn for the time is negative
             hand=lambda x: jaxnet.rules.safe_sqrt(abs(x)),
             text=lambda x: jnp.sqrt(abs(x)),
@@ -111,8 +111,8 @@ SAFE_SQRT.fault("clipped, not 0, at 0", backward=lambda y, dy: (dy / (2 * jnp.ma
 SAFE_NORM = Entry(
     jaxnet.rules.safe_norm,
     textbook_norm,
-    (Case(VECTORS, ({}, {"axis": 0})),),
-    (Measure(points=rows_of_all_sizes, truth=safe_norm_truth, reason=PASS),),
+    cases=(Case(VECTORS, ({}, {"axis": 0})),),
+    measures=(Measure(points=rows_of_all_sizes, truth=safe_norm_truth, reason=PASS),),
 )
 SAFE_NORM.fault(
     "NaN at 0", backward=lambda r, dn, *, axis: (jnp.expand_dims(dn, axis) * r[0] / r[1],)
@@ -130,8 +130,10 @@ SAFE_NORM.fault(
 NORMALIZE = Entry(
     jaxnet.rules.normalize,
     textbook_normalize,
-    (Case(VECTORS, ({}, {"axis": 0})),),
-    (Measure(text=quotient, points=rows_of_all_sizes, truth=normalize_truth, reason=PASS),),
+    cases=(Case(VECTORS, ({}, {"axis": 0})),),
+    measures=(
+        Measure(text=quotient, points=rows_of_all_sizes, truth=normalize_truth, reason=PASS),
+    ),
 )
 
 # The residuals of normalize are u and n, as its derivation has them.

@@ -86,9 +86,9 @@ TWICE = "the second projection of its backward is one more pass"
 SOFTMAX = Entry(
     jaxnet.softmax,
     textbook_softmax,
-    CASES,
+    cases=CASES,
     # Timed beside the one of jax.nn, which is what people use: it does not overflow.
-    (Measure(text=jax.nn.softmax, points=margins, truth=softmax_truth, reason=TWICE),),
+    measures=(Measure(text=jax.nn.softmax, points=margins, truth=softmax_truth, reason=TWICE),),
 )
 SOFTMAX.fault("without the sum", backward=lambda p, dp, *, axis: (p * dp, None))
 SOFTMAX.fault(
@@ -110,8 +110,8 @@ SOFTMAX.fault(
 LOG_SOFTMAX = Entry(
     jaxnet.rules.log_softmax,
     textbook_log_softmax,
-    CASES,
-    (
+    cases=CASES,
+    measures=(
         Measure(
             text=jax.nn.log_softmax,
             points=margins,
