@@ -111,8 +111,8 @@ RMS_NORM = Entry(
     ),
 )
 
-# The residuals of layer_norm are x, mean, r, scale and bias, those of rms_norm x, r and scale; r is
-# the inverse deviation, or root mean square.
+# The residuals of layer_norm are x, mean, r, scale and an array of the bias's dtype, those of
+# rms_norm x, r and scale; r is one over the deviation, or over the root mean square.
 
 
 def times(x: Any, scale: Any) -> Any:
