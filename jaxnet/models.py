@@ -193,7 +193,7 @@ def mlp(
         )
     if not callable(activation):
         raise TypeError(
-            f"mlp: activation must be a function such as jaxnet.gelu, got {activation!r}"
+            f"mlp: activation must be a function such as jaxnet.rules.gelu, got {activation!r}"
         )
     *hidden, last = params
     for i, (weight, bias, *norm) in enumerate(hidden):

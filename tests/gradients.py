@@ -1,23 +1,15 @@
 """What the tests hold a rule to. Nothing here is tuned: tolerances come from eps and from autodiff's own error.
 
-r is the rule's result, a autodiff's of the same graph (`auto`), t autodiff's in float64. Cotangents are random.
+r is the rule's result, a autodiff's of the same graph (`auto`), t autodiff's in float64. Cotangents
+are random.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pullbacks import hold_the_rest
 
 from jaxnet import auto
-
-# Most of a test's time is compiling, and its arrays are small. Without fusion emitters, an option of jax up to 0.10, it
-# takes half the time.
-QUICK = {"xla_backend_optimization_level": 0}
-if jax.__version_info__ < (0, 11):
-    QUICK["xla_cpu_use_fusion_emitters"] = False
-
-
-def quick_jit(f, **options):
-    return jax.jit(f, compiler_options=QUICK, **options)
 
 
 def is_floating(leaf):
@@ -41,15 +33,8 @@ def pullback(f):
     """(cotangent of the value, *args) -> one cotangent for each floating argument."""
 
     def pulled_back(c, *args):
-        at = [i for i, a in enumerate(args) if is_floating(a)]
-
-        def of_floating(*floating):
-            full = list(args)
-            for i, a in zip(at, floating, strict=True):
-                full[i] = a
-            return f(*full)
-
-        return jax.vjp(of_floating, *(args[i] for i in at))[1](c)
+        of_floating, floating = hold_the_rest(f, args)
+        return jax.vjp(of_floating, *floating)[1](c)
 
     return pulled_back
 
@@ -64,8 +49,8 @@ def leaves(tree):
 def assert_equal_but_for_rounding(both, args):
     """Of the two results of both(*args), in float64, each element of the first is that of the second.
 
-    The tolerance is what rounding may do: 64 eps of the largest element, or 64 times the spread of the second itself
-    when its inputs move by one eps (its conditioning).
+    The tolerance is what rounding may do: 64 eps of the largest element, or 64 times the spread of
+    the second itself when its inputs move by one eps (its conditioning).
     """
     eps = np.finfo(np.float64).eps
     rng = np.random.default_rng(0)
@@ -127,7 +112,7 @@ def assert_as_precise_as_autodiff(both, args, cotangents, dtype):
 
 def compiled_together(*functions):
     """One program for all: to compile is what takes time."""
-    return quick_jit(lambda *args: tuple(f(*args) for f in functions))
+    return jax.jit(lambda *args: tuple(f(*args) for f in functions))
 
 
 def verify(f, args, textbook=None):
@@ -180,13 +165,14 @@ def assert_right_under_transforms(f, args):
     args = cast(args, np.float64)
     c = cotangent_of_value(f, args)
     pulls = pullback(f), pullback(auto(f))
-    automatic = quick_jit(pulls[1])
+    automatic = jax.jit(pulls[1])
     assert_equal_but_for_rounding(lambda *args: (pulls[0](*args), automatic(*args)), (c, *args))
     for transform in (scanned, jax.checkpoint, *(batched(i) for i in range(len(args)))):
         both = compiled_together(*(pullback(transform(g)) for g in (f, auto(f))))
         assert_equal_but_for_rounding(both, (cotangent_of_value(transform(f), args), *args))
 
-    # One random projection of the gradient is a function of the arguments, with a gradient of its own.
+    # One random projection of the gradient is a function of the arguments, with a gradient of its
+    # own.
     weights = [random_like(leaf, 5) for leaf in jax.tree.leaves(jax.eval_shape(pulls[0], c, *args))]
 
     def projected(pull):

@@ -1,6 +1,7 @@
 """The report's section 2 in NumPy, with its errata corrected: column vectors, one example at a time in the formulas.
 
-Independent of the library on purpose: nothing here is imported from it. X holds examples as columns, [D, N].
+Independent of the library on purpose: nothing here is imported from it. X holds examples as
+columns, [D, N].
 """
 
 import numpy as np

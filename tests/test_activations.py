@@ -66,15 +66,16 @@ def test_slopes_are_accurate_in_both_tails(name):
     ],
 )
 def test_tails_that_the_textbook_loses(f, textbook, x, expected):
-    assert slopes(textbook, [x]) == 0  # in jax as it is today
+    assert abs(slopes(textbook, [x]) - expected) > 0.9 * abs(expected)  # no digit is left
     np.testing.assert_allclose(slopes(f, [x]), expected, rtol=80 * EPS)
 
 
 def test_gelu_keeps_its_value_where_one_plus_tanh_is_zero():
     x = np.float32(-6.0)
     v = gate_argument(float(x))
-    assert jax.nn.gelu(x) == 0
-    np.testing.assert_allclose(gelu(x), float(x) * sigma(v), rtol=abs(v) * EPS)
+    expected = float(x) * sigma(v)
+    assert abs(jax.nn.gelu(x) - expected) > 0.9 * abs(expected)  # no digit is left
+    np.testing.assert_allclose(gelu(x), expected, rtol=abs(v) * EPS)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 """`audit` finds every custom rule in a function's graph, and names the one that made its gradient wrong.
 
-Probes are `sin` under a name of their own, with a rule that is right or twice the truth. A line that a test expects in
-a report is marked by a comment; `line_of` finds it.
+Probes are `sin` under a name of their own, with a rule that is right or twice the truth. A line
+that a test expects in a report is marked by a comment; `line_of` finds it.
 """
 
 import inspect
 import json
-import time
 from pathlib import Path
 
 import jax
@@ -108,36 +107,27 @@ def arguments_of(sizes, batch):
     return init_mlp(jax.random.key(0), sizes), x, y
 
 
-@pytest.fixture(scope="module")
-def training_loss():
-    started = time.process_time()
+def test_all_rules_of_the_training_loss():
     found = audit(loss, *arguments_of((10, 100, 100, 2), 20))
-    return found, time.process_time() - started
-
-
-def test_all_rules_of_the_training_loss(training_loss):
-    found, _ = training_loss
     lines, first = inspect.getsourcelines(models.mlp)
-    hidden, last = (
-        f"models.py:{first + next(i for i, t in enumerate(lines) if c in t)}"
-        for c in ("activation(", "*last")
-    )
+
+    def line_with(code):
+        return f"models.py:{first + next(i for i, t in enumerate(lines) if code in t)}"
+
     assert_right(found, "linear", "relu", "linear", "relu", "linear", "softmax_cross_entropy")
     assert [s.count for s in found.sites] == [1] * 6
     assert {s.kind for s in found.sites} == {"vjp"}
     through = f"loss ({line_of('the loss')})"
-    assert [s.where for s in found.sites] == [f"{through} > mlp ({hidden})"] * 4 + [
-        f"{through} > mlp ({last})",
+    hidden = [line_with("z = linear("), line_with("activation(_normed")]
+    assert [s.where for s in found.sites] == [
+        *(f"{through} > mlp ({line})" for line in (*hidden, *hidden, line_with("*last"))),
         through,
     ]
     assert found.sentence() == "ok: 6 custom rules right, and so is the whole gradient"
     found.require()
 
 
-def test_training_loss_is_audited_in_ten_seconds(training_loss):
-    assert training_loss[1] < 10  # of the processor's time
-
-
+@pytest.mark.many
 @pytest.mark.parametrize(
     "broken", [linear, relu, softmax_cross_entropy], ids=lambda rule: rule.__name__
 )
@@ -481,6 +471,7 @@ def assert_judged(found, activation, where):
         assert table(found)["right"] == [(1, "ok")]
 
 
+@pytest.mark.many
 def test_flax_linen_and_optax(activation):
     nn, optax = pytest.importorskip("flax.linen"), pytest.importorskip("optax")
 
@@ -498,6 +489,7 @@ def test_flax_linen_and_optax(activation):
     assert table(found)["relu"] == [(1, "ok")]
 
 
+@pytest.mark.many
 def test_flax_nnx(activation):
     nnx = pytest.importorskip("flax.nnx")
 
@@ -513,6 +505,7 @@ def test_flax_nnx(activation):
     assert_judged(found, activation, "in nnx")
 
 
+@pytest.mark.many
 def test_equinox(activation):
     eqx, optax = pytest.importorskip("equinox"), pytest.importorskip("optax")
 
@@ -533,6 +526,7 @@ def test_equinox(activation):
     assert_judged(audit(loss, net, ROWS, LABELS), activation, "in equinox")
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("factor", [1, 100])
 def test_equinox_filter_custom_vjp(factor):
     eqx = pytest.importorskip("equinox")
@@ -555,6 +549,7 @@ def test_equinox_filter_custom_vjp(factor):
     assert line_of("in filter_jit") in site.where
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     "name", ["sigmoid_binary_cross_entropy", "ctc_loss", "multiclass_sparsemax_loss"]
 )

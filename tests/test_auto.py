@@ -1,8 +1,9 @@
 """`auto` takes every custom rule off, and says so where it cannot.
 
-The probes carry backwards that are wrong by a factor of 100, so one number tells whether a rule was on or off. `ours`
-is a `jaxnet.rule`, which a context turns off while auto traces; `theirs` is a plain `jax.custom_vjp`, which the traced
-graph must lose. A test that says "off" also shows that the same graph without auto is wrong.
+The probes carry backwards that are wrong by a factor of 100, so one number tells whether a rule was
+on or off. `ours` is a `jaxnet.rule`, which a context turns off while auto traces; `theirs` is a
+plain `jax.custom_vjp`, which the traced graph must lose. A test that says "off" also shows that the
+same graph without auto is wrong.
 """
 
 import contextlib
@@ -325,6 +326,7 @@ def test_forward_mode_and_second_order_of_auto_are_those_of_the_plain_graph(prob
 # ---- custom_jvp ----
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("place", ["plain", "jit", "vmap", "scan", "cond", "remat", "all at once"])
 def test_custom_jvp_rules_stay_on_without_jvp_and_come_off_with_it(place):
     f = functools.partial(PLACES[place], make_custom_jvp())
@@ -385,6 +387,7 @@ INSIDE = {
 DERIVATIVES = pytest.mark.parametrize("derivative", INSIDE.values(), ids=INSIDE.keys())
 
 
+@pytest.mark.many
 @DERIVATIVES
 def test_inside_a_derivative_our_rules_are_off_and_others_stay_on_with_a_warning(derivative):
     for probe, factor in [(ours, 1), (theirs, 100)]:

@@ -67,6 +67,7 @@ def test_a_wrong_leaf_is_named_with_its_values_and_others_stay_ok():
     )
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
 def test_between_the_one_sided_slopes_is_a_kink_and_ok(slope):
     report = check(relu_with_slope(slope), np.array([-1.0, 0.0, 2.0], np.float32))
@@ -74,6 +75,7 @@ def test_between_the_one_sided_slopes_is_a_kink_and_ok(slope):
     assert finding(report, "algebra", "x").verdict == ("ok" if slope == 0.5 else "kink")
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("slope", [-0.1, 1.1, math.nan])
 def test_outside_the_one_sided_slopes_is_wrong(slope):
     wrong = finding(
@@ -243,6 +245,7 @@ def test_a_branch_that_cannot_be_entered_is_named_with_its_line():
     assert "test_check.py:" in report.sentence()
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("leaf", ["x", "weight", "bias"])
 def test_power_is_what_would_have_been_noticed(leaf):
     """An error twice as large as the power is caught, one half as large is not: nothing is promised."""
@@ -266,6 +269,7 @@ def test_power_is_what_would_have_been_noticed(leaf):
     assert off_by(scale / 2) == "ok"
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -341,6 +345,7 @@ def test_keyword_arguments_reach_the_function():
         check(jaxnet.relu, X, kwargs={"slope_at_zero": 2.0})
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("shape", [(), (1,), (0, 3), (1, 1, 1)])
 def test_odd_shapes(shape):
     assert check(pointwise(jnp.sin, jnp.cos), np.ones(shape, np.float32)).ok

@@ -32,7 +32,8 @@ def is_caught(example, report):
 @pytest.mark.many
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_rule_is_caught_in_the_right_leaf(name):
-    # Transformations can only add to what is found; without those that are not needed it compiles in half the time.
+    # Transformations can only add to what is found; without those that are not needed it compiles
+    # in half the time.
     transforms = [t for t in TRANSFORMS if WRONG[name].what.startswith(t)]
     for seed in SEEDS:
         report = examine(WRONG[name], seed, transforms)

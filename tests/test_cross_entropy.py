@@ -75,6 +75,7 @@ def test_cross_entropy_keeps_what_the_textbook_loses():
     assert relative_error(ours[0], exact_cross_entropy([40.0, 0.0], 0)[1][0]) <= 40 * EPS
 
 
+@pytest.mark.many
 @BOTH
 @pytest.mark.parametrize(
     ("logits", "label", "loss", "gradient"),

@@ -446,7 +446,8 @@ def test_standardize_does_not_look_at_the_test_set():
 
 @given(constant=finite.filter(lambda value: abs(value) < 1e30), rows=st.integers(1, 30))
 def test_standardize_leaves_a_constant_feature_finite(constant, rows):
-    # In float32 its standard deviation is often not 0 but a rounding error, which must not become the scale.
+    # In float32 its standard deviation is often not 0 but a rounding error, which must not become
+    # the scale.
     data = standardize(dataset(np.full((rows, 1), constant), np.full((2, 1), constant)))
     np.testing.assert_array_equal(data.scaling, [[np.float32(constant)], [1]])
     for x, _ in (data.train, data.test):
@@ -485,7 +486,8 @@ def test_read_features_faults(tmp_path, text, phrases):
 
 
 def test_read_features_keeps_a_row_per_line(tmp_path):
-    # With one column an empty cell is an empty line: dropped, all predictions below would move up a row.
+    # With one column an empty cell is an empty line: dropped, all predictions below would move up a
+    # row.
     path = write(tmp_path / "new.csv", "a\n1\n\n3\n")
     with raises("new.csv, line 3", "0 cells"):
         read_features(path, ["a"])
@@ -597,7 +599,8 @@ def test_twin_has_its_distribution():
 
 
 def test_bayes_accuracy(make_data):
-    # Against a case with a closed form: equal, round Gaussians two deviations apart are told apart Φ(1) of the time.
+    # Against a case with a closed form: equal, round Gaussians two deviations apart are told apart
+    # Φ(1) of the time.
     known = make_data.Gaussian((0, 0), (1, 1), 0), make_data.Gaussian((2, 0), (1, 1), 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(make_data, "TWIN", known)

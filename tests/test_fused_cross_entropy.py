@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from catalogue._cross_entropy import KNOWN_ROWS
 from catalogue._fused_cross_entropy import classifier, textbook
-from gradients import cast, cotangent_of_value, pullback, quick_jit, verify
+from gradients import cast, cotangent_of_value, pullback, verify
 from jax.extend import core
 from rule_helpers import BOTH, EPS
 
@@ -82,6 +82,7 @@ def test_evaluation_holds_one_chunk_too():
     assert temporary_bytes(plain, shapes(2048)) >= 256 * MIB
 
 
+@pytest.mark.many
 @REDUCTIONS
 @pytest.mark.parametrize("rows", [1024, 1021])
 def test_memory_does_not_grow_with_the_rows(reduction, rows):
@@ -122,13 +123,14 @@ def test_what_is_kept_are_the_gradients(reduction):
 # Right for any chunk, with and without a bias, in every use.
 
 
+@pytest.mark.many
 @REDUCTIONS
 def test_the_chunk_changes_nothing_but_the_memory(reduction, x64):
     args = cast(draw_classifier((7,), 5, 4), np.float64)
     f = partial(linear_softmax_cross_entropy, reduction=reduction)
     c = cotangent_of_value(f, args)
     expected = jax.tree.leaves(pullback(auto(partial(f, chunk=7)))(c, *args))
-    chunked = quick_jit(
+    chunked = jax.jit(
         lambda chunk, *args: pullback(partial(f, chunk=chunk))(*args), static_argnums=0
     )
     for chunk in (1, 3, 4, 8, None):
@@ -136,6 +138,7 @@ def test_the_chunk_changes_nothing_but_the_memory(reduction, x64):
             np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("reduction", ["mean", None])
 def test_without_a_bias(reduction, x64):
     x, weight, bias, labels = draw_classifier((5,), 3, 4)
@@ -196,7 +199,7 @@ def test_forward_mode_and_hessian_through_auto(x64):
 
     expected = jax.hessian(lambda bias: textbook(x, weight, bias, labels))(bias)
     for second in (jax.hessian(auto(f)), jax.jacrev(jax.grad(f))):
-        np.testing.assert_allclose(quick_jit(second)(bias), expected, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(jax.jit(second)(bias), expected, rtol=1e-10, atol=1e-14)
 
 
 def test_numpy_arguments():
@@ -305,13 +308,15 @@ def test_a_small_z_loss_is_not_lost_beside_the_other_terms(derivative, z_loss):
 
 
 def test_the_slope_of_the_soft_cap_keeps_its_tail():
-    """At 11 times the cap tanh is 1 in float32, and 1 - tanh² is 0."""
+    """At 11 times the cap tanh is 1 in float32, and of 1 - tanh² no digit is left."""
     z, label, p = jnp.array([11.0, 0.0]), jnp.int32(1), 1 / (1 + np.exp(-1.0))
     f = partial(row_loss, soft_cap=1.0)
-    np.testing.assert_allclose(jax.grad(f)(z, label)[0], p / np.cosh(11.0) ** 2, rtol=22 * EPS)
-    assert jax.grad(auto(f))(z, label)[0] == 0
+    slope = p / np.cosh(11.0) ** 2
+    np.testing.assert_allclose(jax.grad(f)(z, label)[0], slope, rtol=22 * EPS)
+    assert abs(jax.grad(auto(f))(z, label)[0] - slope) > 0.9 * slope
 
 
+@pytest.mark.many
 @BOTH
 @REDUCTIONS
 def test_ignored_rows_count_as_absent_whatever_they_hold(derivative, reduction):
@@ -333,6 +338,7 @@ def test_ignored_rows_count_as_absent_whatever_they_hold(derivative, reduction):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.many
 @BOTH
 @REDUCTIONS
 def test_where_all_rows_are_ignored_loss_and_gradient_are_zero(derivative, reduction):
@@ -355,6 +361,7 @@ def test_of_no_rows_the_mean_is_zero(derivative):
     assert all((g == 0).all() for g in gradients)
 
 
+@pytest.mark.many
 @BOTH
 @REDUCTIONS
 @pytest.mark.parametrize("label", [4, -1, 127])

@@ -45,6 +45,7 @@ def assert_leaves_agree(hand, automatic, rtol):
         assert error <= rtol, f"{jax.tree_util.keystr(path)}: relative error {error}"
 
 
+@pytest.mark.many
 @depths
 @starts
 def test_gradient_is_autodiffs_at_the_start_and_along_training(sizes, initializer, x64):
@@ -127,6 +128,7 @@ def run(request):
         yield params, options, np.stack([history.train_loss, history.test_loss], axis=1)
 
 
+@pytest.mark.many
 def test_training_by_autodiff_agrees(run):
     params, options, losses = run
     with jax.enable_x64(True):
@@ -220,6 +222,7 @@ def test_initialisation_depends_on_the_key_and_may_be_vmapped():
         assert (many[0] != many[1]).any()
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_networks_in_other_dtypes(dtype):
     params = init_mlp(jax.random.key(0), (3, 8, 2), dtype=dtype)

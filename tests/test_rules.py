@@ -24,7 +24,7 @@ def points_of_case(entry, case):
                 point,
                 partial(entry.textbook, **options),
                 id=f"{entry.name}{options or ''}-{name}",
-                marks=[pytest.mark.many] if i or at > 1 else [],
+                marks=[pytest.mark.many] if i or at else [],
             )
 
 
@@ -49,6 +49,7 @@ def test_rule_is_right(f, point, textbook, x64):
     verify(f, point, textbook)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(("f", "point"), FIRST, ids=NAMES)
 def test_rule_passes_check_under_every_transformation(f, point):
     jaxnet.check(f, *cast(point, np.float32)).require()

@@ -114,6 +114,7 @@ def test_a_mask_may_be_shared_by_rows_and_is_not_differentiated(f):
     assert dz.shape == z.shape
 
 
+@pytest.mark.many
 @RULES
 def test_axis(f):
     z = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 5)), jnp.float32)

@@ -148,6 +148,7 @@ def test_activation_norm_and_dropout_are_trained_saved_and_predicted_with(tmp_pa
     assert metrics["options"]["dropout"] == 0.3
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     "options",
     [["--activation", "tanh", "--norm", "rms"], ["--activation", "softplus", "--dropout", "0.5"]],

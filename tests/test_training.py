@@ -76,6 +76,7 @@ def assert_same(tree, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("batch_size", [1, 16, 25, 50, 64])
 def test_fit_is_the_plain_loop_also_in_its_last_smaller_batch(batch_size, x64):
     params = jax.tree.map(
@@ -94,6 +95,7 @@ def test_fit_is_the_plain_loop_also_in_its_last_smaller_batch(batch_size, x64):
     assert all(history.values[n].shape == (3,) for n in names)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -110,6 +112,7 @@ def test_fit_with_any_optimizer_of_optax(optimizer):
     assert_close(trained, by_loop(3, 16, optimizer)[0])
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     "optimizer", [optax.lbfgs(), optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau())]
 )
@@ -171,7 +174,8 @@ def test_a_model_key_gives_each_update_its_own_key_and_measuring_none():
         for i in range(4):
             rows = slice(16 * i, 16 * i + 16)
             update_key = jax.random.fold_in(jax.random.fold_in(key, epoch), i)
-            # The last batch is filled with rows before it, which count nothing; dropout draws for the whole of it.
+            # The last batch is filled with rows before it, which count nothing; dropout draws for
+            # the whole of it.
             start = min(16 * i, 50 - 16)
             x, y = TRAIN[0][start : start + 16], TRAIN[1][start : start + 16]
             counts = np.arange(start, start + 16) >= rows.start

@@ -23,10 +23,10 @@ Kept are x and the statistics, one or two numbers of a row; x̂ is made again.  
 arrays of the size of x for layer_norm and two for rms_norm; a scan over layers stacks them, and one
 jit gains less or nothing.
 
-On a constant row x̂ = 0 and r = 1/√ε: x̄ = (g - ⟨g⟩) / √ε is finite.  The variance is taken from the
-differences, in a second pass (⟨x²⟩ - μ² cancels).  All is measured from the first element of the
-row, x - μ = (x - x_1) - ⟨x - x_1⟩: the first difference is exact in rows far from 0, where μ itself
-would be rounded, to 0.001 at 10000.
+On a constant row x̂ = 0 and r = 1/√ε: x̄ = (g - ⟨g⟩) / √ε is finite.  The variance is taken from
+the differences, in a second pass (⟨x²⟩ - μ² cancels).  All is measured from the first element of
+the row, x - μ = (x - x_1) - ⟨x - x_1⟩: the first difference is exact in rows far from 0, where μ
+itself would be rounded, to 0.001 at 10000.
 """
 
 from typing import NamedTuple
