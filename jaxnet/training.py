@@ -1,10 +1,10 @@
 """Training: the update step, whole runs compiled into one program, and what they measured."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -34,19 +34,27 @@ ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": accuracy})
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What was measured after each epoch, on the whole of each set.
+    """What was measured after each epoch, on the whole of each set, and how the run ended.
 
     Every entry of `values` is also an attribute: train_loss, train_accuracy, and test_loss,
     test_accuracy where a test set was given; numpy arrays [epochs], or [runs, epochs] for several
-    runs.
+    runs. As the name of a set stands before every metric, none can be called as a field of the
+    History is; where you make one whose values hold such a name, the field comes first, and the
+    entry is read from `values`.
+
     seconds: what the run took, compilation included.
     interrupted: whether Ctrl-C came while it ran; it may have had all its epochs by then.
+    opt_state: the optimizer's state after the last epoch, from which `fit(..., opt_state=...)` goes
+    on; for several runs every leaf has a leading axis [runs]. None where it is not known. It stays
+    in the device's memory as long as the history does, unless
+    `dataclasses.replace(history, opt_state=None)` is what you keep.
     """
 
     values: Mapping[str, NDArray[np.floating[Any]]] = field(repr=False)
     epochs: int
     seconds: float
     interrupted: bool = False
+    opt_state: optax.OptState | None = field(default=None, repr=False)
 
     def __getattr__(self, name: str) -> NDArray[np.floating[Any]]:
         # copy asks for attributes before values is there: self.values would come here for ever.
@@ -97,7 +105,6 @@ def evaluate(
     return {name: float(value) for name, value in zip(("loss", *metrics), values, strict=True)}
 
 
-@overload
 def fit(
     model: Model,
     params: Params,
@@ -112,47 +119,9 @@ def fit(
     key: jax.Array | None = None,
     model_key: jax.Array | None = None,
     runs: int | None = None,
-    opt_state: Any = None,
-    return_opt_state: Literal[False] = False,
+    opt_state: optax.OptState | None = None,
     progress: bool = True,
-) -> tuple[Params, History]: ...
-@overload
-def fit(
-    model: Model,
-    params: Params,
-    *,
-    train: Data,
-    test: Data | None = None,
-    epochs: int,
-    batch_size: int,
-    optimizer: optax.GradientTransformation,
-    loss: Loss = softmax_cross_entropy,
-    metrics: Mapping[str, Metric] = ACCURACY,
-    key: jax.Array | None = None,
-    model_key: jax.Array | None = None,
-    runs: int | None = None,
-    opt_state: Any = None,
-    return_opt_state: Literal[True],
-    progress: bool = True,
-) -> tuple[Params, History, Any]: ...
-def fit(
-    model: Model,
-    params: Params,
-    *,
-    train: Data,
-    test: Data | None = None,
-    epochs: int,
-    batch_size: int,
-    optimizer: optax.GradientTransformation,
-    loss: Loss = softmax_cross_entropy,
-    metrics: Mapping[str, Metric] = ACCURACY,
-    key: jax.Array | None = None,
-    model_key: jax.Array | None = None,
-    runs: int | None = None,
-    opt_state: Any = None,
-    return_opt_state: bool = False,
-    progress: bool = True,
-) -> tuple[Params, History] | tuple[Params, History, Any]:
+) -> tuple[Params, History]:
     """Train params on train = (x, y) and measure both sets after every epoch.
 
     All of it is one compiled program.
@@ -177,14 +146,14 @@ def fit(
     runs: train this many networks as one program: every leaf of params (and the keys, and
     opt_state, where given) then has a leading axis [runs], as
     `jax.vmap(lambda k: init_mlp(k, sizes))(jax.random.split(key, runs))` makes it.
-    opt_state: go on from this optimizer state; return_opt_state: return it as a third value.
-    (Epochs are counted from 0 again: give another key to shuffle differently.)
+    opt_state: go on from this optimizer state, such as history.opt_state of the run before. It is
+    copied. (Epochs are counted from 0 again: give another key to shuffle differently.)
     progress: show it on stderr once a run has taken two seconds, a bar on a terminal, else a line
     now and then.
 
-    Returns (params, history) or (params, history, opt_state). Ctrl-C ends the run at the next
-    segment, within about 0.2 seconds or one epoch, and returns what was trained, with
-    history.interrupted set.
+    Returns (params, history), with the final optimizer state in history.opt_state. Ctrl-C ends the
+    run at the next segment, within about 0.2 seconds or one epoch, and returns what was trained,
+    with history.interrupted set.
     The program is compiled once for the same objects (model, loss, optimizer, metrics) and shapes,
     whatever the number of epochs; create the optimizer once to profit.
 
@@ -229,20 +198,22 @@ def fit(
         epochs=epochs,
         progress=progress,
     )
-    names = [f"{which}_{name}" for which in sets for name in ("loss", *metrics)]
     history = History(
-        _named(names, measured), len(measured), time.perf_counter() - start, interrupted
+        _by_name(measured, sets, metrics),
+        epochs=len(measured),
+        seconds=time.perf_counter() - start,
+        interrupted=interrupted,
+        opt_state=state.opt_state,
     )
     _require_finite(history)
-    if return_opt_state:
-        return state.params, history, state.opt_state
     return state.params, history
 
 
-def _named(
-    names: Sequence[str], measured: NDArray[np.floating[Any]]
+def _by_name(
+    measured: NDArray[np.floating[Any]], sets: Iterable[str], metrics: Iterable[str]
 ) -> dict[str, NDArray[np.floating[Any]]]:
     """measured [epochs, names] or [epochs, runs, names]: each name's [epochs] or [runs, epochs]."""
+    names = [f"{which}_{name}" for which in sets for name in ("loss", *metrics)]
     return {name: np.ascontiguousarray(measured[..., i].T) for i, name in enumerate(names)}
 
 

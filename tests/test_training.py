@@ -1,5 +1,7 @@
 """fit, evaluate and update_step: what is trained, what is measured, what is compiled, what is refused."""
 
+import copy
+import dataclasses
 import io
 import logging
 import os
@@ -132,21 +134,32 @@ def test_shuffled_epochs_are_permutations_that_differ(monkeypatch):
 
 
 def test_the_callers_arrays_survive():
-    before = jax.tree.map(np.array, PARAMS)
-    state = SGD.init(PARAMS)
-    _, _, state_after = fit(mlp, PARAMS, **RUN, opt_state=state, return_opt_state=True)
-    assert_same(PARAMS, before)
-    assert jax.tree.structure(state_after) == jax.tree.structure(state)
+    adam = optax.adam(1e-2)
+    state = adam.init(PARAMS)
+    before = jax.tree.map(np.array, (PARAMS, state))
+    _, history = run(optimizer=adam, opt_state=state)
+    assert_same((PARAMS, state), before)
+    assert jax.tree.structure(history.opt_state) == jax.tree.structure(state)
+    after = jax.tree.map(np.array, history.opt_state)
+    run(optimizer=adam, opt_state=history.opt_state)
+    assert_same(history.opt_state, after)
 
 
+@pytest.mark.parametrize("runs", [None, 3], ids=["one", "three"])
 @pytest.mark.parametrize("optimizer", [SGD, optax.adam(1e-2)], ids=["sgd", "adam"])
-def test_a_run_can_go_on(optimizer):
-    whole, history = run(epochs=6, optimizer=optimizer)
-    half, first, state = run(epochs=2, optimizer=optimizer, return_opt_state=True)
-    rest, second = fit(mlp, half, **(RUN | {"epochs": 4, "optimizer": optimizer}), opt_state=state)
+def test_a_run_can_go_on(optimizer, runs):
+    params = PARAMS
+    if runs is not None:
+        keys = jax.random.split(jax.random.key(1), runs)
+        params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2)))(keys)
+    options = RUN | {"optimizer": optimizer, "runs": runs}
+    whole, history = fit(mlp, params, **(options | {"epochs": 6}))
+    half, first = fit(mlp, params, **(options | {"epochs": 2}))
+    rest, second = fit(mlp, half, **(options | {"epochs": 4}), opt_state=first.opt_state)
     assert_same(rest, whole)
+    assert_same(second.opt_state, history.opt_state)
     np.testing.assert_array_equal(
-        np.concatenate([first.test_loss, second.test_loss]), history.test_loss
+        np.concatenate([first.test_loss, second.test_loss], axis=-1), history.test_loss
     )
 
 
@@ -264,6 +277,28 @@ def test_history_reads_as_attributes_and_says_what_it_has():
     assert "epochs=4" in repr(history)
 
 
+def test_history_can_be_copied():
+    _, history = run(optimizer=optax.adam(1e-2))
+    for other in (copy.copy(history), copy.deepcopy(history), dataclasses.replace(history)):
+        np.testing.assert_array_equal(other.train_loss, history.train_loss)
+        assert_same(other.opt_state, history.opt_state)
+    assert dataclasses.replace(history, opt_state=None).opt_state is None
+
+
+def test_a_metric_called_opt_state_hides_no_state():
+    _, history = run(metrics={"opt_state": accuracy})
+    np.testing.assert_array_equal(history.train_opt_state, run()[1].train_accuracy)
+    assert jax.tree.structure(history.opt_state) == jax.tree.structure(SGD.init(PARAMS))
+
+
+def test_in_a_history_of_ones_own_the_fields_come_first():
+    losses, states = np.ones(3), np.zeros(3)
+    history = jaxnet.History({"train_loss": losses, "opt_state": states}, epochs=3, seconds=1.0)
+    assert history.train_loss is losses
+    assert history.opt_state is None
+    assert history.values["opt_state"] is states
+
+
 def test_evaluate():
     params, history = run()
     measured = evaluate(mlp, params, TEST)
@@ -367,11 +402,13 @@ def test_data_sharded_over_devices_trains_the_same(forced_devices):
 
 def test_ctrl_c_returns_what_was_trained(monkeypatch, ctrl_c_works):
     monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.0)
-    run()  # compiled: the interruption must fall into the loop
+    adam = optax.adam(1e-2)
+    run(optimizer=adam)  # compiled: the interruption must fall into the loop
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    params, history = run(epochs=20_000)
+    params, history = run(epochs=20_000, optimizer=adam)
     assert history.interrupted
     assert 0 < history.epochs == len(history.train_loss) < 20_000
+    assert history.opt_state[0].count == 4 * history.epochs  # adam counts its updates
     assert_close(evaluate(mlp, params, TRAIN)["loss"], history.train_loss[-1])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert not run()[1].interrupted
@@ -429,9 +466,10 @@ def test_non_finite_loss_says_when_and_keeps_the_history():
     with pytest.raises(
         jaxnet.NonFiniteLoss, match=r"training loss became (nan|inf) in epoch \d+; a smaller"
     ) as error:
-        run(train=(1e3 * TRAIN[0], TRAIN[1]), optimizer=optax.sgd(1e30), epochs=50)
+        run(train=(1e3 * TRAIN[0], TRAIN[1]), optimizer=optax.sgd(lambda count: 1e30), epochs=50)
     history = error.value.history
     assert not np.isfinite(history.train_loss).all()
+    assert history.opt_state[1].count == 4 * history.epochs  # the schedule counts the updates
     assert isinstance(error.value, FloatingPointError)
 
 
