@@ -16,12 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnet.checking import Audit, Report, audit, check
+from jaxnet.checking import Audit, Report, Verdict, audit, check
 
 KINDS = {"bf": "bfloat", "f": "float", "c": "complex", "i": "int", "u": "uint", "b": "bool"}
 # Kind, bits, [shape], then <bound or *scale: f32[4,7]*10
 SPEC = re.compile(r"(bf|[fciub])(\d*)\[([\d,\s]*)\](?:<(\d+)|\*([\d.eE+-]+))?")
-GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 
 
 def draw_array(spec: str, rng: np.random.Generator) -> jax.Array:
@@ -65,12 +64,12 @@ def import_function(name: str) -> Any:  # a function, as far as can be known her
     return found
 
 
-def colour_first_line(text: str, ok: bool) -> str:
-    """The text, its first line green or red on a terminal that wants colours."""
+def colour_first_line(text: str, verdict: Verdict) -> str:
+    """The text, its first line in the colour of the verdict on a terminal that wants colours."""
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
         return text
     first, newline, rest = text.partition("\n")
-    return f"{GREEN if ok else RED}{first}{PLAIN}{newline}{rest}"
+    return f"\033[{verdict.colour}m{first}\033[0m{newline}{rest}"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -113,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         found: Report | Audit = run(options.function, *arrays, seed=options.seed)
     except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
         parser.error(str(error))
-    print(colour_first_line(str(found), found.ok))
+    print(colour_first_line(str(found), Verdict.OK if found.ok else Verdict.WRONG))
     if options.json:
         write_whole(options.json, found.json() + "\n")
     return 0 if found.ok else 1

@@ -45,7 +45,7 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     kinds = kinds_of(jvp)
 
     @functools.wraps(fn, updated=())
-    def without_rules(*args: P.args, **kwargs: P.kwargs) -> R:
+    def reference(*args: P.args, **kwargs: P.kwargs) -> R:
         _require_known_form(kinds)
         leaves, tree = jax.tree.flatten((args, kwargs))
         given = _partition(leaves, (jax.Array, np.ndarray, np.generic))
@@ -68,7 +68,7 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
         parts, out_tree = returned
         return cast(R, jax.tree.unflatten(out_tree, _combine(parts, arrays)))
 
-    return without_rules
+    return reference
 
 
 def kinds_of(jvp: bool) -> tuple[str, ...]:

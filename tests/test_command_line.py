@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxnet.__main__ import colour_first_line, draw_array, main
+from jaxnet.checking import Verdict
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,8 +99,8 @@ def test_exit_status_of_what_is_right(capsys):
 def test_colour_on_a_terminal_only(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
-    assert colour_first_line("a\nb", True) == "a\nb"
+    assert colour_first_line("a\nb", Verdict.OK) == "a\nb"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert colour_first_line("a\nb", True) == "\033[32ma\033[0m\nb"
+    assert colour_first_line("a\nb", Verdict.OK) == "\033[32ma\033[0m\nb"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert colour_first_line("a\nb", True) == "a\nb"
+    assert colour_first_line("a\nb", Verdict.OK) == "a\nb"
