@@ -54,6 +54,7 @@ class Slopes:
 
     @property
     def kink(self) -> bool:
+        # Twice what the bars explain: to call a smooth point a kink would excuse a wrong rule.
         gap = abs(self.right - self.left)
         return bool(np.isfinite(gap) and gap > 2 * (self.left_bar + self.right_bar))
 

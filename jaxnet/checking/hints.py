@@ -31,7 +31,7 @@ def hint(r: Array, t: Array, sizes: Sequence[int]) -> str:
         return ""
     if abs(k + 1) < 1e-6:
         return "its sign is wrong everywhere"
-    if abs(k - 1) < 1e-5 or k == 0:
+    if abs(k - 1) < 1e-5 or k == 0:  # as good as right, or 0: the factor is no explanation
         return ""
     return f"it is {k:.6g} times the truth everywhere{_mean_or_sum(k, sizes)}"
 

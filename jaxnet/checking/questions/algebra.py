@@ -214,6 +214,7 @@ def _in_order(leaf: Leaf, suspect: Array) -> list[tuple[int, int]]:
     rows, at = np.nonzero(suspect.reshape(len(suspect), -1))
     r, t = (a.reshape(len(suspect), -1)[rows, at] for a in (leaf.r, leaf.t))
     with np.errstate(all="ignore"):
+        # Alike to three digits: a fault is mostly one factor for all elements of a kind.
         error, ratio = np.abs(r - t), np.round(r / t, 3)
     worst_first = np.argsort(-np.where(np.isfinite(error), error, np.inf), kind="stable")
     seen = set()

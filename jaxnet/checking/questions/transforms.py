@@ -58,7 +58,10 @@ def _ok(cell: Cell, note: str = "") -> Finding:
 
 
 def _beside(bench: Bench, look: Look) -> Look:
-    """A point off the kinks and ties of this one: every number, also 0, moved by a hundredth."""
+    """A point off the kinks and ties of this one: every number, also 0, moved by a hundredth.
+
+    That is near enough to be of the same branches, and far enough for second differences.
+    """
     rng = bench.stream(SECOND_ORDER)
 
     def moved(x: Any) -> Any:
