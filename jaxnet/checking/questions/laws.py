@@ -4,8 +4,7 @@ A derivative is a linear map. A clip, a threshold or a division by the largest c
 backward breaks that, and cotangents of ordinary size may never show it. So the backward r is run
 again with 2ᵏ c and c / 2ᵏ (far outside ordinary sizes), with 0, and with c + d:
 
-    r(2ᵏ c) = 2ᵏ r(c)          a power of two scales every number exactly: a few eps are allowed,
-    for
+    r(2ᵏ c) = 2ᵏ r(c)          a power of two scales every number exactly: 64 eps are allowed, for
                                what is not a product with the cotangent
     r(0) = 0                   exactly
     r(c + d) = r(c) + r(d)     sums are rounded, and where terms cancel by much more than their eps:
