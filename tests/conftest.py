@@ -1,3 +1,5 @@
+"""How every test runs: XLA's options, which cases a plain run takes, and the fixtures."""
+
 import collections
 import os
 import signal
@@ -8,12 +10,13 @@ import textwrap
 import jax
 import pytest
 
-# Most of the time of these tests goes into compiling small programs: XLA should not optimise them.
-# Nor should it in the scripts that tests start. Set XLA_FLAGS, to nothing say, for XLA's own
-# options.
+# Most of the time of these tests goes into compiling small programs: XLA should not optimise them,
+# nor those of the scripts that tests start. Whoever sets XLA_FLAGS, be it to nothing, gets just
+# that.
 if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
-    if jax.__version_info__ < (0, 11):  # its fusion emitters take most of the time; later ones stay
+    if jax.__version_info__ < (0, 11):
+        # Its fusion emitters take most of the time; in later versions they stay on.
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 
@@ -22,21 +25,22 @@ def pytest_addoption(parser):
         "--cases",
         default="0/6",
         metavar="K/N",
-        help="of each test marked `many` run every Nth case, from the Kth on (default: %(default)s); "
-        "0/1 runs them all",
+        help="of each test marked `many` run every Nth case, starting with case K "
+        "(default: %(default)s); 0/1 runs them all",
     )
 
 
 def pytest_collection_modifyitems(config, items):
+    """Leave out the cases that --cases does not ask for."""
     first, step = map(int, config.getoption("cases").split("/"))
-    cases = collections.Counter()  # by test, how many of its cases were met
+    seen = collections.Counter()  # by test, how many of its cases came before
     left_out = set()
     for item in items:
         if item.get_closest_marker("many"):
             test = (item.path, item.originalname)
-            if cases[test] % step != first:
+            if seen[test] % step != first:
                 left_out.add(item)
-            cases[test] += 1
+            seen[test] += 1
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
@@ -67,9 +71,9 @@ def forced_devices():
 
 @pytest.fixture
 def ctrl_c_works():
-    """A process started in the background of a script ignores SIGINT, and so do its children.
+    """Let SIGINT interrupt the test and what it starts, as Ctrl-C does at a terminal.
 
-    Not in this test.
+    Where the tests run in the background of a script, they and their children would ignore it.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield

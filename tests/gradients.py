@@ -1,7 +1,10 @@
-"""What the tests hold a rule to. Nothing here is tuned: tolerances come from eps and from autodiff's own error.
+"""What the tests hold a rule to.
 
-r is the rule's result, a autodiff's of the same graph (`auto`), t autodiff's in float64. Cotangents
-are random.
+A rule's backward is compared with autodiff of the same graph (`auto`), in the argument's dtype and
+in float64, for random cotangents. Nothing here is tuned: tolerances come from eps and from
+autodiff's own error.
+
+Most functions take `both`: both(cotangent, *args) -> (the rule's result, autodiff's), two pytrees.
 """
 
 import jax
@@ -22,10 +25,12 @@ def cast(args, dtype):
 
 
 def random_like(y, seed):
+    """Normal numbers of y's shape and dtype."""
     return jnp.asarray(np.random.default_rng(seed).normal(size=y.shape).astype(y.dtype))
 
 
 def cotangent_of_value(f, args, seed=1):
+    """A random cotangent for f(*args)."""
     return random_like(jax.eval_shape(f, *args), seed)
 
 
@@ -33,13 +38,15 @@ def pullback(f):
     """(cotangent of the value, *args) -> one cotangent for each floating argument."""
 
     def pulled_back(c, *args):
-        of_floating, floating = hold_the_rest(f, args)
-        return jax.vjp(of_floating, *floating)[1](c)
+        f_of_floating, floating = hold_the_rest(f, args)
+        _, pull = jax.vjp(f_of_floating, *floating)
+        return pull(c)
 
     return pulled_back
 
 
 def leaves(tree):
+    """[(where it is in the tree, the leaf as a NumPy array)]"""
     return [
         (jax.tree_util.keystr(path), np.asarray(leaf))
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -47,10 +54,10 @@ def leaves(tree):
 
 
 def assert_equal_but_for_rounding(both, args):
-    """Of the two results of both(*args), in float64, each element of the first is that of the second.
+    """The two results of both(*args), in float64, are equal element by element.
 
     The tolerance is what rounding may do: 64 eps of the largest element, or 64 times the spread of
-    the second itself when its inputs move by one eps (its conditioning).
+    the second result when its inputs move by one eps (its conditioning).
     """
     eps = np.finfo(np.float64).eps
     rng = np.random.default_rng(0)
@@ -58,9 +65,9 @@ def assert_equal_but_for_rounding(both, args):
     def jitter(a):
         return np.asarray(a) * (1 + eps * rng.choice([-1, 1], a.shape)) if is_floating(a) else a
 
-    results, t = map(leaves, both(*args))
+    results, truths = map(leaves, both(*args))
     moved = [leaves(both(*map(jitter, args))[1]) for _ in range(4)]
-    for i, ((path, result), (_, truth)) in enumerate(zip(results, t, strict=True)):
+    for i, ((path, result), (_, truth)) in enumerate(zip(results, truths, strict=True)):
         assert result.shape == truth.shape, f"{path}: shape {result.shape}, autodiff {truth.shape}"
         assert result.dtype == truth.dtype, f"{path}: dtype {result.dtype}, autodiff {truth.dtype}"
         if truth.size:
@@ -74,30 +81,36 @@ def assert_equal_but_for_rounding(both, args):
 
 
 def assert_linear_in_cotangent(both, args, c, d):
-    """both(c, *args)[0] is linear in c: exactly so for powers of two and for zero."""
+    """The rule's result is linear in the cotangent: exactly so for powers of two and for zero."""
     c, d = map(np.asarray, (c, d))
-    at = [both(v.astype(c.dtype), *args)[0] for v in (c, d, 2 * c, c + d, 0 * c)]
-    for pc, pd, p2c, psum, p0 in zip(*([leaf for _, leaf in leaves(p)] for p in at), strict=True):
+
+    def results(cotangent):
+        return [leaf for _, leaf in leaves(both(cotangent.astype(c.dtype), *args)[0])]
+
+    at_each = map(results, (c, d, 2 * c, c + d, 0 * c))
+    for at_c, at_d, at_twice_c, at_sum, at_zero in zip(*at_each, strict=True):
         np.testing.assert_array_equal(
-            p2c, 2 * pc, "twice the cotangent must give exactly twice the result"
+            at_twice_c, 2 * at_c, "twice the cotangent must give exactly twice the result"
         )
-        np.testing.assert_array_equal(p0, 0 * p0, "a zero cotangent must give zero")
-        scale = max(np.abs(pc).max(initial=0), np.abs(pd).max(initial=0))
-        error = np.abs(psum - pc - pd).max(initial=0)
-        assert error <= 64 * np.finfo(pc.dtype).eps * scale, "not additive in the cotangent"
+        np.testing.assert_array_equal(at_zero, 0 * at_zero, "a zero cotangent must give zero")
+        scale = max(np.abs(at_c).max(initial=0), np.abs(at_d).max(initial=0))
+        error = np.abs(at_sum - at_c - at_d).max(initial=0)
+        assert error <= 64 * np.finfo(at_c.dtype).eps * scale, "not additive in the cotangent"
 
 
 def assert_as_precise_as_autodiff(both, args, cotangents, dtype):
-    """In dtype, the rule's error against float64 is at most 4 times autodiff's, or 8 eps of the largest element.
+    """In dtype, the rule's error is at most 4 times autodiff's, or 8 eps of the largest element.
 
-    Errors are the largest over the cotangents: one alone may happen to suit autodiff.
+    An error is the distance from autodiff in float64 of the same, rounded arguments, the largest
+    over the cotangents: one alone may happen to suit autodiff.
     """
-    errors = {}
+    errors = {}  # by leaf: the rule's error, autodiff's, the largest element
     for c in cotangents:
         narrow = cast((c, *args), dtype)
-        hand, automatic = both(*narrow)
-        t = both(*cast(narrow, np.float64))[1]
-        for (path, r), (_, a), (_, truth) in zip(*map(leaves, (hand, automatic, t)), strict=True):
+        by_hand, automatic = both(*narrow)
+        truths = both(*cast(narrow, np.float64))[1]
+        each_leaf = zip(*map(leaves, (by_hand, automatic, truths)), strict=True)
+        for (path, r), (_, a), (_, truth) in each_leaf:
             assert r.dtype == a.dtype == jnp.dtype(dtype), (
                 f"{path}: {r.dtype} for arguments of {jnp.dtype(dtype)}"
             )
@@ -116,7 +129,10 @@ def compiled_together(*functions):
 
 
 def verify(f, args, textbook=None):
-    """What is demanded of a rule at any arguments, under jit. Call it in x64 mode."""
+    """What is demanded of a rule at any arguments, under jit. Call it in x64 mode.
+
+    textbook: the formula whose value f must have, where there is one beside f.
+    """
     args = cast(args, np.float64)
     pulls = pullback(f), pullback(auto(f))
     c, d = (cotangent_of_value(f, args, seed) for seed in (1, 2))
@@ -134,10 +150,12 @@ def verify(f, args, textbook=None):
 
 
 def scanned(f):
+    """The sum of f over a scan of two turns, with the arguments scaled in each."""
+
     def total(*args):
-        def turn(carry, scale):
+        def turn(so_far, scale):
             scaled = [a * scale if is_floating(a) else a for a in args]
-            return jax.tree.map(jnp.add, carry, f(*scaled)), None
+            return jax.tree.map(jnp.add, so_far, f(*scaled)), None
 
         start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(f, *args))
         return jax.lax.scan(turn, start, jnp.array([1.0, 0.5]))[0]
@@ -146,9 +164,9 @@ def scanned(f):
 
 
 def batched(i):
-    """f over a batch of argument i alone."""
+    """A transformation: f -> f over a batch of argument i alone."""
 
-    def of(f):
+    def over_batch(f):
         def several(*args):
             scales = jnp.array([1.0, 0.5, 2.0])
             batch = jnp.stack([args[i] * s if is_floating(args[i]) else args[i] for s in scales])
@@ -157,7 +175,7 @@ def batched(i):
 
         return several
 
-    return of
+    return over_batch
 
 
 def assert_right_under_transforms(f, args):
@@ -171,8 +189,8 @@ def assert_right_under_transforms(f, args):
         both = compiled_together(*(pullback(transform(g)) for g in (f, auto(f))))
         assert_equal_but_for_rounding(both, (cotangent_of_value(transform(f), args), *args))
 
-    # One random projection of the gradient is a function of the arguments, with a gradient of its
-    # own.
+    # Second derivatives: one random projection of the gradient is a function of the arguments, with
+    # a gradient of its own.
     weights = [random_like(leaf, 5) for leaf in jax.tree.leaves(jax.eval_shape(pulls[0], c, *args))]
 
     def projected(pull):

@@ -1,4 +1,7 @@
-"""Ways to break the checker, one comparison at a time, each with an example that is then misjudged."""
+"""Ways to break the checker, one comparison at a time.
+
+Each names an example of the corpus that a checker so broken misjudges.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -22,152 +25,179 @@ from jaxnet.checking.questions import (
 
 
 class Mutation(NamedTuple):
-    noticed_by: str  # the name of an example
+    noticed_by: str  # the name of an example, in corpus.wrong or corpus.right
     break_it: Callable[[Any], None]  # monkeypatch -> None
 
 
-MUTATIONS: dict[str, Mutation] = {}
+MUTATIONS: dict[str, Mutation] = {}  # by what the checker then does
 
 
-def mutation(name, noticed_by):
-    def register(f):
-        MUTATIONS[name] = Mutation(noticed_by, f)
-        return f
+def replaced(name, *, noticed_by, owner, attribute, by):
+    """A mutation that puts something else in the place of one attribute."""
+    MUTATIONS[name] = Mutation(noticed_by, lambda patch: patch.setattr(owner, attribute, by))
+
+
+def mutation(name, *, noticed_by):
+    """A mutation that takes more than that: the decorated function is its break_it."""
+
+    def register(break_it):
+        MUTATIONS[name] = Mutation(noticed_by, break_it)
+        return break_it
 
     return register
 
 
-def replaced(name, noticed_by, owner, attribute, value):
-    MUTATIONS[name] = Mutation(noticed_by, lambda patch: patch.setattr(owner, attribute, value))
-
-
-def nothing(*args, **kwargs):
+def find_nothing(*args, **kwargs):
     return []
 
 
+# ---- one attribute replaced
+
 replaced(
     "values are not compared",
-    "the forward returns another index than the function",
-    values,
-    "ask",
-    nothing,
+    noticed_by="the forward returns another index than the function",
+    owner=values,
+    attribute="ask",
+    by=find_nothing,
 )
 replaced(
-    "laws are not tested", "gradient clipping at a large value", laws, "_broken", lambda *args: None
+    "laws are not tested",
+    noticed_by="gradient clipping at a large value",
+    owner=laws,
+    attribute="_broken",
+    by=lambda *args: None,
 )
 replaced(
     "vacuous leaves pass",
-    "a softmax with gradient 0, seen through its sum alone",
-    vacuous,
-    "_seen",
-    lambda bench, k, looks, finding, narrow: finding,
+    noticed_by="a softmax with gradient 0, seen through its sum alone",
+    owner=vacuous,
+    attribute="_seen",
+    by=lambda bench, k, looks, finding, narrow: finding,
 )
 replaced(
     "every zero is vacuous",
-    "a composite whose gradient is zero: the sum of a softmax",
-    vacuous,
-    "_depends",
-    lambda bench, look, k: True,
+    noticed_by="a composite whose gradient is zero: the sum of a softmax",
+    owner=vacuous,
+    attribute="_depends",
+    by=lambda bench, look, k: True,
 )
 replaced(
     "a tail is noise",
-    "the tails of tanh, where autodiff cancels",
-    vacuous,
-    "_is_definite",
-    lambda bench, look, k, narrow: False,
+    noticed_by="the tails of tanh, where autodiff cancels",
+    owner=vacuous,
+    attribute="_is_definite",
+    by=lambda bench, look, k, narrow: False,
 )
 replaced(
     "transformations are not compared",
-    "stop_gradient inside the backward: wrong at second order",
-    transforms,
-    "ask",
-    nothing,
+    noticed_by="stop_gradient inside the backward: wrong at second order",
+    owner=transforms,
+    attribute="ask",
+    by=find_nothing,
 )
 replaced(
     "an element is never wrong",
-    "the sign",
-    algebra,
-    "element_at",
-    lambda r, t, x, s: algebra.Element.UNRESOLVED,
+    noticed_by="the sign",
+    owner=algebra,
+    attribute="element_at",
+    by=lambda r, t, x, s: algebra.Element.UNRESOLVED,
 )
 replaced(
     "an element that differs is always wrong",
-    "a tie goes to the first",
-    algebra,
-    "element_at",
-    lambda r, t, x, s: algebra.Element.WRONG,
+    noticed_by="a tie goes to the first",
+    owner=algebra,
+    attribute="element_at",
+    by=lambda r, t, x, s: algebra.Element.WRONG,
 )
 replaced(
     "there are no kinks",
-    "a tie goes to the first",
-    arbiter.Slopes,
-    "kink",
-    property(lambda self: False),
+    noticed_by="a tie goes to the first",
+    owner=arbiter.Slopes,
+    attribute="kink",
+    by=property(lambda self: False),
 )
 replaced(
     "everything is a kink",
-    "a softmax with gradient 0, seen through its sum alone",
-    arbiter.Slopes,
-    "kink",
-    property(lambda self: True),
+    noticed_by="a softmax with gradient 0, seen through its sum alone",
+    owner=arbiter.Slopes,
+    attribute="kink",
+    by=property(lambda self: True),
 )
 replaced(
     "every value lies between the slopes",
-    "the slope of relu at zero is 2",
-    arbiter.Slopes,
-    "between",
-    lambda self, value: True,
+    noticed_by="the slope of relu at zero is 2",
+    owner=arbiter.Slopes,
+    attribute="between",
+    by=lambda self, value: True,
 )
 replaced(
     "finite differences agree with everything",
-    "the sign",
-    arbiter.Slopes,
-    "holds",
-    lambda self, value: True,
+    noticed_by="the sign",
+    owner=arbiter.Slopes,
+    attribute="holds",
+    by=lambda self, value: True,
 )
 replaced(
     "finite differences agree with nothing",
-    "the tails of tanh, where autodiff cancels",
-    arbiter.Slopes,
-    "holds",
-    lambda self, value: False,
+    noticed_by="the tails of tanh, where autodiff cancels",
+    owner=arbiter.Slopes,
+    attribute="holds",
+    by=lambda self, value: False,
 )
 replaced(
-    "differences have no bar", "the tails of tanh, where autodiff cancels", arbiter, "SAFETY", 0.0
+    "differences have no bar",
+    noticed_by="the tails of tanh, where autodiff cancels",
+    owner=arbiter,
+    attribute="SAFETY",
+    by=0.0,
 )
+replaced(
+    "precision is not judged",
+    noticed_by="squares overflow float16 in the backward, the value computes in float32",
+    owner=precision,
+    attribute="ask",
+    by=lambda *args: precision.Precision([], []),
+)
+replaced(
+    "branches are not entered",
+    noticed_by="a saturated value still passes its gradient",
+    owner=reach,
+    attribute="ask",
+    by=lambda bench, look, algebra: reach.Reach(algebra.findings, [], ()),
+)
+replaced(
+    "what returns the wrong dtype passes",
+    noticed_by="a float32 cotangent for a bfloat16 argument",
+    owner=structure,
+    attribute="ask",
+    by=find_nothing,
+)
+
+# ---- more than that
 
 
 @mutation(
-    "precision is not judged",
-    "squares overflow float16 in the backward, the value computes in float32",
+    "nothing differs by more than is allowed",
+    noticed_by="a saturated value still passes its gradient",
 )
 def _(patch):
-    patch.setattr(precision, "ask", lambda *args: precision.Precision([], []))
+    for module in (values, algebra, power):
+        patch.setattr(module, "tolerance", lambda t, noise, eps: np.full(t.shape, np.inf))
 
 
-@mutation("branches are not entered", "a saturated value still passes its gradient")
+@mutation(
+    "NaN is no NaN",
+    noticed_by="NaN in, NaN out",
+)
 def _(patch):
-    patch.setattr(reach, "ask", lambda bench, look, algebra: reach.Reach(algebra.findings, [], ()))
+    for module in (arrays, values, algebra, laws):
+        patch.setattr(module, "same", lambda a, b: a == b)
 
 
-@mutation("nothing differs by more than is allowed", "a saturated value still passes its gradient")
-def _(patch):
-    for room in (values, algebra, power):
-        patch.setattr(room, "tolerance", lambda t, noise, eps: np.full(t.shape, np.inf))
-
-
-@mutation("NaN is no NaN", "NaN in, NaN out")
-def _(patch):
-    for room in (arrays, values, algebra, laws):
-        patch.setattr(room, "same", lambda a, b: a == b)
-
-
-@mutation("what returns the wrong dtype passes", "a float32 cotangent for a bfloat16 argument")
-def _(patch):
-    patch.setattr(structure, "ask", nothing)
-
-
-@mutation("a transformation that raises passes", "a residual in a Python global: raises under scan")
+@mutation(
+    "a transformation that raises passes",
+    noticed_by="a residual in a Python global: raises under scan",
+)
 def _(patch):
     original = examination.programs_for
 
@@ -177,7 +207,10 @@ def _(patch):
     patch.setattr(examination, "programs_for", without_trouble)
 
 
-@mutation("what raises passes", "a custom_jvp that is not linear in its tangent: no reverse mode")
+@mutation(
+    "what raises passes",
+    noticed_by="a custom_jvp that is not linear in its tangent: no reverse mode",
+)
 def _(patch):
     original = examination.programs_for
 
@@ -190,7 +223,10 @@ def _(patch):
     patch.setattr(examination, "programs_for", failing)
 
 
-@mutation("the reference is always trusted", "the tails of tanh, where autodiff cancels")
+@mutation(
+    "the reference is always trusted",
+    noticed_by="the tails of tanh, where autodiff cancels",
+)
 def _(patch):
     original = algebra.judge
 
@@ -203,7 +239,7 @@ def _(patch):
 
 @mutation(
     "only the first cotangent counts",
-    "squares overflow float16 in the backward, the value computes in float32",
+    noticed_by="squares overflow float16 in the backward, the value computes in float32",
 )
 def _(patch):
     def first(which):

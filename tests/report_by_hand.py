@@ -1,7 +1,7 @@
-"""The report's section 2 in NumPy, with its errata corrected: column vectors, one example at a time in the formulas.
+"""The report's section 2 in NumPy, with its errata corrected.
 
-Independent of the library on purpose: nothing here is imported from it. X holds examples as
-columns, [D, N].
+Vectors are columns, and the formulas are for one example at a time. Independent of the library on
+purpose: nothing here is imported from it. X holds examples as columns, [D, N].
 """
 
 import numpy as np
@@ -37,9 +37,8 @@ class ByHand:
         for i in reversed(range(len(self.W))):
             found.append((dl @ hs[i].T, dl.sum(axis=1)))  # dL/dW_ij = dl_i h_j;  dL/db_j = dl_j
             if i > 0:
-                dl = (self.W[i].T @ dl) * (
-                    ls[i - 1] > 0
-                )  # dL/dl_j = a_j Σ_i dl_i W_ij, with a = 0 at l = 0
+                # dL/dl_j = a_j Σ_i dl_i W_ij, with a = 0 at l = 0.
+                dl = (self.W[i].T @ dl) * (ls[i - 1] > 0)
         return found[::-1]
 
     def step(self, x, y, rate):

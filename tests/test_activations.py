@@ -213,9 +213,8 @@ def test_relu_slope_at_zero_is_the_option(derivative, s):
 @BOTH
 def test_relu_passes_nan(derivative):
     assert jnp.isnan(derivative(relu)(jnp.nan))
-    assert (
-        slope_at(derivative(relu), jnp.nan) == 1
-    )  # as PyTorch: only a value known to be below 0 stops the gradient
+    # As PyTorch: only a value known to be below 0 stops the gradient.
+    assert slope_at(derivative(relu), jnp.nan) == 1
 
 
 def test_relu_stops_an_infinite_cotangent_below_zero():

@@ -1,4 +1,4 @@
-"""`audit` finds every custom rule in a function's graph, and names the one that made its gradient wrong.
+"""`audit` finds every custom rule in a graph, and names the one that made the gradient wrong.
 
 Probes are `sin` under a name of their own, with a rule that is right or twice the truth. A line
 that a test expects in a report is marked by a comment; `line_of` finds it.
@@ -33,7 +33,10 @@ def line_of(mark):
 
 
 def probe(name, factor, body=jnp.sin, slope=jnp.cos):
-    """body by the name given, whose backward is factor (a number, or a function of the inputs) times the truth"""
+    """body by the name given, whose backward is factor times the truth.
+
+    factor: a number, or a function of the inputs.
+    """
 
     def f(v, *rest):
         return body(v)
@@ -67,7 +70,7 @@ wrong_near_three = probe("near_three", lambda v: 1 + jnp.exp(-(((v - 3) * 50) **
 
 
 def table(found):
-    """What the audit says of each rule: name -> (times it ran, verdict), sites of one name added up in a list."""
+    """What the audit says of each rule: name -> [(times it ran, verdict), one for each site]."""
     rows = {}
     for s in found.sites:
         rows.setdefault(s.rule, []).append((s.count, s.verdict))
@@ -75,15 +78,14 @@ def table(found):
 
 
 def assert_culprit(found, name, where):
-    """Nothing but this rule is to blame, and whoever reads the first line knows its name and its line."""
+    """Nothing but this rule is to blame, and the report's first line says its name and its line."""
     assert not found.ok
     assert (found.sites[0].rule, found.sites[0].verdict) == (name, "wrong")
     assert where in found.sites[0].where
     assert found.sentence().startswith(f"{name} at {found.sites[0].where}: WRONG in ")
     assert str(found).startswith(found.sentence())
-    assert {s.rule for s in found.sites if s.verdict not in ("ok", "never ran", "shadowed")} == {
-        name
-    }
+    blamed = {s.rule for s in found.sites if s.verdict not in ("ok", "never ran", "shadowed")}
+    assert blamed == {name}
     assert any(f.verdict == "wrong" for f in found.whole.findings)
 
 
@@ -275,22 +277,32 @@ def test_shard_map(forced_devices):
         rng = np.random.default_rng(0)
         x, y = rng.normal(size=(8, 3)).astype(np.float32), rng.integers(0, 4, 8)
 
-        def of_device(params, x, y):
-            return jax.lax.psum(softmax_cross_entropy(mlp(params, x), y).sum(), "rows")
+        def loss(params, x, y):
+            return softmax_cross_entropy(mlp(params, x), y).sum()
 
-        mapped = jax.shard_map(of_device, mesh=mesh, in_specs=(P(), P("rows"), P("rows")), out_specs=P())
+        def summed_over_devices(params, x, y):
+            return jax.lax.psum(loss(params, x, y), "rows")
+
+        mapped = jax.shard_map(
+            summed_over_devices,
+            mesh=mesh,
+            in_specs=(P(), P("rows"), P("rows")),
+            out_specs=P(),
+        )
         params = init_mlp(jax.random.key(0), (3, 6, 4))
         arguments = jax.device_put(params, everywhere), *jax.device_put((x, y), rows)
         found = audit(mapped, *arguments)
         assert found.ok, found
-        assert [s.rule for s in found.sites] == ["linear", "relu", "linear", "softmax_cross_entropy"]
-        assert all(s.verdict == "ok" and s.where.endswith("in shard_map") for s in found.sites), found
+        names = [s.rule for s in found.sites]
+        assert names == ["linear", "relu", "linear", "softmax_cross_entropy"]
+        for s in found.sites:
+            assert s.verdict == "ok" and s.where.endswith("in shard_map"), found
         backward = linear.halves.backward
         linear.backward(lambda residuals, dy: backward(residuals, dy / 2))
         found = audit(mapped, *arguments)
         assert [s.verdict for s in found.sites] == ["wrong", "wrong", "ok", "ok"], found
         assert found.sites[0].rule == "linear" and not found.whole.ok
-        assert audit(lambda p, x, y: softmax_cross_entropy(mlp(p, x), y).sum(), *arguments).whole.findings
+        assert audit(loss, *arguments).whole.findings
         """
     )
 

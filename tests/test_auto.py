@@ -255,13 +255,12 @@ def test_shard_map_over_two_devices_inside_and_outside():
                 check(summed, 100, x)
                 check(auto(summed), 1, x)
                 check(shards(auto(probe)), 1, x)
-                assert jax.jit(auto(summed))(x).sharding == summed(x).sharding  # jax 0.10.0 needs the jit
+                off = jax.jit(auto(summed))  # jax 0.10.0 needs the jit
+                assert off(x).sharding == summed(x).sharding
         print(len(jax.devices()))
     """
-    assert (
-        python(code, XLA_FLAGS="--xla_force_host_platform_device_count=2", JAX_PLATFORMS="cpu")
-        == "2\n"
-    )
+    two_devices = "--xla_force_host_platform_device_count=2"
+    assert python(code, XLA_FLAGS=two_devices, JAX_PLATFORMS="cpu") == "2\n"
 
 
 def test_while_loop_loses_its_rules_and_takes_forward_mode():
@@ -337,7 +336,7 @@ def test_custom_jvp_rules_stay_on_without_jvp_and_come_off_with_it(place):
 
 
 def test_one_compiled_function_keeps_its_two_references_apart():
-    """The graph of a jitted function is remembered; what was taken off of it must be remembered too."""
+    """The graph of a jitted function is remembered; what was taken off it must be so too."""
     product = jax.jit(lambda x: make_custom_jvp()(x) * theirs(x))
     one, hundred = 2 * SIN * COS, 200 * SIN * COS
     for _ in range(2):
@@ -421,7 +420,10 @@ def test_the_warning_comes_at_each_depth_and_names_the_function():
 )
 @pytest.mark.filterwarnings("ignore:auto")
 def test_no_cache_of_jax_keeps_a_rule_or_loses_one(derivative, order):
-    """The same function object, by hand and by auto in turn: jit, scan, remat and the others remember their traces."""
+    """One function object, by hand and by auto in turn.
+
+    jit, scan, remat and the others remember their traces.
+    """
     probe = make_ours()
     derivative_of_probe = jax.jit(functools.partial(derivative, probe))
     for f in (derivative_of_probe, functools.partial(derivative, probe)):
@@ -725,9 +727,12 @@ def test_the_rules_are_off_only_while_auto_traces():
 
 def test_ordinary_functions_give_no_warning():
     functions = [
-        jax.nn.relu, jax.nn.relu6, jax.nn.silu, jax.nn.gelu, jax.nn.softplus, jax.nn.log_sigmoid, jax.nn.softmax,
-        jax.nn.logsumexp, jax.nn.mish, jnp.sinc, jnp.linalg.norm, lambda x: jnp.nonzero(x, size=2),
-        lambda x: jnp.interp(x, x, x), lambda x: jnp.ldexp(x, 2), lambda x: jnp.einsum("i,j", x, x),
+        jax.nn.relu, jax.nn.relu6, jax.nn.silu, jax.nn.gelu, jax.nn.softplus, jax.nn.log_sigmoid,
+        jax.nn.softmax, jax.nn.logsumexp, jax.nn.mish, jnp.sinc, jnp.linalg.norm,
+        lambda x: jnp.nonzero(x, size=2),
+        lambda x: jnp.interp(x, x, x),
+        lambda x: jnp.ldexp(x, 2),
+        lambda x: jnp.einsum("i,j", x, x),
     ]  # fmt: skip
     x = jnp.linspace(-2, 2, 5)
     for f in functions:
@@ -761,7 +766,9 @@ def test_an_exported_function_is_a_limit_with_a_warning():
 
 
 def test_linear_call_is_a_limit_with_a_warning():
-    f = lambda x: COS * linear_call(lambda r, x: 1.0 * x, lambda r, dy: 100.0 * dy, (), x)  # noqa: E731
+    def f(x):
+        return COS * linear_call(lambda r, x: 1.0 * x, lambda r, dy: 100.0 * dy, (), x)
+
     assert_on(f)
     with pytest.warns(UserWarning, match="rules inside linear_call cannot be taken off"):
         assert_on(auto(f))
@@ -806,7 +813,8 @@ def test_a_jax_that_records_custom_vjp_otherwise_is_an_error(monkeypatch):
     monkeypatch.setattr(_graph, "custom_vjp_call_p", sin_p)
     message = (
         rf"auto cannot take rules off under jax {jax.__version__} as configured: "
-        "it records a custom rule as custom_vjp_call, not as sin. Unset jax_custom_vjp3 or use a version of jax"
+        "it records a custom rule as custom_vjp_call, not as sin. "
+        "Unset jax_custom_vjp3 or use a version of jax"
     )
     for f in (ours, theirs, jnp.cos):
         with pytest.raises(RuntimeError, match=message):
@@ -839,19 +847,19 @@ def test_the_flags_that_move_rules_elsewhere_are_errors():
             f.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (100 * jnp.cos(x) * dy,))
             return f
 
-        flags = [(flag, jvp) for flag, jvp in [("jax_custom_vjp3", False), ("jax_custom_jvp3", True)]
-                 if hasattr(jax.config, flag)]
-        for flag, jvp in flags:
+        jvp_under = {"jax_custom_vjp3": False, "jax_custom_jvp3": True}
+        flags = [flag for flag in jvp_under if hasattr(jax.config, flag)]
+        for flag in flags:
             jax.config.update(flag, True)
             try:
-                jax.grad(auto(probe(), jvp=jvp))(0.7)
+                jax.grad(auto(probe(), jvp=jvp_under[flag]))(0.7)
             except RuntimeError as e:
                 assert "auto cannot take rules off" in str(e), e
             else:
                 raise AssertionError(f"silent under {flag}")
             jax.config.update(flag, False)
         assert abs(jax.grad(auto(probe()))(0.7) - jnp.cos(0.7)) < 1e-6
-        print([flag for flag, _ in flags])
+        print(flags)
     """
     assert "jax_custom_vjp3" in python(code, JAX_PLATFORMS="cpu")
 
@@ -868,13 +876,11 @@ def jax_flag(name):
 def test_one_function_recorded_otherwise_is_an_error_though_the_canary_sings():
     f = jax.custom_vjp(lambda x: jnp.sin(x))
     try:
-        f.defvjp(
-            forward, backward, generic_batching=True
-        )  # newer jax: this function alone is kept elsewhere
+        # Newer jax: this function alone is kept elsewhere.
+        f.defvjp(forward, backward, generic_batching=True)
     except TypeError:
-        with jax_flag(
-            "jax_custom_vjp3"
-        ):  # older jax: the flag matters where the function is defined
+        # Older jax: the flag matters where the function is defined.
+        with jax_flag("jax_custom_vjp3"):
             f = make_theirs()
     for g in (f, jax.jit(f), functools.partial(repeated, f)):
         assert_on(g)

@@ -109,7 +109,7 @@ def test_flax_model_with_a_rule_inside(nn):
 
 
 def test_flax_custom_vjp(nn):
-    """linen's own lifted custom_vjp, whose rule multiplies the gradients of the parameters by 100."""
+    """linen's own lifted custom_vjp; its rule multiplies the gradients of the parameters by 100."""
 
     class Net(nn.Module):
         @nn.compact

@@ -1,4 +1,7 @@
-"""What `check` says: verdicts at special points, reports, and errors; test_check_corpus.py has the rules themselves."""
+"""What `check` says: verdicts at special points, reports, and errors.
+
+test_check_corpus.py has the rules themselves.
+"""
 
 import json
 import math
@@ -248,7 +251,7 @@ def test_a_branch_that_cannot_be_entered_is_named_with_its_line():
 @pytest.mark.many
 @pytest.mark.parametrize("leaf", ["x", "weight", "bias"])
 def test_power_is_what_would_have_been_noticed(leaf):
-    """An error twice as large as the power is caught, one half as large is not: nothing is promised."""
+    """An error twice the power is caught, one of half the power is not: no more is promised."""
     arguments = affine_arguments()
     scale = check(jaxnet.linear, *arguments).power[leaf].scale
     assert 0 < scale < 1e-6
@@ -372,7 +375,12 @@ def test_inside_shard_map(forced_devices):
         mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
         wrong = rule(linear.body)
         wrong.forward(linear_forward)
-        wrong.backward(lambda residuals, dy: (lambda dx, dw, db: (dx, 2 * dw, db))(*linear_backward(residuals, dy)))
+
+        @wrong.backward
+        def double_the_weights(residuals, dy):
+            dx, dweight, dbias = linear_backward(residuals, dy)
+            return dx, 2 * dweight, dbias
+
         rng = np.random.default_rng(0)
         arguments = [rng.normal(size=s).astype(np.float32) for s in ((4, 3), (2, 3), (2,))]
         for layer, right in ((linear, True), (wrong, False)):

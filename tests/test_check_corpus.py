@@ -1,4 +1,4 @@
-"""The checker against rules that are known to be wrong, and against rules that are right and look wrong."""
+"""The checker against rules known to be wrong, and against rules that are right and look wrong."""
 
 import os
 
@@ -10,30 +10,41 @@ from corpus.wrong import WRONG
 from jaxnet import check
 from jaxnet.checking.cells import TRANSFORMS
 
-SEEDS = range(int(os.environ.get("CORPUS_SEEDS", "1")))  # ten take twice as long
+# How many seeds each example is checked with; ten seeds take twice as long as one.
+SEEDS = range(int(os.environ.get("CORPUS_SEEDS", "1")))
 
 
 def examine(example, seed, transforms=TRANSFORMS):
+    """What `check` reports of the example, with random arguments of this seed."""
     args = example.args(np.random.default_rng(seed))
-    options = {
-        "kwargs": example.kwargs,
-        "ref": example.ref,
-        "dtypes": example.dtypes,
-        "transforms": transforms,
-    }
-    return check(example.f, *args, **options, seed=seed)
+    return check(
+        example.f,
+        *args,
+        kwargs=example.kwargs,
+        ref=example.ref,
+        dtypes=example.dtypes,
+        transforms=transforms,
+        seed=seed,
+    )
 
 
 def is_caught(example, report):
-    bad = [f for f in report.findings if f.verdict.bad and f.what.startswith(example.what)]
-    return any(f.leaf == example.leaf for f in bad) if example.leaf else bool(bad)
+    """Whether the report finds what is wrong with the example, in its leaf if it names one."""
+    bad = [
+        finding
+        for finding in report.findings
+        if finding.verdict.bad and finding.what.startswith(example.what)
+    ]
+    if not example.leaf:
+        return bool(bad)
+    return any(finding.leaf == example.leaf for finding in bad)
 
 
 @pytest.mark.many
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_rule_is_caught_in_the_right_leaf(name):
-    # Transformations can only add to what is found; without those that are not needed it compiles
-    # in half the time.
+    # More transformations can only find more; with none but the one that the fault shows under,
+    # compiling takes half the time.
     transforms = [t for t in TRANSFORMS if WRONG[name].what.startswith(t)]
     for seed in SEEDS:
         report = examine(WRONG[name], seed, transforms)

@@ -1,4 +1,4 @@
-"""Who checks the checker: each of its comparisons is broken once, and some example must be judged wrongly then."""
+"""Who checks the checker: each of its comparisons is broken, and some example is then misjudged."""
 
 import pytest
 from corpus.right import RIGHT
@@ -6,7 +6,8 @@ from corpus.wrong import WRONG
 from mutations import MUTATIONS
 from test_check_corpus import examine, is_caught
 
-# Those that are quick to compile, among them one for each thing that is looked at.
+# Examples that are quick to compile, among them one for each thing that the checker looks at. As
+# it is, the checker judges all of them rightly.
 WITNESSES = [
     "the sign",
     "a saturated value still passes its gradient",
@@ -36,6 +37,7 @@ WITNESSES = [
 
 
 def is_judged_rightly(name):
+    """A wrong rule is caught, a right one raises no alarm, with either seed."""
     if name in WRONG:
         return all(is_caught(WRONG[name], examine(WRONG[name], seed)) for seed in (0, 6))
     return all(examine(RIGHT[name], seed).ok for seed in (0, 6))

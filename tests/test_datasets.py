@@ -231,9 +231,8 @@ def test_split_is_a_stratified_partition(tmp_path_factory, counts, fraction, see
     data = load(path, test_fraction=fraction, seed=seed)
     rows = np.concatenate([data.train[0], data.test[0]])[:, 0].astype(int)
     assert sorted(rows) == list(range(len(y)))
-    np.testing.assert_array_equal(
-        np.concatenate([data.train[1], data.test[1]]), y[rows]
-    )  # a row keeps its label
+    # A row keeps its label.
+    np.testing.assert_array_equal(np.concatenate([data.train[1], data.test[1]]), y[rows])
     for label, count in enumerate(counts):
         share = np.count_nonzero(data.test[1] == label)
         assert 1 <= share <= count - 1

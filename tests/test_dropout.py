@@ -106,9 +106,8 @@ def test_xla_draws_twice_rather_than_keep_the_mask():
     plain.defvjp(
         lambda key, x: (plain(key, x), key), lambda key, c: (None, dropout.body(key, c, rate=0.5))
     )
-    assert (
-        draws(plain) == draws(auto(lambda key, x: dropout(key, x, rate=0.5))) > 0
-    )  # what a rule alone would do
+    # What a rule alone would do.
+    assert draws(plain) == draws(auto(lambda key, x: dropout(key, x, rate=0.5))) > 0
     assert draws(lambda key, x: dropout(key, x, rate=0.5)) == 2 * draws(plain)
 
 
@@ -134,9 +133,8 @@ def test_a_scan_over_layers_stacks_no_masks():
         return dropout(key, x, rate=0.1)
 
     saved = temporary_bytes(auto(f)) - temporary_bytes(f)
-    assert (
-        saved >= 0.75 * layers * rows * columns
-    )  # a byte of mask for each element of each layer, less the second draw
+    # A byte of mask for each element of each layer, less the second draw.
+    assert saved >= 0.75 * layers * rows * columns
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Bad input to rules and networks: each error names the argument, what came, what was expected, how to mend it."""
+"""Bad input to rules and networks.
+
+Each error names the argument, what came, what was expected, how to mend it.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +30,10 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
         (
             lambda: linear(X.astype(int), W, B),
             TypeError,
-            r"linear: x must be a floating-point array, got dtype int32; convert it first, e.g. x.astype\('float32'\)",
+            (
+                r"linear: x must be a floating-point array, got dtype int32; "
+                r"convert it first, e.g. x.astype\('float32'\)"
+            ),
         ),
         (lambda: linear([[1.0, 2.0]], W, B), TypeError, "linear: x must be an array, got list"),
         (
@@ -38,7 +44,10 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
         (
             lambda: linear(X, W.T, B),
             ValueError,
-            r"x must end in weight's in = 2 columns, got x of shape \(4, 3\) and weight \[out, in\] of shape \(3, 2\)",
+            (
+                r"x must end in weight's in = 2 columns, "
+                r"got x of shape \(4, 3\) and weight \[out, in\] of shape \(3, 2\)"
+            ),
         ),
         (lambda: linear(jnp.float32(1), W, B), ValueError, "x must end in weight's in = 3 columns"),
         (
@@ -81,7 +90,10 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
         (
             lambda: softmax_cross_entropy(Z, Y.astype(float)),
             ValueError,
-            r"distributions \(floating\) must have shape \(4, 3\), got \(4,\); class numbers are integers",
+            (
+                r"distributions \(floating\) must have shape \(4, 3\), got \(4,\); "
+                r"class numbers are integers"
+            ),
         ),
         (
             lambda: softmax_cross_entropy(Z, Z.astype(int)),
@@ -126,7 +138,10 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
         (
             lambda: fused(weight=W.T),
             ValueError,
-            r"x must end in weight's in = 2 columns, got x of shape \(4, 3\) and weight \[classes, in\] of shape",
+            (
+                r"x must end in weight's in = 2 columns, "
+                r"got x of shape \(4, 3\) and weight \[classes, in\] of shape"
+            ),
         ),
         (
             lambda: fused(bias=jnp.ones(3)),
@@ -141,7 +156,10 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
         (
             lambda: fused(labels=Z),
             TypeError,
-            r"labels must be integers, got dtype float32; for distributions use softmax_cross_entropy",
+            (
+                r"labels must be integers, got dtype float32; "
+                r"for distributions use softmax_cross_entropy"
+            ),
         ),
         (
             lambda: fused(reduction="none"),
@@ -173,7 +191,10 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
         (
             lambda: sigmoid_binary_cross_entropy(Z, Y),
             ValueError,
-            r"logits and labels must have the same shape, got \(4, 3\) and \(4,\); reshape one of them",
+            (
+                r"logits and labels must have the same shape, got \(4, 3\) and \(4,\); "
+                r"reshape one of them"
+            ),
         ),
         (
             lambda: sigmoid_binary_cross_entropy(Y, Y),
@@ -193,7 +214,10 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
         (
             lambda: mean_squared_error(jnp.ones(()), jnp.ones(())),
             ValueError,
-            r"at least one output, got shape \(\); for one number per example add an axis, predictions\[..., None\]",
+            (
+                r"at least one output, got shape \(\); "
+                r"for one number per example add an axis, predictions\[..., None\]"
+            ),
         ),
         (
             lambda: huber(Z, Z[:2]),

@@ -91,9 +91,8 @@ def test_memory_does_not_grow_with_the_rows(reduction, rows):
     )
     few, many = (temporary_bytes(f, shapes(n, fan_in=64, classes=4096)) for n in (rows, 4 * rows))
     per_row = (many - few) / (3 * rows)
-    assert (
-        per_row <= 32
-    )  # labels, losses and counts; a row of logits has 16384 bytes, a row of x 256
+    # Labels, losses and counts; a row of logits has 16384 bytes, a row of x 256.
+    assert per_row <= 32
 
 
 @pytest.mark.parametrize(("reduction", "products"), [("mean", 3), ("sum", 3), (None, 4)])
@@ -290,9 +289,8 @@ def test_at(derivative, reduction, logits, label, loss, gradient):
 def test_the_options_at_huge_logits_stay_finite(derivative):
     f = derivative(partial(row_loss, label_smoothing=0.1, z_loss=1e-4, soft_cap=30.0))
     value, dz = jax.value_and_grad(f)(jnp.array([1e4, -1e4]), jnp.int32(1))
-    np.testing.assert_allclose(
-        value, 0.95 * 60 + 1e-4 * 30**2, rtol=4 * EPS
-    )  # both logits are at the cap
+    # Both logits are at the cap.
+    np.testing.assert_allclose(value, 0.95 * 60 + 1e-4 * 30**2, rtol=4 * EPS)
     np.testing.assert_array_equal(dz, [0, 0])
 
 

@@ -77,9 +77,8 @@ def test_extremes(f):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("f", [layer_norm, rms_norm])
 def test_narrow_dtypes_are_computed_in_float32(f, dtype):
-    x = jnp.asarray(
-        100 * rng.normal(size=(3, 512)), dtype
-    )  # squares add up to more than float16 holds
+    # Squares add up to more than float16 holds.
+    x = jnp.asarray(100 * rng.normal(size=(3, 512)), dtype)
     y, pull = jax.vjp(f, x)
     wide, wide_pull = jax.vjp(f, x.astype(jnp.float32))
     eps = float(jnp.finfo(dtype).eps)

@@ -1,4 +1,7 @@
-"""Whole networks: every leaf of the gradient, and 200 epochs of training, against autodiff, NumPy and PyTorch."""
+"""Whole networks: every leaf of the gradient, and 200 epochs of training.
+
+They are compared with autodiff, NumPy and PyTorch.
+"""
 
 from pathlib import Path
 
@@ -187,9 +190,8 @@ def test_initialisers_are_uniform(initializer, low, high):
         assert unit[0] >= 0
         assert unit[-1] <= 1
         distance = np.abs(unit - (np.arange(unit.size) + 0.5) / unit.size).max()
-        assert distance < 2.0 / np.sqrt(
-            unit.size
-        )  # Kolmogorov-Smirnov: exceeded once in 1500 by chance
+        # Kolmogorov-Smirnov: exceeded once in 1500 by chance.
+        assert distance < 2.0 / np.sqrt(unit.size)
     assert not np.intersect1d(layer.weight, layer.bias).size > 400
 
 

@@ -48,7 +48,7 @@ def run(*arguments, **more):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The report as a user makes it, from elsewhere and with two seeds: its folder and what was printed."""
+    """The report as a user makes it, from elsewhere, with two seeds: its folder and its output."""
     there = tmp_path_factory.mktemp("elsewhere")
     result = run("--seeds", 2, cwd=there)
     assert result.returncode == 0, result.stderr
@@ -123,9 +123,8 @@ def test_the_readme_picture_has_its_size(made):
 def test_errata_point_at_code_that_is_there():
     for *_, where in report_page.ERRATA:
         file, _, name = where.partition(": ")
-        assert re.search(rf"^def {name}\(", (ROOT / "jaxnet" / file).read_text(), re.MULTILINE), (
-            where
-        )
+        code = (ROOT / "jaxnet" / file).read_text()
+        assert re.search(rf"^def {name}\(", code, re.MULTILINE), where
 
 
 @pytest.mark.parametrize(
@@ -300,9 +299,8 @@ def test_data_on_which_the_settings_diverge_are_reported(tmp_path, monkeypatch):
     try:
         with pytest.raises(SystemExit, match=r"training diverges on these data.*loss became"):
             report.main(["--data", str(data), "--out", str(tmp_path / "out"), "--seeds", "1"])
-        assert (
-            signal.getsignal(signal.SIGINT) is report.interrupt
-        )  # fit would take Python's own over, for a run alone
+        # `fit` would take Python's own over, for a run alone.
+        assert signal.getsignal(signal.SIGINT) is report.interrupt
     finally:
         signal.signal(signal.SIGINT, handler)
     assert not (tmp_path / "out").exists()
@@ -369,7 +367,10 @@ DATA = Dataset(a_set(500), a_set(200), tuple(f"x{i}" for i in range(10)), ("0", 
 
 
 def curves(seeds=2, **given):
-    """Histories of 200 epochs; what is not given is a loss of 0.1 and an accuracy of 1. [epochs] or [seeds, epochs]."""
+    """Histories of 200 epochs; what is not given is a loss of 0.1 and an accuracy of 1.
+
+    given: values to broadcast, [epochs] or [seeds, epochs].
+    """
     values = {
         "train_loss": 0.1,
         "test_loss": 0.1,
@@ -399,9 +400,8 @@ HOLDS, IN_PART, NOT = "holds", "in part", "does not hold"
 
 def test_accuracy_thresholds_are_met_exactly_in_float32():
     e = claims.Evidence(DATA, {}, {}, "PyTorch", 0.0)
-    just_below = [
-        np.nextafter(np.float32(a), np.float32(0)) for a in (188 / 200, 450 / 500)
-    ]  # as a mean may come out
+    # As a mean may come out.
+    just_below = [np.nextafter(np.float32(a), np.float32(0)) for a in (188 / 200, 450 / 500)]
     at = curves(seeds=1, test_accuracy=just_below[0], train_accuracy=just_below[1])
     assert claims.at_least(e, at, "test", 94).all()
     assert not claims.above(e, at, "test", 94).any()
@@ -446,9 +446,8 @@ def test_above_90_needs_both_sets_for_good_by_epoch_50():
     assert [m["median"] for m in measures] == [50.0, 50.0]
     assert verdict("3.3-above-90", late, good)[0] == NOT
     assert verdict("3.3-above-90", good, late)[0] == NOT
-    assert (
-        verdict("3.3-above-90", good, curves(train_accuracy=0.9))[0] == NOT
-    )  # exactly 90 % is not above
+    # Exactly 90 % is not above.
+    assert verdict("3.3-above-90", good, curves(train_accuracy=0.9))[0] == NOT
     half = curves(test_accuracy=np.stack([step(50, 0.5, 0.95), step(51, 0.5, 0.95)]))
     assert verdict("3.3-above-90", half, good)[0] == IN_PART
     dip = step(10, 0.5, 0.95)

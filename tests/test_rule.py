@@ -1,4 +1,7 @@
-"""The decorator `rule`. The probes' backwards are wrong by a factor, so that on and off cannot be confused."""
+"""The decorator `rule`.
+
+The probes' backwards are wrong by a factor, so that on and off cannot be confused.
+"""
 
 import copy
 import inspect
@@ -41,9 +44,8 @@ def close(a, b):
 def test_the_backward_by_hand_is_what_grad_uses():
     assert float(wrong_sin(X)) == float(jnp.sin(X))
     close(jax.grad(wrong_sin)(X), 100 * COS)
-    assert (
-        wrong_sin_forward(X)[1] is X
-    )  # forward and backward stay plain functions under their own names
+    # Forward and backward stay plain functions under their own names.
+    assert wrong_sin_forward(X)[1] is X
     close(wrong_sin_backward(X, 2.0)[0], 200 * COS)
 
 
@@ -115,7 +117,7 @@ def test_an_integer_argument_has_no_cotangent(label):
 
 
 def test_body_gets_jax_arrays_also_from_numpy_and_python_numbers():
-    """With NumPy's own arrays a body would compute in NumPy's dtypes under auto, and in JAX's by hand."""
+    """With NumPy's arrays a body would compute in NumPy's dtypes under auto, in JAX's by hand."""
     kinds = []
 
     @rule
@@ -142,7 +144,10 @@ def test_body_gets_jax_arrays_also_from_numpy_and_python_numbers():
     ids=["jax", "numpy", "list", "dict", "array in a tuple"],
 )
 def test_an_array_as_an_option_is_an_error_that_names_it(option):
-    message = "relu: option slope_at_zero must be a static, hashable Python value, got .*pass a number or a string"
+    message = (
+        "relu: option slope_at_zero must be a static, hashable Python value, "
+        "got .*pass a number or a string"
+    )
     with pytest.raises(TypeError, match=message):
         relu(X, slope_at_zero=option)
     with pytest.raises(TypeError, match=message):

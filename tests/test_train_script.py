@@ -77,9 +77,8 @@ def test_predictions_are_the_networks(cancer):
     right = np.mean([row["class"] == name for row, name in zip(predicted, truth, strict=True)])
     metrics = json.loads((folder / "out" / "train" / "metrics.json").read_text())["last"]
     expected = (456 * metrics["train_accuracy"] + 113 * metrics["test_accuracy"]) / 569
-    assert right == pytest.approx(
-        expected, abs=1e-6
-    )  # scaled as in training, or this would not be so
+    # Scaled as in training, or this would not be so.
+    assert right == pytest.approx(expected, abs=1e-6)
     for row in predicted:
         p = [float(row[f"probability of {name}"]) for name in ("benign", "malignant")]
         assert sum(p) == pytest.approx(1, abs=1e-6)
@@ -142,9 +141,8 @@ def test_activation_norm_and_dropout_are_trained_saved_and_predicted_with(tmp_pa
     expected = (
         456 * metrics["last"]["train_accuracy"] + 113 * metrics["last"]["test_accuracy"]
     ) / 569
-    assert np.mean(right) == pytest.approx(
-        expected, abs=1e-6
-    )  # the same network, and without dropout
+    # The same network, and without dropout.
+    assert np.mean(right) == pytest.approx(expected, abs=1e-6)
     assert metrics["options"]["dropout"] == 0.3
 
 
@@ -237,9 +235,8 @@ def test_ctrl_c_saves_what_was_trained(tmp_path, ctrl_c_works):
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while "epoch" not in (
-        line := process.stderr.readline()
-    ):  # the first line of progress: the run is under way
+    # The first line of progress: the run is under way.
+    while "epoch" not in (line := process.stderr.readline()):
         assert process.poll() is None, line
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""fit, evaluate and update_step: what is trained, what is measured, what is compiled, what is refused."""
+"""fit, evaluate and update_step: what is trained, measured, compiled and refused."""
 
 import copy
 import dataclasses
@@ -38,6 +38,11 @@ RUN = {"train": TRAIN, "test": TEST, "epochs": 4, "batch_size": 16, "optimizer":
 
 def run(**changes):
     return fit(mlp, PARAMS, **(RUN | changes))
+
+
+def take_run(tree, i):
+    """What belongs to run i, of arrays that hold several runs one after the other."""
+    return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
 def mean_loss(params, x, y):
@@ -81,9 +86,8 @@ def assert_same(tree, other):
 @pytest.mark.many
 @pytest.mark.parametrize("batch_size", [1, 16, 25, 50, 64])
 def test_fit_is_the_plain_loop_also_in_its_last_smaller_batch(batch_size, x64):
-    params = jax.tree.map(
-        lambda leaf: leaf.astype(float), PARAMS
-    )  # in float64: 150 updates add up their rounding
+    # In float64: 150 updates add up their rounding.
+    params = jax.tree.map(lambda leaf: leaf.astype(float), PARAMS)
     train, test = ((x.astype(float), y) for x, y in (TRAIN, TEST))
     expected, measured = by_loop(3, batch_size, SGD, params=params, train=train, test=test)
     sets = {"train": train, "test": test}
@@ -170,9 +174,9 @@ def test_many_runs_are_one_program_and_each_is_itself(key):
     trained, history = fit(mlp, params, **RUN, runs=3, key=keys)
     assert history.train_loss.shape == (3, 4)
     for i in range(3):
-        one = jax.tree.map(lambda leaf: leaf[i], params)  # noqa: B023 (called at once)
-        alone, alone_history = fit(mlp, one, **RUN, key=None if keys is None else keys[i])
-        assert_close(jax.tree.map(lambda leaf: leaf[i], trained), alone)  # noqa: B023
+        key_alone = None if keys is None else keys[i]
+        alone, alone_history = fit(mlp, take_run(params, i), **RUN, key=key_alone)
+        assert_close(take_run(trained, i), alone)
         np.testing.assert_allclose(history.test_loss[i], alone_history.test_loss, rtol=2e-5)
 
 
@@ -213,9 +217,8 @@ def test_model_keys_shuffling_and_auto_go_together():
     for other in (keys | {"key": jax.random.key(3)}, keys | {"model_key": jax.random.key(3)}):
         with pytest.raises(AssertionError):
             assert_close(fit(dropped, PARAMS, **RUN, **other)[0], trained)
-    assert_same(
-        run(model_key=jax.random.key(2))[0], run()[0]
-    )  # a model that draws nothing ignores its key
+    # A model that draws nothing ignores its key.
+    assert_same(run(model_key=jax.random.key(2))[0], run()[0])
 
 
 def test_many_runs_with_model_keys_are_each_themselves():
@@ -225,9 +228,8 @@ def test_many_runs_with_model_keys_are_each_themselves():
     keys = jax.random.split(jax.random.key(2), 3)
     trained, _ = fit(dropped, params, **RUN, runs=3, model_key=keys)
     for i in range(3):
-        start, end = (jax.tree.map(lambda leaf: leaf[i], p) for p in (params, trained))  # noqa: B023
-        alone, _ = fit(dropped, start, **RUN, model_key=keys[i])
-        assert_close(end, alone)
+        alone, _ = fit(dropped, take_run(params, i), **RUN, model_key=keys[i])
+        assert_close(take_run(trained, i), alone)
 
 
 def test_update_step_takes_a_key():
@@ -394,7 +396,8 @@ def test_data_sharded_over_devices_trains_the_same(forced_devices):
         run = dict(epochs=3, batch_size=8, optimizer=sgd)
         _, alone = jaxnet.fit(jaxnet.mlp, params, train=(x, y), **run)
         placed = jax.device_put(params, everywhere)
-        _, sharded = jaxnet.fit(jaxnet.mlp, placed, train=tuple(jax.device_put((x, y), rows)), **run)
+        placed_data = jax.device_put((x, y), rows)
+        _, sharded = jaxnet.fit(jaxnet.mlp, placed, train=tuple(placed_data), **run)
         np.testing.assert_allclose(sharded.train_loss, alone.train_loss, rtol=1e-5)
         """
     )
@@ -542,7 +545,10 @@ X, Y = TRAIN
         (
             {"optimizer": 0.1},
             TypeError,
-            r"optimizer must be an optax.GradientTransformation such as optax.sgd\(0.01\), got float",
+            (
+                "optimizer must be an optax.GradientTransformation "
+                r"such as optax.sgd\(0.01\), got float"
+            ),
         ),
     ],
 )
