@@ -109,8 +109,13 @@ def arguments_of(sizes, batch):
     return init_mlp(jax.random.key(0), sizes), x, y
 
 
-def test_all_rules_of_the_training_loss():
-    found = audit(loss, *arguments_of((10, 100, 100, 2), 20))
+@pytest.fixture(scope="module")
+def training_loss():
+    return audit(loss, *arguments_of((10, 100, 100, 2), 20))
+
+
+def test_all_rules_of_the_training_loss(training_loss):
+    found = training_loss
     lines, first = inspect.getsourcelines(models.mlp)
 
     def line_with(code):
@@ -441,11 +446,11 @@ def test_json(training_loss):
     assert (read["ok"], read["sentence"]) == (False, found.sentence())
     assert [s["rule"] for s in read["sites"]] == ["wrong", "right"]
     assert [s["where"] for s in read["sites"]] == [s.where for s in found.sites]
-    assert json.loads(training_loss[0].json(), parse_constant=pytest.fail)["ok"]
+    assert json.loads(training_loss.json(), parse_constant=pytest.fail)["ok"]
 
 
 def test_report_is_readable_at_a_hundred_columns(training_loss):
-    lines = str(training_loss[0]).splitlines()
+    lines = str(training_loss).splitlines()
     assert max(map(len, lines)) <= 100
     assert sum(line.split()[:1] == ["linear"] for line in lines) == 3
 
