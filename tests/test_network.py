@@ -288,6 +288,7 @@ def test_init_refuses_another_norm():
 
 def test_the_name_of_an_activation_is_no_activation():
     with pytest.raises(
-        TypeError, match=r"mlp: activation must be a function such as jaxnet\.gelu, got 'gelu'"
+        TypeError,
+        match=r"mlp: activation must be a function such as jaxnet\.rules\.gelu, got 'gelu'",
     ):
         mlp(init_mlp(jax.random.key(0), (3, 4, 2)), jnp.ones((1, 3)), activation="gelu")
