@@ -364,6 +364,18 @@ def test_outside_x64_mode_it_is_left_off():
     assert jnp.zeros(()).dtype == jnp.float32
 
 
+def test_a_dtype_that_was_asked_for_is_never_met_by_programs_of_another():
+    """Without x64 mode float64 leaves trace as float32 ones: the same graph, judged otherwise."""
+
+    def loses_digits(x, dy):
+        return (dy * (1 - x / (1 + x)),)
+
+    rule = by_hand(jnp.log1p, loses_digits)
+    x = jnp.asarray(np.random.default_rng(0).uniform(1e4, 1e5, 7), "float32")
+    check(rule, x, dtypes=("float64",))
+    assert finding(check(rule, x), "precision float32", "x").verdict == "imprecise"
+
+
 def test_inside_shard_map(forced_devices):
     forced_devices(
         """

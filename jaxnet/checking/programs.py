@@ -115,6 +115,7 @@ def programs_for(
     traces = trace_problem(problem, working)
     key = (
         problem.names,
+        tuple(working),
         tuple(transforms),
         str(jnp.result_type(float)),  # whether the caller is in x64 mode
         tuple(shape_text(x) for x in (*problem.leaves, *problem.others)),
