@@ -109,8 +109,10 @@ class HuberResiduals(NamedTuple):
 def huber_forward(
     predictions: Array, targets: Array, *, delta: float
 ) -> tuple[Array, HuberResiduals]:
-    loss = huber.body(predictions, targets, delta=delta)
-    _, c = _difference_and_held(predictions, targets, delta)
+    _require_alike("huber", predictions, targets)
+    _require_delta(delta)
+    d, c = _difference_and_held(predictions, targets, delta)
+    loss = (c * (d - c / 2)).astype(predictions.dtype)
     return loss, HuberResiduals(c, only_dtype(targets))
 
 
