@@ -82,7 +82,11 @@ def make_parser() -> argparse.ArgumentParser:
         ("audit", "every custom rule in a function"),
     ):
         command = commands.add_parser(
-            name, help=what, description=f"Check {what}. Exit status 1 where it is not ok."
+            name,
+            help=what,
+            description=f"Check {what}. Exit status 1 where it is not ok.",
+            epilog="\n".join(["verdicts:", *(f"  {v:<12} {v.meaning}" for v in Verdict)]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("function", metavar="MODULE:FUNCTION", type=import_function)
         command.add_argument(

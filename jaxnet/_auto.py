@@ -81,9 +81,8 @@ class _Parts(NamedTuple):
 
     arrays: list[Any]
     at: list[int]  # where among the leaves each array stands
-    static: list[
-        Any
-    ]  # the other leaves, None where an array stands: no tracer is held after a trace
+    # The other leaves, None where an array stands: no tracer is held after a trace.
+    static: list[Any]
 
 
 def _partition(leaves: Sequence[Any], types: Any) -> _Parts:

@@ -4,6 +4,7 @@ A traced function is a jaxpr: equations, each a primitive with inputs, outputs a
 of which are jaxprs in turn. A custom rule is one equation; its parameters hold the body that the
 rule stands for, and the rule.
 
+    tell         kind_of_rule, unknown_form: which equation is a rule, and is its form known?
     walk         equations, inner_jaxprs
     rewrite      rewritten: with other equations in the place of some; without_rules is made with it
     tap          tap: equations tell the host what they meet
@@ -28,10 +29,8 @@ core = cast(Any, jax_core)  # its stubs and its contents differ between the vers
 Equation: TypeAlias = Any
 Chain: TypeAlias = tuple[Equation, ...]  # the equations around an equation, outermost first
 
-VJP, JVP = (
-    "vjp",
-    "jvp",
-)  # the kinds of custom rules, as jax.custom_vjp and jax.custom_jvp attach them
+# The kinds of custom rules, as jax.custom_vjp and jax.custom_jvp attach them, and those taken off.
+VJP, JVP = "vjp", "jvp"
 REVERSE = (VJP,)
 EVERY = (VJP, JVP)
 
@@ -139,7 +138,10 @@ def is_jaxpr(value: Any) -> bool:
 
 
 def plain(jaxpr: Any) -> Any:
-    """The jaxpr beside its constants before jax 0.12; from then on both are one object."""
+    """The jaxpr beside its constants before jax 0.12; from then on both are one object.
+
+    Only the inner one has invars and outvars on every jax; eqns has either.
+    """
     return getattr(jaxpr, "jaxpr", jaxpr)
 
 
@@ -184,7 +186,10 @@ def is_literal(v: Any) -> bool:
 
 
 def is_call(e: Equation) -> bool:
-    """Whether the equation does no more than to call a function."""
+    """Whether the equation does no more than to call a function.
+
+    custom_jvp_call too: jax.nn.relu is called by one, and is JAX's function all the same.
+    """
     return e.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call")
 
 
@@ -230,6 +235,8 @@ def rewritten(value: Any, change: Change, chain: Chain = (), known: Known | None
     """value with each equation changed, at any depth.
 
     value: a jaxpr, or a parameter of an equation, however nested.
+    known: what has become of jaxprs; then change must not look at the chain, for a jaxpr that is
+    called from two places is rewritten once. Without it every place is visited.
     What nothing changes in is returned as the same object: JAX's caches know a jaxpr by identity.
     """
     if is_jaxpr(value):
@@ -286,16 +293,18 @@ def call_of_body(e: Equation) -> Equation:
     return e.replace(primitive=closed_call_p, params={"call_jaxpr": body_of_rule(e)})
 
 
-# By kinds of rules, a jaxpr (known to JAX's caches by identity, as the trace of a jitted function)
-# -> the same without rules: a jitted function inside another compiles once, not each time that the
-# other is traced.
+# What has become of each jaxpr, by the kinds of rules that were taken off. JAX keeps the trace of a
+# jitted function: without its rules that must be one object too, or it is compiled at every trace.
 _stripped: dict[tuple[str, ...], Known] = {
     kinds: weakref.WeakKeyDictionary() for kinds in (REVERSE, EVERY)
 }
 
 
 def without_rules(jaxpr: Any, kinds: tuple[str, ...]) -> Any:
-    """A jaxpr that computes the same, in which each rule of these kinds is a call of its body."""
+    """A jaxpr that computes the same, in which each rule of these kinds is a call of its body.
+
+    kinds: REVERSE or EVERY.
+    """
 
     def change(e: Equation, inside_rewritten: Equation, chain: Chain) -> list[Equation]:
         return [call_of_body(inside_rewritten) if kind_of_rule(e) in kinds else inside_rewritten]

@@ -49,7 +49,7 @@ def worst(verdicts: Any) -> Verdict:
 
 
 class Question(enum.StrEnum):
-    """What is asked of a rule: a row of the report, and a room in checking/questions."""
+    """What a finding answers."""
 
     GRADIENT = "gradient"  # is there one at all?
     REFERENCE = "reference"  # can the function be differentiated without its rule?

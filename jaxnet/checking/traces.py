@@ -14,6 +14,7 @@ from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, shape_text
 
 WIDE = np.dtype(np.float64)
+SAME_TWICE = "the same twice"  # the law
 NOT_DETERMINISTIC = (
     "two runs with the same arguments differ: pass randomness in as a key, and keep no state"
 )
@@ -195,7 +196,7 @@ def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> AtDtypes:
                 "",
                 Verdict.ERROR,
                 note=NOT_DETERMINISTIC,
-                detail="the same twice",
+                detail=SAME_TWICE,
             )
         )
     try:

@@ -1,4 +1,4 @@
-"""One file a row of the report: what is asked, what is allowed and why, how it is said.
+"""One file for each thing that is asked: what is asked, what is allowed and why, how it is said.
 
 Each has a function `ask` of what it needs, which returns what was found; none reads what another
 has left behind. Which is asked when stands in examination.py.

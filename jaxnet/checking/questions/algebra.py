@@ -5,10 +5,10 @@ moves when its inputs move by one eps. An element passes where
 
     |r - t| <= max(sqrt(eps) |t|, 64 noise, 4096 eps max |t|)        (arrays.tolerance)
 
-without the noise where that is more than rounding, as at a tie. Every other element is a suspect
-and goes to the arbiter (arbiter.py): wrong where the differences exclude r; disputed where they
-exclude t, for automatic differentiation may be the wrong one; kink where the one-sided derivatives
-differ and r lies between them; ok where they cannot tell.
+The noise counts only where it is itself at most the other two: at a tie t jumps, and anything would
+pass. Every other element is a suspect and goes to the arbiter (arbiter.py): wrong where the
+differences exclude r; disputed where they exclude t, for automatic differentiation may be the wrong
+one; kink where the one-sided derivatives differ and r lies between them; ok where they cannot tell.
 """
 
 import enum
@@ -71,7 +71,9 @@ class Standard(NamedTuple):
     eps: float
     value_is_finite: bool
     only_wrong: bool  # at a made point: where t is not finite, the point is at fault
-    by_design: float  # farther than this from t, t is not the slope by design: no arbiter
+    # Where the reference stops gradients and r is farther than this from t, r is wrong, though it
+    # be the slope: inf for other references.
+    by_design: float
 
 
 class Judged(NamedTuple):
@@ -122,7 +124,7 @@ def suspects(leaf: Leaf, standard: Standard) -> Array:
 
 
 class Element(enum.Enum):
-    """What the arbiter says of one element, the worst first; its note, where it is not wrong."""
+    """What the arbiter says of one element; its note, where it is not wrong."""
 
     WRONG = ""
     KINK = "at a kink, the rule between the one-sided slopes"
@@ -130,6 +132,7 @@ class Element(enum.Enum):
     UNRESOLVED = "where finite differences cannot tell"
 
 
+# Of a leaf, the first of these that any of its elements is.
 VERDICTS = {
     Element.WRONG: Verdict.WRONG,
     Element.KINK: Verdict.KINK,

@@ -19,7 +19,7 @@ from jaxnet.checking.arrays import (
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.programs import Run
-from jaxnet.checking.traces import NOT_DETERMINISTIC
+from jaxnet.checking.traces import NOT_DETERMINISTIC, SAME_TWICE
 
 
 def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
@@ -28,9 +28,10 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
     found = []
     for k, output in enumerate(bench.problem.outputs):
         if not same(again.value[k], run.value[k]).all():
-            law = "the same twice"
             found.append(
-                Finding(Question.LAWS, output, Verdict.ERROR, note=NOT_DETERMINISTIC, detail=law)
+                Finding(
+                    Question.LAWS, output, Verdict.ERROR, note=NOT_DETERMINISTIC, detail=SAME_TWICE
+                )
             )
             continue
         noise = spread([m.value[k] for m in look.moved], run.value[k])
