@@ -20,17 +20,18 @@ from jaxnet.checking.findings import WIDTH
 X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 
 
+def spoiled_linear(change):
+    """The affine map with other gradients: change(dx, dweight, dbias, dy) -> three."""
+
+    def backward(residuals, dy):
+        return change(*jaxnet.linear.halves.backward(residuals, dy), dy)
+
+    return jaxnet.linear.but(backward=backward)
+
+
 def scaled_linear(factor):
     """The affine map with a weight gradient that is off by a factor."""
-    wrong = jaxnet.rule(jaxnet.linear.body)
-    wrong.forward(jaxnet.linear.halves.forward)
-
-    @wrong.backward
-    def backward(residuals, dy):
-        dx, dweight, dbias = jaxnet.linear.halves.backward(residuals, dy)
-        return dx, factor * dweight, dbias
-
-    return wrong
+    return spoiled_linear(lambda dx, dweight, dbias, dy: (dx, factor * dweight, dbias))
 
 
 def affine_arguments(rows=3, fan_in=4, fan_out=4):
@@ -258,15 +259,11 @@ def test_power_is_what_would_have_been_noticed(leaf):
     at = ("x", "weight", "bias").index(leaf)
 
     def off_by(error):
-        wrong = jaxnet.rule(jaxnet.linear.body)
-        wrong.forward(jaxnet.linear.halves.forward)
-
-        @wrong.backward
-        def backward(residuals, dy):
-            grads = jaxnet.linear.halves.backward(residuals, dy)
+        def change(*grads_and_dy):
+            *grads, _ = grads_and_dy
             return tuple(g * (1 + error * (i == at)) for i, g in enumerate(grads))
 
-        return finding(check(wrong, *arguments), "algebra", leaf).verdict
+        return finding(check(spoiled_linear(change), *arguments), "algebra", leaf).verdict
 
     assert off_by(2 * scale) == "wrong"
     assert off_by(scale / 2) == "ok"
@@ -285,14 +282,7 @@ def test_power_is_what_would_have_been_noticed(leaf):
     ],
 )
 def test_hints(change, said):
-    wrong = jaxnet.rule(jaxnet.linear.body)
-    wrong.forward(jaxnet.linear.halves.forward)
-
-    @wrong.backward
-    def backward(residuals, dy):
-        dx, dweight, dbias = jaxnet.linear.halves.backward(residuals, dy)
-        return dx, change(dweight, dy), dbias
-
+    wrong = spoiled_linear(lambda dx, dweight, dbias, dy: (dx, change(dweight, dy), dbias))
     assert said in finding(check(wrong, *affine_arguments()), "algebra", "weight").note
 
 
@@ -381,18 +371,14 @@ def test_inside_shard_map(forced_devices):
         """
         import jax, jax.numpy as jnp, numpy as np
         from jax.sharding import AxisType, PartitionSpec as P
-        from jaxnet import check, linear, rule
-        from jaxnet.rules._linear import linear_backward, linear_forward
+        from jaxnet import check, linear
 
-        mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
-        wrong = rule(linear.body)
-        wrong.forward(linear_forward)
-
-        @wrong.backward
         def double_the_weights(residuals, dy):
-            dx, dweight, dbias = linear_backward(residuals, dy)
+            dx, dweight, dbias = linear.halves.backward(residuals, dy)
             return dx, 2 * dweight, dbias
 
+        mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+        wrong = linear.but(backward=double_the_weights)
         rng = np.random.default_rng(0)
         arguments = [rng.normal(size=s).astype(np.float32) for s in ((4, 3), (2, 3), (2,))]
         for layer, right in ((linear, True), (wrong, False)):
