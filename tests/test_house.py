@@ -106,7 +106,8 @@ def test_importing_jaxnet_imports_no_matplotlib():
 
 
 def public_names():
-    return {name: member for name, member in vars(jaxnet).items() if not name.startswith("_")}
+    every = vars(jaxnet.rules) | vars(jaxnet)
+    return {name: member for name, member in every.items() if not name.startswith("_")}
 
 
 def test_no_module_bears_the_name_of_a_public_function():
@@ -120,7 +121,7 @@ def test_no_module_bears_the_name_of_a_public_function():
 def test_every_public_name_is_documented():
     for name, member in public_names().items():
         if not inspect.ismodule(member):
-            assert inspect.getdoc(member), f"jaxnet.{name} has no docstring"
+            assert inspect.getdoc(member), f"{name} has no docstring"
 
 
 def test_every_module_says_what_it_is():
