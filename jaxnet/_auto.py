@@ -51,7 +51,7 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
         given = _partition(leaves, (jax.Array, np.ndarray, np.generic))
         returned: Any = None  # of fn: its leaves, taken apart, and its tree
 
-        def of_arrays(*arrays: Any) -> list[Any]:
+        def call_fn(*arrays: Any) -> list[Any]:
             nonlocal returned
             a, k = jax.tree.unflatten(tree, _combine(given, arrays))
             out_leaves, out_tree = jax.tree.flatten(cast(Callable[..., Any], fn)(*a, **k))
@@ -61,7 +61,7 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
             return parts.arrays
 
         with rules_off(True):
-            traced = jax.make_jaxpr(of_arrays)(*given.arrays)
+            traced = jax.make_jaxpr(call_fn)(*given.arrays)
         for limit in sorted(_known_limits(traced, kinds)):
             warnings.warn(f"auto({getattr(fn, '__name__', fn)}): {limit}", stacklevel=2)
         arrays = _graph.as_function(_graph.without_rules(traced, kinds))(*given.arrays)
