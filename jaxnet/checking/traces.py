@@ -161,6 +161,14 @@ class Failed(Exception):
         self.finding = finding
 
 
+class NotDeterministic(Failed):
+    """No dtype helps."""
+
+    def __init__(self) -> None:
+        note, detail = NOT_DETERMINISTIC, SAME_TWICE
+        super().__init__(Finding(Question.LAWS, "", Verdict.ERROR, note=note, detail=detail))
+
+
 class Traces(NamedTuple):
     """The problem at all the dtypes in which it is run."""
 
@@ -176,9 +184,9 @@ def trace_problem(problem: Problem, working: Sequence[Working]) -> Traces:
     try:
         with precision_of(WIDE):
             return Traces(wide, _trace_at(problem, wide), traced, ())
+    except NotDeterministic:
+        raise
     except Failed as e:
-        if e.finding.note == NOT_DETERMINISTIC:
-            raise
         note = f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}"
         return Traces(working[0].dtypes, traced[0], traced, (note,))
 
@@ -190,15 +198,7 @@ def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> AtDtypes:
     except Exception as e:
         raise Failed(_why_the_rule_raised(problem, as_dtypes(problem.leaves, dtypes), e)) from e
     if not is_steady:
-        raise Failed(
-            Finding(
-                Question.LAWS,
-                "",
-                Verdict.ERROR,
-                note=NOT_DETERMINISTIC,
-                detail=SAME_TWICE,
-            )
-        )
+        raise NotDeterministic
     try:
         ref_value, ref = trace_ref(problem, dtypes)
     except Exception as e:
