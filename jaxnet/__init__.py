@@ -4,6 +4,8 @@ jax.grad(loss)                # by hand: the rules of this library
 jax.grad(jaxnet.auto(loss))   # automatic: the same graph without them
 """
 
+from typing import TYPE_CHECKING
+
 from jaxnet import datasets as datasets
 from jaxnet import rules as rules
 from jaxnet._auto import auto as auto
@@ -31,3 +33,10 @@ from jaxnet.training import fit as fit
 from jaxnet.training import update_step as update_step
 
 __version__ = "0.1.0"
+
+if not TYPE_CHECKING:  # a type checker says by itself what is not here
+
+    def __getattr__(name: str) -> object:
+        if hasattr(rules, name):
+            raise AttributeError(f"jaxnet has no {name!r}; it is jaxnet.rules.{name}")
+        raise AttributeError(f"module 'jaxnet' has no attribute {name!r}")

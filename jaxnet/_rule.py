@@ -98,8 +98,13 @@ class rule(Generic[P, R]):
         """A rule with the same body and another half; this one stays as it is.
 
         linear.but(backward=lambda residuals, dy: ...) keeps the forward of linear, and so what its
-        backward is given.
+        backward is given. Raises TypeError on a half that is no function.
         """
+        for half, given in (("forward", forward), ("backward", backward)):
+            if given is not None and not callable(given):
+                raise TypeError(
+                    f"{self.__name__}.but: {half} must be a function, got {type(given).__name__}"
+                )
         other = rule(self.body)
         other._forward = forward or self._forward
         other._backward = backward or self._backward

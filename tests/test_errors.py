@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import jaxnet
 from jaxnet import accuracy, init_mlp, linear, mlp, relu, softmax, softmax_cross_entropy
 from jaxnet.rules import (
     embedding,
@@ -284,3 +285,10 @@ def test_errors_are_the_same_where_a_derivative_is_taken(f, argument, text):
 def test_nothing_is_broadcast_in_silence():
     with pytest.raises(ValueError, match="integer labels must have shape"):
         softmax_cross_entropy(jnp.ones((4, 4)), jnp.zeros((1, 4), int))
+
+
+def test_a_rule_that_is_not_at_the_top_is_named_where_it_is():
+    with pytest.raises(AttributeError, match=r"jaxnet has no 'gelu'; it is jaxnet\.rules\.gelu"):
+        jaxnet.gelu  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'jaxnet' has no attribute 'nothing'"):
+        jaxnet.nothing  # noqa: B018

@@ -343,6 +343,11 @@ def test_but_changes_one_half_and_leaves_the_rule_as_it_is():
     assert doubled.body is relu.body
 
 
+def test_a_half_that_is_no_function():
+    with pytest.raises(TypeError, match=r"relu\.but: backward must be a function, got int"):
+        relu.but(backward=3)
+
+
 def test_halves_of_a_rule_that_is_not_finished():
     @rule
     def cube(x):
