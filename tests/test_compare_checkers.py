@@ -1,0 +1,15 @@
+"""The table of what three checkers say of the corpus; the corpus itself is in test_check_corpus.py."""
+
+import json
+
+import compare_checkers
+
+
+def test_the_first_wrong_and_the_first_right_rule(tmp_path, capsys):
+    compare_checkers.main(["--most", "1", "--every", "--json", str(tmp_path / "table.json")])
+    printed = capsys.readouterr().out
+    assert "jaxnet.check named the argument at fault in 1 of 1." in printed
+    wrong, right = json.loads((tmp_path / "table.json").read_text())["rules"]
+    assert wrong["jaxnet.check"]
+    assert not right["jaxnet.check"]
+    assert wrong["rule"] in printed
