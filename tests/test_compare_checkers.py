@@ -1,4 +1,4 @@
-"""The table of what three checkers say of the corpus; the corpus itself is in test_check_corpus.py."""
+"""The table of what three checkers say of the corpus (test_check_corpus.py has the corpus)."""
 
 import json
 
