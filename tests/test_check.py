@@ -551,7 +551,36 @@ def test_a_function_that_is_not_deterministic(what, when):
         assert "two runs with the same arguments differ" in str(report)
 
 
-def test_a_function_without_a_rule_is_told_so():
+def test_a_function_without_a_rule_is_not_judged():
     report = check(jnp.sin, X)
+    assert not report.ok
+    assert report.sentence().startswith("NOT JUDGED (no rule): no custom rule was found in sin")
+    with pytest.raises(AssertionError, match="give ref="):
+        report.require()
+    report.require(accept=("no rule",))
+    with pytest.raises(TypeError, match=r"accept must be a tuple of names, .*write \('no rule',\)"):
+        report.require(accept="no rule")
+
+
+def test_what_may_be_left_unjudged_excuses_nothing_else():
+    wrong = by_hand(jnp.sin, lambda x, dy: (dy,))
+    with pytest.raises(AssertionError, match="WRONG"):
+        check(wrong, X).require(accept=("no rule",))
+
+
+def test_a_function_without_a_rule_is_judged_by_its_ref():
+    assert check(jnp.sin, X, ref=lambda x: jnp.sin(x)).ok
+    assert not check(lambda x: 2 * x, X, ref=lambda x: x * x).ok
+
+
+def test_the_value_of_ref_is_compared():
+    def straight_through(x):
+        return x + jax.lax.stop_gradient(jnp.round(x) - x)
+
+    report = check(by_hand(lambda x: jnp.round(x), lambda x, dy: (dy,)), X, ref=lambda x: x)
+    (finding,) = [f for f in report.findings if f.detail == "of ref"]
     assert report.ok
-    assert "no custom rule was found" in str(report)
+    assert finding.verdict == "different"
+    assert f"function {finding.rule:.4g}, ref {finding.true:.4g}" in str(report)
+    same = check(by_hand(lambda x: jnp.round(x), lambda x, dy: (dy,)), X, ref=straight_through)
+    assert not [f for f in same.findings if f.detail == "of ref"]

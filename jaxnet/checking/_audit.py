@@ -12,7 +12,7 @@ import numpy as np
 from jaxnet import _graph
 from jaxnet._auto import auto, limits
 from jaxnet.checking import lines
-from jaxnet.checking._check import name_of, problem_of, quietly, signature_of
+from jaxnet.checking._check import NO_RULE, name_of, problem_of, quietly, signature_of
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Judgement, Question, Report, Verdict, clip, row, worst
 from jaxnet.checking.problem import Arguments, Problem, is_floating, output_names
@@ -54,9 +54,11 @@ class Audit(Judgement):
     whole: Report
     notes: tuple[str, ...] = ()
 
-    @property
-    def ok(self) -> bool:
-        return self.whole.nothing_bad and not self._culprits()
+    def faults(self) -> set[str]:
+        is_bad = not self.whole.nothing_bad or self._culprits()
+        if is_bad:
+            return {""}
+        return set() if self.sites else {NO_RULE}
 
     def _culprits(self) -> list[Site]:
         bad = [site for site in self.sites if site.verdict in CULPRITS]
@@ -77,9 +79,12 @@ class Audit(Judgement):
             right = "no rule was wrong at the values that were looked at"
             claim = right if seen else "no rule was looked at"
             return "; ".join([self.whole.sentence(), *unseen, claim])
-        rules = (
-            f"{seen} custom rule{'s' * (seen != 1)} right" if seen or unseen else "no custom rule"
-        )
+        if not self.sites:
+            return (
+                f"NOT JUDGED ({NO_RULE}): {self.name} calls no custom rule, so its gradient is "
+                f"autodiff's"
+            )
+        rules = f"{seen} custom rule{'s' * (seen != 1)} right"
         said = "; ".join([f"ok: {rules}", *unseen])
         if self.whole.ok:
             return f"{said}, and so is the whole gradient"
@@ -132,7 +137,7 @@ def audit(
         raise TypeError(
             f"audit: f must be a function, got {type(f).__name__}; call audit(f, *args)"
         )
-    problem, reference, notes = problem_of("audit", f, args, kwargs or {}, None)
+    problem, reference, _ = problem_of("audit", f, args, kwargs or {}, None)
     report = Report(name_of(f), signature_of(problem), reference, ())
     with quietly():
         arrays = (*problem.leaves, *problem.others)
@@ -145,8 +150,6 @@ def audit(
         if not whole.nothing_bad and not any(site.verdict.bad for site in sites):
             sites = _sites(found, seed, len(found))  # it is one of those that shared a verdict
         not_seen = sorted(limits(jaxpr, jvp=True))
-    if not not_seen and not found:
-        not_seen = notes
     return Audit(report.name, _with_shares(sites), whole, tuple(not_seen))
 
 

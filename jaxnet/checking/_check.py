@@ -4,7 +4,8 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,10 @@ from jaxnet import _graph
 from jaxnet._auto import auto
 from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.examination import examine
-from jaxnet.checking.findings import Report
+from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
 
-NO_RULE = "no custom rule was found in this function: autodiff was compared with itself"
+NO_RULE = "no rule"  # what a caller may accept
 
 
 def check(
@@ -47,7 +48,8 @@ def check(
     imprecise (the algebra is right; rounding is more than 4 times autodiff's, and more than 4 times
     what rounding the arguments does, and than 8 eps); kink (the rule lies between one-sided
     slopes); disputed (finite differences exclude autodiff, not the rule); vacuous (the gradient is
-    0 here, so nothing was seen); unsupported (not implemented, or the reference raises too); error
+    0 here, so nothing was seen); not judged (f has no rule, and no ref was given); different (ref
+    has another value than f); unsupported (not implemented, or the reference raises too); error
     (it raised).
     Raises TypeError where f or ref is no function or dtypes and transforms are not known,
     ValueError where nothing is floating or ref's outputs are not f's; what f itself raises on args
@@ -56,10 +58,20 @@ def check(
     _require_functions(f, ref)
     _require_usable(kwargs, transforms, seed)
     working = None if dtypes is None else _floating_dtypes(dtypes)
-    problem, reference, notes = problem_of("check", f, args, kwargs or {}, ref)
-    report = Report(name_of(f), signature_of(problem), reference, (), notes=tuple(notes))
+    problem, reference, has_rule = problem_of("check", f, args, kwargs or {}, ref)
+    report = Report(name_of(f), signature_of(problem), reference, ())
+    if not has_rule and ref is None:
+        return replace(report, findings=(_no_rule(report.name),))
     with quietly():
         return examine(problem, report, working, tuple(transforms), seed)
+
+
+def _no_rule(name: str) -> Finding:
+    note = (
+        f"no custom rule was found in {name}: autodiff would be compared with itself; "
+        f"check the function that has the rule, or give ref="
+    )
+    return Finding(Question.GRADIENT, "", Verdict.NOT_JUDGED, note=note, detail=NO_RULE)
 
 
 def _require_functions(f: Any, ref: Any) -> None:
@@ -124,14 +136,21 @@ def quietly() -> Iterator[None]:
         yield
 
 
+class Task(NamedTuple):
+    """f beside its reference, what the reference is in words, and whether f has a rule."""
+
+    problem: Problem
+    reference: str
+    has_rule: bool
+
+
 def problem_of(
     caller: str,
     f: Callable[..., Any],
     args: Sequence[Any],
     kwargs: dict[str, Any],
     ref: Callable[..., Any] | None,
-) -> tuple[Problem, str, list[str]]:
-    """f beside its reference, what the reference is in words, and what is to be said of it."""
+) -> Task:
     if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs))):
         raise TypeError(
             f"{caller}: the arguments are being traced; call {caller} outside of jit, grad and vmap"
@@ -139,14 +158,16 @@ def problem_of(
     taken, jaxpr, shapes = _trace_with_floats(f, args, kwargs)
     names, other_names = output_names(shapes)
     _require_something_to_check(caller, name_of(f), taken, names)
+    kinds = {_graph.kind_of_rule(e) for e, _ in _graph.equations(jaxpr)}
+    has_rule = bool(kinds & set(_graph.EVERY))
     if ref is not None:
         _require_same_outputs(taken, ref, shapes)
-        return taken.problem(f, ref, names, other_names), f"ref {name_of(ref)}", []
-    kinds = {_graph.kind_of_rule(e) for e, _ in _graph.equations(jaxpr)}
+        problem = replace(taken.problem(f, ref, names, other_names), ref_is_given=True)
+        return Task(problem, f"ref {name_of(ref)}", has_rule)
     by_jvp = _graph.VJP not in kinds
     said = f"auto({name_of(f)}, jvp=True)" if by_jvp else f"auto({name_of(f)})"
-    notes = [] if kinds & set(_graph.EVERY) else [NO_RULE]
-    return taken.problem(f, auto(f, jvp=by_jvp), names, other_names), said, notes
+    problem = taken.problem(f, auto(f, jvp=by_jvp), names, other_names)
+    return Task(problem, said, has_rule)
 
 
 def _require_something_to_check(

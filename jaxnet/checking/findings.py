@@ -3,6 +3,7 @@
 import enum
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -34,9 +35,11 @@ class Verdict(enum.StrEnum):
     ERROR = "error", True, "31", "it raised"
     IMPRECISE = "imprecise", True, "31", "the algebra is right, more is rounded than by autodiff"
     VACUOUS = "vacuous", True, "31", "the gradient is 0 here, so nothing was seen"
+    NOT_JUDGED = "not judged", True, "31", "nothing was compared with anything"
     DISPUTED = "disputed", False, "33", "finite differences exclude autodiff, and not the rule"
     KINK = "kink", False, "33", "the rule lies between the one-sided slopes"
     UNSUPPORTED = "unsupported", False, "33", "not implemented, or the reference raises too"
+    DIFFERENT = "different", False, "33", "ref is another function, on purpose perhaps"
     OK = "ok", False, "32", "nothing is wrong"
     # Of a place where a rule is called:
     NEVER_RAN = "never ran", False, "33", "no value was met here"
@@ -95,7 +98,8 @@ class Finding:
     @property
     def what(self) -> str:
         """ "algebra", "precision float32", "law: additive", "vmap x" and so on."""
-        if self.question is Question.TRANSFORMS:
+        is_named_by_detail = self.verdict is Verdict.NOT_JUDGED and self.detail
+        if self.question is Question.TRANSFORMS or is_named_by_detail:
             return self.detail
         if self.question is Question.LAWS:
             return f"law: {self.detail}"
@@ -128,6 +132,8 @@ class Finding:
             return ""
         if self.question is Question.VALUE and not self.detail:
             return f"forward {self.rule:.4g}, function {self.true:.4g}"
+        if self.verdict is Verdict.DIFFERENT:
+            return f"function {self.rule:.4g}, ref {self.true:.4g}"
         if self.question is Question.LAWS:
             return f"{self.rule:.4g}, linearity asks for {self.true:.4g}"
         for digits in (3, 5, 8, 17):  # as few as tell rule and truth apart
@@ -177,16 +183,28 @@ class Judgement:
 
     @property
     def ok(self) -> bool:
+        return not self.faults()
+
+    def faults(self) -> set[str]:
+        """Why it is not ok: what was not judged by its name ("no rule"), "" for anything else."""
         raise NotImplementedError
 
     def sentence(self) -> str:
         """What a person should know first."""
         raise NotImplementedError
 
-    def require(self) -> None:
-        """Raise AssertionError with all that was found unless ok: one line in a test."""
+    def require(self, *, accept: Sequence[str] = ()) -> None:
+        """Raise AssertionError with all that was found unless ok: one line in a test.
+
+        accept: names of what may be left unjudged, as the report gives them: ("no rule",).
+        Raises TypeError where accept is one string.
+        """
         __tracebackhide__ = True
-        if not self.ok:
+        if isinstance(accept, str):
+            raise TypeError(
+                f"require: accept must be a tuple of names, got {accept!r}; write ({accept!r},)"
+            )
+        if self.faults() - set(accept):
             raise AssertionError(str(self)).with_traceback(None)
 
     def json(self) -> str:
@@ -197,7 +215,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Report(Judgement):
-    """What `check` found. `ok` is False where any finding is bad, or nothing was compared."""
+    """What `check` found. `ok` is False where any finding is bad, or nothing was judged."""
 
     name: str
     signature: str
@@ -208,10 +226,12 @@ class Report(Judgement):
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
 
-    @property
-    def ok(self) -> bool:
-        compared = any(f.question is Question.ALGEBRA for f in self.findings)
-        return self.nothing_bad and compared
+    def faults(self) -> set[str]:
+        bad = [f for f in self.findings if f.verdict.bad]
+        if not bad:
+            is_judged = any(f.question is Question.ALGEBRA for f in self.findings)
+            return set() if is_judged else {""}
+        return {f.detail if f.verdict is Verdict.NOT_JUDGED else "" for f in bad}
 
     @property
     def nothing_bad(self) -> bool:

@@ -35,6 +35,7 @@ class Problem:
     arguments: tuple[str, ...]  # their names
     outputs: tuple[str, ...]  # names of the floating outputs
     other_outputs: tuple[str, ...]
+    ref_is_given: bool = False  # by the caller: it may be another function on purpose
 
 
 def is_floating(x: Any) -> bool:

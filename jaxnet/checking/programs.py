@@ -57,6 +57,7 @@ class Run(NamedTuple):
     other_value: Leaves  # its outputs that are no floating arrays
     forward: Leaves  # the value that the rule's forward returns
     other_forward: Leaves
+    ref_value: Leaves
     rule: dict[str, Leaves]
     ref: dict[str, Leaves]
 
@@ -255,7 +256,8 @@ def _main(
             rules[cell.key], refs[cell.key] = of_rule[2], of_ref[2]
             if cell is compared[0]:
                 forward, other_forward, _ = of_rule
-        run = Run(values, other_values, forward, other_forward, rules, refs)
+                ref_value = of_ref[0]
+        run = Run(values, other_values, forward, other_forward, ref_value, rules, refs)
         without_keys: Run = jax.tree.map(_data_of_key, run)
         return without_keys
 

@@ -1,7 +1,8 @@
 """Is the forward that is differentiated the function?
 
 A rule has a forward of its own, which jax.grad runs in place of the body. What it returns must be
-the function's value, to the digits that rounding leaves (arrays.tolerance).
+the function's value, to the digits that rounding leaves (arrays.tolerance). A ref that was given
+may be another function on purpose, as for a straight-through gradient: that it is one is said.
 """
 
 import numpy as np
@@ -36,6 +37,8 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
             continue
         noise = spread([m.value[k] for m in look.moved], run.value[k])
         found.append(_compared(output, run.forward[k], run.value[k], noise, bench.eps))
+        if bench.problem.ref_is_given:
+            found += _other_function(output, run.value[k], run.ref_value[k], noise, bench.eps)
     others = zip(bench.problem.other_outputs, run.other_value, run.other_forward, strict=True)
     for output, value, forward in others:
         if not np.array_equal(value, forward):
@@ -62,3 +65,26 @@ def _compared(output: str, forward: Array, value: Array, noise: Array, eps: floa
         error=float(in_eps.flat[i]),
         note="the forward that is differentiated is not the function",
     )
+
+
+def _other_function(
+    output: str, value: Array, ref_value: Array, noise: Array, eps: float
+) -> list[Finding]:
+    """Where ref returns another value than f: of which function is the gradient asked for?"""
+    error = distance(ref_value, value)
+    differs = ~(error <= tolerance(value, noise, eps))
+    if not differs.any():
+        return []
+    i = worst_of(np.where(np.isnan(error), np.inf, error), differs)
+    return [
+        Finding(
+            Question.VALUE,
+            output,
+            Verdict.DIFFERENT,
+            index=index_of(i, value.shape),
+            rule=float(value.flat[i]),
+            true=float(ref_value.flat[i]),
+            note="the gradient asked for is that of ref, which has another value",
+            detail="of ref",
+        )
+    ]
