@@ -9,11 +9,10 @@ rule stands for, and the rule.
     rewrite      rewritten: with other equations in the place of some; without_rules is made with it
     tap          tap: equations tell the host what they meet
     cut out      alone: one equation as a function
-    tell apart   fingerprint, constants
+    tell apart   identity, constants
 """
 
 import hashlib
-import re
 import weakref
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -382,15 +381,86 @@ def constants(jaxpr: Any) -> Iterator[Any]:
             yield from getattr(inner, "consts", ())
 
 
-def fingerprint(jaxpr: Any, addresses: bool = True) -> bytes:
-    """Two jaxprs with one fingerprint compute the same: their text, and every constant in them.
+class Same:
+    """A key that is equal to that of the same object alone; the object lives as long as its key."""
 
-    addresses: where the text names a Python function, whether it must be the same object.
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def identity(jaxpr: Any, objects: bool = True) -> Any:
+    """A key: jaxprs with equal keys compute the same when they are run.
+
+    It holds their equations, every number in them, and every object that they call or ask: a host
+    callback that holds another array is another object, and so is one that was made anew. Of a
+    custom rule it holds the body, which is what runs where nothing more is differentiated.
+    objects: False leaves those objects out, for comparing two traces of one function.
     """
-    text = str(jaxpr) if addresses else re.sub("0x[0-9a-f]+", "", str(jaxpr))
-    digest = hashlib.sha256(text.encode())
-    for constant in constants(jaxpr):
-        is_key = jnp.issubdtype(getattr(constant, "dtype", float), jax.dtypes.extended)
-        data = jax.random.key_data(constant) if is_key else constant
-        digest.update(np.asarray(data).tobytes())
-    return digest.digest()
+    inner = plain(jaxpr)
+    numbers: dict[Any, int] = {}
+
+    def number_of(v: Any) -> Any:
+        if is_literal(v):
+            return _key_of(v.val, objects), str(v.aval)
+        return numbers.setdefault(v, len(numbers)), str(v.aval)
+
+    given = [number_of(v) for v in (*getattr(inner, "constvars", ()), *inner.invars)]
+    lines = [
+        (
+            e.primitive,
+            _key_of(_what_runs(e), objects),
+            tuple(map(number_of, e.invars)),
+            tuple(map(number_of, e.outvars)),
+        )
+        for e in inner.eqns
+    ]
+    returned = map(number_of, inner.outvars)
+    constants_here = _key_of(tuple(getattr(jaxpr, "consts", ())), objects)
+    return constants_here, tuple(given), tuple(lines), tuple(returned)
+
+
+def _what_runs(e: Equation) -> Any:
+    """What the parameters of an equation mean when it is run."""
+    if kind_of_rule(e) is not None:
+        return body_of_rule(e)
+    return e.params
+
+
+def _key_of(value: Any, objects: bool) -> Any:
+    """Of a parameter, or a constant: what is data by its contents, anything else by itself."""
+    if is_jaxpr(value):
+        return identity(value, objects)
+    if isinstance(value, tuple | list):
+        return type(value), tuple(_key_of(v, objects) for v in value)
+    if isinstance(value, dict):
+        return tuple((k, _key_of(v, objects)) for k, v in value.items())
+    if isinstance(value, _NUMBERS_AND_TEXT):
+        return type(value), repr(value)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0
+    is_tracer = isinstance(value, jax.core.Tracer)  # left from another trace: it has no contents
+    if isinstance(value, jax.Array | np.ndarray | np.generic) and not is_tracer:
+        return _key_of_array(value)
+    return _key_of_object(value) if objects else type(value)
+
+
+_NUMBERS_AND_TEXT = (type(None), bool, int, float, complex, str, bytes)
+
+
+def _key_of_array(array: Any) -> Any:
+    is_key = jnp.issubdtype(array.dtype, jax.dtypes.extended)
+    data = np.asarray(jax.random.key_data(array) if is_key else array)
+    return str(array.dtype), data.shape, hashlib.sha256(data.tobytes()).digest()
+
+
+def _key_of_object(value: Any) -> Any:
+    """The object, as it compares itself; where it cannot be a key, it is like no other."""
+    try:
+        hash(value)
+    except TypeError:
+        return Same(value)
+    return value

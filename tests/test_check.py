@@ -207,17 +207,75 @@ def test_a_reference_may_be_given():
     assert check(straight_through, X, ref=lambda x: x).ok
 
 
-def test_without_a_reference_that_can_be_differentiated_one_is_asked_for():
-    def outside(x):
-        return jax.pure_callback(
-            np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="expand_dims"
-        )
+def on_the_host(g):
+    """g of NumPy's arrays, called back from JAX: it has no derivative."""
 
-    f = pointwise(outside, jnp.cos)
-    report = check(f, X)
-    assert report.sentence().startswith("ERROR (reference)")
-    assert "give ref=" in report.sentence()
-    assert check(f, X, ref=jnp.sin).ok
+    def called(x):
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.pure_callback(g, shape, x, vmap_method="expand_dims")
+
+    return called
+
+
+def decayed(x):
+    """A loop of JAX that has a forward mode and no reverse mode."""
+
+    def step(state):
+        y, n = state
+        return jnp.sin(y) + 0.1 * y, n + 1
+
+    return jax.lax.while_loop(lambda state: state[1] < 4, step, (x, 0))[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "slope", "said"),
+    [
+        (on_the_host(np.sin), jnp.cos, "differences of the value"),
+        (decayed, lambda x: jax.jvp(decayed, (x,), (jnp.ones_like(x),))[1], "forward mode"),
+    ],
+    ids=["a host callback", "a while loop"],
+)
+def test_what_has_no_reverse_mode_is_judged_by_another_route(body, slope, said):
+    right = check(pointwise(body, slope), X)
+    assert right.ok, right
+    assert f"the truth is {said}" in str(right) or f"reference's {said}" in str(right)
+    assert right.power["x"].scale < 1e-6
+    wrong = check(pointwise(body, lambda x: 1.001 * slope(x)), X)
+    assert finding(wrong, "algebra", "x").verdict == "wrong"
+
+
+def test_a_route_that_is_nowhere_finite_is_no_truth():
+    """Autodiff of eigenvectors is NaN where eigenvalues are equal; the function is smooth."""
+
+    def exponential(a):
+        w, v = jnp.linalg.eigh((a + a.T) / 2)
+        return (v * jnp.exp(w)) @ v.T
+
+    def backward(a, dy, of_equals):
+        w, v = jnp.linalg.eigh((a + a.T) / 2)
+        gap, e = w[:, None] - w, jnp.exp(w)
+        is_same = jnp.abs(gap) < 1e-6
+        slope = jnp.where(is_same, of_equals(e), (e[:, None] - e) / jnp.where(is_same, 1, gap))
+        d = v @ (slope * (v.T @ dy @ v)) @ v.T
+        return ((d + d.T) / 2,)
+
+    a = jnp.diag(jnp.array([1.0, 1.0, 2.0]))
+    right = by_hand(exponential, lambda a, dy: backward(a, dy, lambda e: jnp.sqrt(e[:, None] * e)))
+    report = check(right, a)
+    assert report.ok, report
+    wrong = by_hand(exponential, lambda a, dy: backward(a, dy, lambda e: jnp.diag(e)))
+    assert finding(check(wrong, a), "algebra", "a").verdict == "wrong"
+
+
+@pytest.mark.parametrize("k", [2.0, 3.0])
+def test_one_rules_program_is_never_anothers(k):
+    """The two differ in nothing but what an object holds, which a graph does not show."""
+    rules = []
+    for factor in (1.0, k):
+        slope = on_the_host(lambda x, factor=factor: factor * np.cos(x))
+        rules.append(pointwise(jnp.sin, slope))
+    assert [check(f, X).ok for f in rules] == [True, False]
+    assert [check(f, X).ok for f in reversed(rules)] == [False, True]
 
 
 # ---- points, power, hints
@@ -427,7 +485,10 @@ def test_a_second_check_compiles_nothing(monkeypatch):
     f = pointwise(jnp.sin, jnp.cos)
     check(f, X)
     compiled = []
-    monkeypatch.setattr(programs, "_compiled", lambda f, *args: compiled.append(f))
+    submit = programs._workers.submit
+    monkeypatch.setattr(
+        programs._workers, "submit", lambda *a, **k: compiled.append(a) or submit(*a, **k)
+    )
     assert check(f, 2 * X, seed=1).ok
     assert not compiled
 

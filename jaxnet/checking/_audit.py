@@ -13,6 +13,7 @@ from jaxnet import _graph
 from jaxnet._auto import auto, limits
 from jaxnet.checking import lines
 from jaxnet.checking._check import NO_RULE, name_of, problem_of, quietly, signature_of
+from jaxnet.checking.budget import Budget
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Judgement, Question, Report, Verdict, clip, row, worst
 from jaxnet.checking.problem import Arguments, Problem, is_floating, output_names
@@ -157,7 +158,7 @@ def _whole(problem: Problem, report: Report, sites: list[Site], seed: int) -> Re
     """Of the whole gradient. A custom_jvp that is found wrong is no part of the reference."""
     if any(s.kind == _graph.JVP and s.verdict is Verdict.WRONG for s in sites):
         problem = replace(problem, ref=auto(problem.rule, jvp=True))
-    return examine(problem, report, None, (), seed, measure_power=False)
+    return examine(problem, report, None, (), seed, Budget(None), measure_power=False)
 
 
 def _with_shares(sites: list[Site]) -> tuple[Site, ...]:
@@ -317,7 +318,7 @@ def _key(site: _Found) -> Any:
         traced = pullback(problem.rule, problem.leaves, problem.others)
     except Exception:
         return id(site.equation)
-    return _graph.fingerprint(traced.jaxpr)
+    return _graph.identity(traced.jaxpr)
 
 
 def _check(site: _Found, values: list[Any], seed: int) -> Report:
@@ -325,7 +326,7 @@ def _check(site: _Found, values: list[Any], seed: int) -> Report:
     report = Report(site.name, signature_of(problem), "autodiff", ())
     if not problem.outputs:
         return report
-    return examine(problem, report, None, (), seed, measure_power=False)
+    return examine(problem, report, None, (), seed, Budget(None), measure_power=False)
 
 
 def _problem(site: _Found, values: list[Any]) -> Problem:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxnet import _graph
 from jaxnet._auto import auto
+from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
@@ -28,6 +29,7 @@ def check(
     dtypes: Sequence[Any] | None = None,
     transforms: Sequence[str] = TRANSFORMS,
     seed: int = 0,
+    budget: float | None = 30.0,
 ) -> Report:
     """Compare the custom backward rule of f with autodiff and with finite differences, at args.
 
@@ -63,7 +65,7 @@ def check(
     if not has_rule and ref is None:
         return replace(report, findings=(_no_rule(report.name),))
     with quietly():
-        return examine(problem, report, working, tuple(transforms), seed)
+        return examine(problem, report, working, tuple(transforms), seed, Budget(budget))
 
 
 def _no_rule(name: str) -> Finding:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxnet.checking.cells import Point
-from jaxnet.checking.problem import Function, Leaves
+from jaxnet.checking.problem import Function, Leaves, eps_of
 
 # From an eighth of the typical size of a leaf down to a 4⁻¹³ of that, 2e-9: where the function is
 # rough, small steps serve, where it is rounded, large ones.
@@ -143,3 +143,25 @@ def _extrapolate(
     if not np.isfinite(bars[best]):
         return np.nan, np.inf
     return float(better[1 + best]), SAFETY * float(bars[best])
+
+
+def smooth_slope(measured: Step) -> Any:
+    """The central slope that `slopes` gives, inside a program; NaN at a kink, or without one."""
+    up, down = measured.up, measured.down
+    noise = 4 * eps_of(up.dtype) * jnp.maximum(measured.plus_size, measured.minus_size)
+    central, _ = _extrapolated(
+        (measured.plus - measured.minus) / (up + down), 15, 2 * noise / (up + down)
+    )
+    right, right_bar = _extrapolated(measured.plus / up, 3, noise / up)
+    left, left_bar = _extrapolated(-measured.minus / down, 3, noise / down)
+    is_kink = jnp.abs(right - left) > 2 * (left_bar + right_bar)
+    return jnp.where(is_kink, jnp.nan, central)
+
+
+def _extrapolated(d: Any, divisor: int, noise: Any) -> tuple[Any, Any]:
+    """As `_extrapolate` does, inside a program."""
+    better = d[1:] + (d[1:] - d[:-1]) / divisor
+    bars = jnp.abs(better[1:] - better[:-1]) + noise[2:]
+    bars = jnp.where(jnp.isfinite(bars) & jnp.isfinite(better[1:]), bars, jnp.inf)
+    best = jnp.argmin(bars)
+    return jnp.where(jnp.isfinite(bars[best]), better[1 + best], jnp.nan), SAFETY * bars[best]

@@ -13,7 +13,7 @@ from jaxnet.checking.arrays import Array, on_host, spread, times, typical
 from jaxnet.checking.cells import Cell, Inputs, Point
 from jaxnet.checking.problem import Leaves, Problem, as_dtypes, eps_of
 from jaxnet.checking.programs import NarrowRun, Programs, Run
-from jaxnet.checking.traces import WIDE, Working, precision_of
+from jaxnet.checking.traces import WIDE, RuleShapes, Working, precision_of
 
 COTANGENTS = 4  # one alone may happen to suit autodiff
 MOVES = 4  # of the inputs: one in eight numbers goes the same way in all, few of its neighbours do
@@ -56,9 +56,6 @@ class Look:
     def is_finite(self) -> bool:
         return all(np.isfinite(v).all() for v in self.runs[0].value)
 
-    def with_first_cotangent(self) -> "Look":
-        return Look(self.x, self.cs, self.runs[:1], self.moved)
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -83,14 +80,16 @@ class Bench:
 
     # -- points
 
-    def draw(self, working: Working) -> Draw:
-        """Cotangents are random normal, never ones: what a sum hides is seen."""
+    def draw(self, working: Working, shapes: RuleShapes) -> Draw:
+        """Cotangents are random normal, never ones: what a sum hides is seen.
+
+        shapes: of what the rule returns in this dtype.
+        """
         leaves = as_dtypes(self.problem.leaves, working.dtypes)
-        shapes = jax.eval_shape(self.problem.rule, leaves, self.problem.others)[0]
         rng = self.stream(f"cotangents {working.name}")
 
         def cotangents() -> Leaves:
-            return tuple(np.asarray(rng.normal(size=s.shape)).astype(s.dtype) for s in shapes)
+            return tuple(np.asarray(rng.normal(size=s.shape)).astype(s.dtype) for s in shapes.value)
 
         return Draw(working, leaves, [cotangents() for _ in range(COTANGENTS)])
 
@@ -104,29 +103,39 @@ class Bench:
 
     def look(self, x: Leaves, cs: Sequence[Leaves], rng: np.random.Generator | None) -> Look:
         """rng: moves the inputs; None where nobody asks how far the results move with them."""
-        runs = [self.run(x, c, cs[(k + 1) % len(cs)]) for k, c in enumerate(cs)]
+        return self.look_under(self.plain, x, cs, rng)
+
+    def look_under(
+        self, cell: Cell, x: Leaves, cs: Sequence[Leaves], rng: np.random.Generator | None
+    ) -> Look:
+        """The same of a cell, with the first cotangent alone where it is a transformation."""
+        count = len(cs) if cell is self.plain else 1
+        runs = [self.run_under(cell, x, cs[k], cs[(k + 1) % len(cs)]) for k in range(count)]
         moved = []
         for _ in range(MOVES if rng else 0):
             there, c, d = (move(arrays, self.eps, rng) for arrays in (x, cs[0], cs[-1]))
-            moved.append(self.run(there, c, d))
+            moved.append(self.run_under(cell, there, c, d))
         return Look(x, cs, runs, moved)
 
     # -- runs
 
     def run(self, x: Leaves, c: Leaves, d: Leaves) -> Run:
+        """Of the function as it is."""
+        return self.run_under(self.plain, x, c, d)
+
+    def run_under(self, cell: Cell, x: Leaves, c: Leaves, d: Leaves) -> Run:
         """c, d: the two cotangents; the second is of the neighbour under vmap."""
-        with precision_of(self.programs.dtype):
-            run = self.programs.main(Inputs(x, self.problem.others, c, d, projection(x)))
-            on_the_host: Run = jax.tree.map(on_host, run)
+        run = self.programs.run(cell, Inputs(x, self.problem.others, c, d, projection(x)))
+        on_the_host: Run = jax.tree.map(on_host, run)
         return on_the_host
 
     def narrow_runs(self, draw: Draw) -> list[NarrowRun]:
         """A run for each cotangent in the working dtype; none where the algebra is judged in it."""
-        program = self.programs.working.get(draw.working.name)
-        if program is None:
+        name = draw.working.name
+        if name not in self.programs.working:
             return []
         points = [Point(draw.leaves, self.problem.others, c) for c in draw.cotangents]
-        return [jax.tree.map(on_host, program(point)) for point in points]
+        return [jax.tree.map(on_host, self.programs.narrow_run(name, point)) for point in points]
 
     def point(self, cell: Cell, look: Look, row: int) -> Point:
         """What the cell's pullback was given in this run of the look."""

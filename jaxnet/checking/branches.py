@@ -1,6 +1,7 @@
 """The branches in the user's own files: which sides of them a point enters, and points that may."""
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -64,18 +65,16 @@ MOVES = [
 class Branches:
     """The branches of a rule's forward and backward and of its reference."""
 
-    def __init__(self, rule: Any, ref: Any) -> None:
-        """rule: the jaxpr of its pullback; ref: of the reference's value."""
-        self._entered: dict[Never, bool] = {}  # side -> whether a point has entered it
+    def __init__(self, jaxprs: Sequence[Any], sides: Sequence[Never]) -> None:
+        """jaxprs: of the rule's pullback and of the reference's value, without rules."""
+        self._jaxprs = jaxprs
+        self._entered = dict.fromkeys(sides, False)  # side -> whether a point has entered it
         self._program: Any = None
-        self._jaxprs = [_graph.without_rules(jaxpr, _graph.EVERY) for jaxpr in (rule, ref)]
 
     def points(
         self, problem: Problem, x: Leaves, c: Leaves
     ) -> tuple[list[tuple[str, Leaves]], tuple[Never, ...]]:
         """Points that enter what x does not, each with how it was made; and what none enters."""
-        if self._program is None:
-            self._program = self._compile()
         done = self._entered_by(x, problem.others, c)
         points = []
         for n, (how, point) in enumerate(moved_points(problem, x)):
@@ -90,12 +89,14 @@ class Branches:
     def _entered_by(self, leaves: Leaves, others: Leaves, c: Leaves) -> set[Never]:
         if not self._entered:
             return set()
+        if self._program is None:
+            self._program = self._tapped()
         self._entered = dict.fromkeys(self._entered, False)
         cast(Any, jax).block_until_ready(self._program(leaves, others, c))
         cast(Any, jax).effects_barrier()
         return {side for side, entered in self._entered.items() if entered}
 
-    def _compile(self) -> Any:
+    def _tapped(self) -> Any:
         rule, ref = (_graph.as_function(_graph.tap(jaxpr, self._tap)) for jaxpr in self._jaxprs)
 
         def both(leaves: Leaves, others: Leaves, c: Leaves) -> Any:
@@ -105,12 +106,9 @@ class Branches:
         return jax.jit(both)
 
     def _tap(self, e: Any, chain: _graph.Chain) -> _graph.Wiretap | None:
-        frame = frame_of_branch(e, chain)
-        if frame is None:
+        sides = never_of(e, chain)
+        if not sides:
             return None
-        sides = [Never(side, frame.text(), frame.place) for side in sides_of(e)]
-        for side in sides:
-            self._entered.setdefault(side, False)
 
         def tell(*which: Any) -> None:
             for side, entered in zip(sides, which, strict=True):
@@ -118,6 +116,35 @@ class Branches:
                     self._entered[side] = True
 
         return _graph.Wiretap(lambda *inputs: which_sides(e, inputs), tell)
+
+
+REMEMBERED = 64  # functions with branches
+_known: OrderedDict[Any, Branches] = OrderedDict()
+
+
+def branches_of(rule: Any, ref: Any) -> Branches:
+    """rule: the jaxpr of its pullback; ref: of the reference's value.
+
+    Known again by what they compute and by the lines at which they branch: nothing is compiled.
+    """
+    jaxprs = [_graph.without_rules(jaxpr, _graph.EVERY) for jaxpr in (rule, ref)]
+    places = [(e, chain) for jaxpr in jaxprs for e, chain in _graph.equations(jaxpr)]
+    sides = tuple(dict.fromkeys(side for place in places for side in never_of(*place)))
+    key = (*map(_graph.identity, jaxprs), sides)
+    if key not in _known:
+        _known[key] = Branches(jaxprs, sides)
+    _known.move_to_end(key)
+    while len(_known) > REMEMBERED:
+        _known.popitem(last=False)
+    return _known[key]
+
+
+def never_of(e: Any, chain: _graph.Chain) -> list[Never]:
+    """The sides of the branch that the equation is, if it is one of the user's own."""
+    frame = frame_of_branch(e, chain)
+    if frame is None:
+        return []
+    return [Never(side, frame.text(), frame.place) for side in sides_of(e)]
 
 
 def moved_points(problem: Problem, x: Leaves) -> Iterator[tuple[str, Leaves]]:

@@ -1,28 +1,31 @@
 """What a backward pass costs: bytes that it keeps, and floating-point operations."""
 
-from typing import Any
+from collections import OrderedDict
+from typing import Any, cast
 
 import jax
 
+from jaxnet import _graph
 from jaxnet.checking.findings import Cost
-from jaxnet.checking.problem import Function, Leaves, Problem
-from jaxnet.checking.traces import pull, zero_cotangents
+from jaxnet.checking.problem import Function, Leaves
+from jaxnet.checking.traces import AtDtypes, pull
 
 
-def cost_of(problem: Problem, leaves: Leaves) -> Cost | None:
+def cost_of(at: AtDtypes, others: Leaves) -> Cost | None:
     """By rule, by autodiff, and by autodiff of the function under jax.checkpoint.
 
     None where a cost cannot be had: it is shown, and decides nothing.
     """
-    ways = {
-        "rule": problem.rule,
-        "autodiff": problem.ref,
-        "checkpoint": jax.checkpoint(problem.ref),
+    ref = at.ref_value
+    ways: dict[str, Function] = {
+        "rule": at.value,
+        "autodiff": ref,
+        "checkpoint": jax.checkpoint(ref),
     }
     try:
         return Cost(
-            {way: residual_bytes(f, leaves, problem.others) for way, f in ways.items()},
-            {way: _flops(f, leaves, problem.others) for way, f in ways.items()},
+            {way: residual_bytes(f, at.leaves, others) for way, f in ways.items()},
+            {way: _flops(f, at, others) for way, f in ways.items()},
         )
     except Exception:
         return None
@@ -38,6 +41,17 @@ def residual_bytes(f: Function, leaves: Leaves, others: Leaves) -> int:
     return sum(s.size * int(getattr(s.dtype, "itemsize", 4)) for s in kept)
 
 
-def _flops(f: Function, leaves: Leaves, others: Leaves) -> float:
-    lowered = jax.jit(pull(f)).lower(leaves, others, zero_cotangents(f, leaves, others))
-    return float((lowered.cost_analysis() or {}).get("flops", float("nan")))
+REMEMBERED = 512
+_known: OrderedDict[Any, float] = OrderedDict()
+
+
+def _flops(f: Function, at: AtDtypes, others: Leaves) -> float:
+    """Of the pullback, as XLA counts them; known again by what the pullback computes."""
+    traced: Any = cast(Any, jax.jit(pull(f))).trace(at.leaves, others, at.zero_cotangents())
+    key = _graph.identity(traced.jaxpr)
+    if key not in _known:
+        analysis = traced.lower().cost_analysis() or {}
+        _known[key] = float(analysis.get("flops", float("nan")))
+    while len(_known) > REMEMBERED:
+        _known.popitem(last=False)
+    return _known[key]

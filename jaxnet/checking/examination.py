@@ -1,13 +1,18 @@
 """One check: which question is asked after which, and what one hands to the next."""
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from jaxnet.checking.bench import Bench, working_dtypes
-from jaxnet.checking.findings import Finding, Report, Verdict
+import numpy as np
+
+from jaxnet.checking.bench import Bench, Draw, Look, working_dtypes
+from jaxnet.checking.budget import Budget
+from jaxnet.checking.cost import cost_of
+from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Problem
-from jaxnet.checking.programs import programs_for
+from jaxnet.checking.programs import Programs, programs_for
 from jaxnet.checking.questions import (
     algebra,
     laws,
@@ -19,7 +24,13 @@ from jaxnet.checking.questions import (
     vacuous,
     values,
 )
-from jaxnet.checking.traces import Failed
+from jaxnet.checking.traces import Failed, Working, first_line
+from jaxnet.checking.truth import Route
+
+SAID_OF_ROUTE = {
+    Route.FORWARD: "the truth is the reference's forward mode: it has no reverse mode here",
+    Route.DIFFERENCES: "the truth is differences of the value: there is no autodiff of it here",
+}
 
 
 def examine(
@@ -28,44 +39,147 @@ def examine(
     dtypes: Sequence[Any] | None,
     under: Sequence[str],
     seed: int,
+    budget: Budget,
     measure_power: bool = True,
 ) -> Report:
-    """The report, filled in. under: names of transformations."""
+    """The report, filled in. under: names of transformations.
+
+    Value, structure, algebra and laws are always asked whole; the rest while the budget lasts.
+    Ctrl-C shows on stderr what is known.
+    """
     working = working_dtypes(problem, dtypes)
     try:
-        programs = programs_for(problem, working, under)
+        bench, draws, look = _begin(problem, working, under, seed)
     except Failed as failed:
         return replace(report, findings=(failed.finding,))
-    bench = Bench(problem, programs, seed)
+    programs = bench.programs
+    said = [SAID_OF_ROUTE[programs.route]] if programs.route in SAID_OF_ROUTE else []
+    report = replace(report, notes=(*report.notes, *said, *programs.notes))
+    core = _ask_always(bench, working, look)
+    known = replace(report, findings=core.findings())
+    growing = _ask_more(bench, draws, look, core, known, budget, measure_power)
+    try:
+        for more in growing:
+            known = more
+    except KeyboardInterrupt:
+        print(f"stopped; known so far:\n{known}", file=sys.stderr)
+        raise
+    return replace(known, cut=tuple(budget.cut))
 
-    draw, *more_draws = [bench.draw(w) for w in working]
-    look = bench.look_at(draw, bench.stream("algebra"))
+
+class _Core(NamedTuple):
+    """What is always asked."""
+
+    value: list[Finding]
+    form: list[Finding]
+    slope: algebra.Algebra
+    law: list[Finding]
+
+    def findings(self) -> tuple[Finding, ...]:
+        return (*self.value, *self.form, *self.slope.findings, *self.law)
+
+
+def _ask_always(bench: Bench, working: Sequence[Working], look: Look) -> _Core:
     again = bench.run(look.x, look.cs[0], look.cs[1])
-
-    value = values.ask(bench, look, again)
-    form = structure.ask(problem, working, programs.shapes)
-    slope = algebra.ask(bench, look)
-    law = laws.ask(bench, look, again)
-    spoiled = precision.Spoiled(_wrong(value), _wrong([*form, *slope.findings]))
-    digits = [precision.ask(bench, draw, look, slope, spoiled)]
-    for more in more_draws:
-        there = bench.look_at(more, None)
-        digits.append(precision.ask(bench, more, there, slope, spoiled))
-    transformed = transforms.ask(bench, look, slope)
-    reached = reach.ask(bench, look, slope)
-    narrow = [d.runs for d in digits]
-    seen = vacuous.ask(bench, look, reached.looks, reached.algebra, narrow)
-
-    precise = [finding for d in digits for finding in d.findings]
-    findings = [*value, *form, *seen, *law, *precise, *transformed]
-    return replace(
-        report,
-        findings=tuple(findings),
-        power=power.ask(bench, look, seen) if measure_power else {},
-        never_entered=reached.never,
-        cost=programs.cost,
-        notes=report.notes + programs.notes,
+    return _Core(
+        values.ask(bench, look, again),
+        structure.ask(bench.problem, working, bench.programs.shapes),
+        algebra.ask(bench, look),
+        laws.ask(bench, look, again),
     )
+
+
+def _ask_more(
+    bench: Bench,
+    draws: Sequence[Draw],
+    look: Look,
+    core: _Core,
+    report: Report,
+    budget: Budget,
+    measure_power: bool,
+) -> Iterator[Report]:
+    """The report as it grows, while the budget lasts."""
+    value, form, slope, law = core
+    spoiled = precision.Spoiled(_wrong(value), _wrong([*form, *slope.findings]))
+    digits = []
+    for n, draw in enumerate(draws):
+        if not budget.is_spent(f"precision {draw.working.name}"):
+            there = bench.look_at(draw, None) if n else look
+            digits.append(precision.ask(bench, draw, there, slope, spoiled))
+    reached = reach.ask(bench, look, slope, budget)
+    seen = vacuous.ask(bench, look, reached.looks, reached.algebra, [d.runs for d in digits])
+    precise = [finding for d in digits for finding in d.findings]
+    findings = [*value, *form, *seen, *law, *precise]
+    yield (report := replace(report, findings=tuple(findings), never_entered=reached.never))
+
+    findings += transforms.ask(bench, look, slope, budget)
+    yield (report := replace(report, findings=tuple(findings)))
+
+    if measure_power and not budget.is_spent("power"):
+        yield (report := replace(report, power=power.ask(bench, look, seen)))
+    if not budget.is_spent("cost"):
+        yield replace(report, cost=cost_of(bench.programs.own, bench.problem.others))
+
+
+class _Begun(NamedTuple):
+    bench: Bench
+    draws: list[Draw]  # one for each working dtype
+    look: Look  # at the first
+
+
+def _begin(problem: Problem, working: Sequence[Working], under: Sequence[str], seed: int) -> _Begun:
+    """By the first route to the truth that is somewhere finite, if any is."""
+    routes = list(Route)
+    first = begun = _begin_by(problem, working, under, seed, routes[0])
+    while _is_nowhere_finite(begun.bench, begun.look):
+        later = routes[routes.index(begun.bench.programs.route) + 1 :]
+        if not later:
+            return first
+        begun = _begin_by(problem, working, under, seed, later[0])
+    return begun
+
+
+def _begin_by(
+    problem: Problem, working: Sequence[Working], under: Sequence[str], seed: int, route: Route
+) -> _Begun:
+    programs = programs_for(problem, working, under, route)
+    try:
+        return _first_look(problem, programs, working, seed)
+    except Exception as e:
+        if programs.dtype == programs.own.leaves[0].dtype:
+            raise Failed(_raised_when_run(e)) from e
+    # A host callback, say, that wants float32.
+    programs = programs_for(problem, working, under, route, in_float64=False)
+    try:
+        return _first_look(problem, programs, working, seed)
+    except Exception as e:
+        raise Failed(_raised_when_run(e)) from e
+
+
+def _first_look(
+    problem: Problem, programs: Programs, working: Sequence[Working], seed: int
+) -> _Begun:
+    bench = Bench(problem, programs, seed)
+    draws = [bench.draw(w, shapes) for w, shapes in zip(working, programs.shapes, strict=True)]
+    if len(programs.cells) > 1:
+        programs.start(programs.cells[1])  # compiles while the function as it is does
+    return _Begun(bench, draws, bench.look_at(draws[0], bench.stream("algebra")))
+
+
+def _raised_when_run(e: Exception) -> Finding:
+    note = f"it raised when it was run: {first_line(e)}"
+    return Finding(Question.GRADIENT, "", Verdict.ERROR, note=note)
+
+
+def _is_nowhere_finite(bench: Bench, look: Look) -> bool:
+    """Of a leaf, where value and leaf are finite: the route gives no truth there."""
+    if not look.is_finite():
+        return False
+    for k, x in enumerate(look.x):
+        has_none = not np.isfinite(look.ref(bench.plain, k)).any()
+        if x.size and has_none and np.isfinite(np.asarray(x, np.float64)).all():
+            return True
+    return False
 
 
 def _wrong(findings: Iterable[Finding]) -> set[str]:

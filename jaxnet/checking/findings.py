@@ -225,6 +225,7 @@ class Report(Judgement):
     never_entered: tuple[Never, ...] = ()
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()  # what was not asked for lack of time
 
     def faults(self) -> set[str]:
         bad = [f for f in self.findings if f.verdict.bad]
@@ -246,7 +247,7 @@ class Report(Judgement):
             return first.sentence()
         if not self.ok:
             return self.findings[0].sentence()
-        said = [self._said_of_power(), self._said_of_branches()]
+        said = [self._said_of_power(), self._said_of_branches(), self._said_of_cut()]
         return ": ".join(filter(None, ["ok", "; ".join(filter(None, said))]))
 
     def _said_of_power(self) -> str:
@@ -264,6 +265,9 @@ class Report(Judgement):
         more = f" and {len(others)} more" if others else ""
         return f"never entered: {first.side} ({first.place}){more}"
 
+    def _said_of_cut(self) -> str:
+        return f"out of time: {len(self.cut)} questions not asked" if self.cut else ""
+
     def __str__(self) -> str:
         head = f"{self.name}({self.signature})  against {self.reference}"
         lines = [self.sentence(), clip(head), ""]
@@ -277,6 +281,8 @@ class Report(Judgement):
         if self.cost:
             lines += row("residual bytes", "", "", _numbers(self.cost.residual_bytes))
             lines += row("flops", "", "", _numbers(self.cost.flops))
+        if self.cut:
+            lines += row("not asked", "", "", f"out of time: {', '.join(self.cut)}")
         for note in self.notes:
             lines += row("note", "", "", note)
         return "\n".join(lines)

@@ -1,16 +1,19 @@
-"""The compiled part of a check: everything that must be run, in as few programs as possible.
+"""The compiled part of a check: everything that must be run.
 
-Points, cotangents and seeds are data of these programs, and a program is known by what it computes:
-a second check of the same function at the same shapes compiles nothing, and one whose rule was
-changed never meets the old program.
+The function as it is and each transformation of it is a program. Points, cotangents and seeds are
+data of these programs, and a program is known by what it computes: a second check of the same
+function at the same shapes compiles nothing, and one whose rule was changed never meets the old
+program.
 """
 
 import functools
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +21,14 @@ import numpy as np
 
 from jaxnet import _graph
 from jaxnet.checking import arbiter, lines
-from jaxnet.checking.branches import Branches
+from jaxnet.checking.branches import Branches, branches_of
 from jaxnet.checking.cells import Cell, Inputs, Point, cells
-from jaxnet.checking.cost import cost_of
-from jaxnet.checking.findings import Cost, Finding, Verdict
-from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, shape_text
+from jaxnet.checking.findings import Finding, Verdict
+from jaxnet.checking.problem import Leaves, Problem, eps_of
 from jaxnet.checking.traces import (
     AtDtypes,
     RuleShapes,
     Traced,
-    Traces,
     Working,
     blamed,
     draws_random_numbers,
@@ -37,8 +38,8 @@ from jaxnet.checking.traces import (
     pull,
     trace,
     trace_problem,
-    zero_cotangents,
 )
+from jaxnet.checking.truth import Route, function_of_truth, pull_of_truth, ways_from
 
 # What is run here is small, so XLA should compile fast: the first of these that this XLA knows.
 # Without fusion emitters it takes half the time.
@@ -46,12 +47,12 @@ QUICK: tuple[dict[str, Any], ...] = (
     {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
     {"xla_backend_optimization_level": 0},
 )
-REMEMBERED = 64  # problems: a test suite's worth, some MB each
+REMEMBERED = 512  # programs: a test suite's worth, up to some MB each
 NOT_IMPLEMENTED = re.compile("not (yet )?(implemented|support)")
 
 
 class Run(NamedTuple):
-    """What one run of the main program gives; rule and ref by cell, a cotangent for each leaf."""
+    """What one run of a cell's program gives; rule and ref by cell, a cotangent for each leaf."""
 
     value: Leaves  # of the function
     other_value: Leaves  # its outputs that are no floating arrays
@@ -68,69 +69,7 @@ class NarrowRun(NamedTuple):
     value: Leaves
     forward: Leaves
     rule: Leaves
-    auto: Leaves
-
-
-@dataclass
-class Programs:
-    """What was compiled for one problem, and what its graphs say."""
-
-    dtype: Any  # of the algebra: float64, or the leaves' own where float64 cannot be had
-    eps: float  # of the narrowest dtype in which anything is computed there
-    main: Callable[[Inputs], Run]
-    working: dict[str, Callable[[Point], NarrowRun]]  # by dtype
-    cotangents: tuple[Any, ...]  # their dtypes in main: float64, but for outputs that stay narrower
-    cells: list[Cell]  # whose values are compared; the first is the function as it is
-    not_compared: list[Finding]  # transforms that only could be traced, or that failed
-    shapes: list[RuleShapes]  # in each working dtype
-    stops_gradient: bool  # the reference does: its derivative is not its slope, by design
-    always_zero: tuple[bool, ...]  # by leaf: the reference's gradient, whatever the arguments
-    is_used: tuple[bool, ...]  # by leaf: the reference's value is computed from it
-    draws: bool  # random numbers are drawn, which are others in other dtypes
-    is_one_rule: bool  # the function is nothing but one rule
-    cost: Cost | None
-    branches: Branches
-    notes: tuple[str, ...]
-    _ref: Function
-    _ladders: dict[str, Any] = field(default_factory=dict)
-
-    def ladder(self, cell: Cell, point: Point, at: Any, first: Any) -> arbiter.Step:
-        """The arbiter's steps for a cell, compiled when first asked for: most checks need one."""
-        with precision_of(self.dtype):
-            if cell.key not in self._ladders:
-                steps = arbiter.ladder(cell.transform(self._ref))
-                self._ladders[cell.key] = _compiled(steps, point, at, first)
-            measured: arbiter.Step = self._ladders[cell.key](point, at, first)
-            return measured
-
-
-# -- known programs
-
-_known: OrderedDict[Any, Programs] = OrderedDict()
-
-
-def programs_for(
-    problem: Problem, working: Sequence[Working], transforms: Sequence[str]
-) -> Programs:
-    """Trace the problem; compile it unless the same is known already. Raises Failed."""
-    traces = trace_problem(problem, working)
-    key = (
-        problem.names,
-        tuple(working),
-        tuple(transforms),
-        str(jnp.result_type(float)),  # whether the caller is in x64 mode
-        tuple(shape_text(x) for x in (*problem.leaves, *problem.others)),
-        *(at.fingerprints() for at in (traces.wide, *traces.working)),
-    )
-    if key not in _known:
-        _known[key] = _compile(problem, working, traces, transforms)
-    _known.move_to_end(key)
-    while len(_known) > REMEMBERED:
-        _known.popitem(last=False)
-    return _known[key]
-
-
-# -- compiling
+    auto: Leaves | None  # None where there is no autodiff
 
 
 class _Pulls(NamedTuple):
@@ -140,51 +79,122 @@ class _Pulls(NamedTuple):
     ref: Traced
 
 
-def _compile(
-    problem: Problem, working: Sequence[Working], traces: Traces, transforms: Sequence[str]
+@dataclass
+class Programs:
+    """What one problem is run with, and what its graphs say."""
+
+    problem: Problem
+    at: AtDtypes  # traced at the dtypes of the algebra
+    own: AtDtypes  # and in the first of the working dtypes
+    dtype: Any  # of the algebra: float64, or the leaves' own where float64 cannot be had
+    eps: float  # of the narrowest dtype in which anything is computed there
+    route: Route  # to the truth
+    cells: list[Cell]  # whose values are compared; the first is the function as it is
+    working: dict[str, "Future[Any]"]  # by dtype: Point -> NarrowRun
+    shapes: list[RuleShapes]  # in each working dtype
+    stops_gradient: bool  # the reference does: its derivative is not its slope, by design
+    always_zero: tuple[bool, ...]  # by leaf: the reference's gradient, whatever the arguments
+    is_used: tuple[bool, ...]  # by leaf: the reference's value is computed from it
+    draws: bool  # random numbers are drawn, which are others in other dtypes
+    is_one_rule: bool  # the function is nothing but one rule
+    branches: Branches
+    notes: tuple[str, ...]
+    _started: dict[str, "Future[Any] | Finding"] = field(default_factory=dict)
+    _ladders: dict[str, "Future[Any]"] = field(default_factory=dict)
+
+    @property
+    def cotangents(self) -> tuple[Any, ...]:
+        """Their dtypes: float64, but for outputs that stay narrower."""
+        return tuple(c.dtype for c in self.at.zero_cotangents())
+
+    def start(self, cell: Cell) -> Finding | None:
+        """Trace and begin to compile the cell; a finding where it cannot be compared."""
+        if cell.key not in self._started:
+            self._started[cell.key] = self._start(cell)
+        started = self._started[cell.key]
+        return started if isinstance(started, Finding) else None
+
+    def run(self, cell: Cell, inputs: Inputs) -> Run:
+        """The cell must be one that start() found nothing against."""
+        self.start(cell)
+        program = cast("Future[Any]", self._started[cell.key]).result()
+        with precision_of(self.dtype):
+            run: Run = program(inputs)
+        return run
+
+    def narrow_run(self, name: str, point: Point) -> NarrowRun:
+        """In a working dtype, by its name."""
+        run: NarrowRun = self.working[name].result()(point)
+        return run
+
+    def ladder(self, cell: Cell, point: Point, at: Any, first: Any) -> arbiter.Step:
+        """The arbiter's steps for a cell, compiled when first asked for: most checks need one."""
+        with precision_of(self.dtype):
+            if cell.key not in self._ladders:
+                function = function_of_truth(self.route, cell, self.at.value, self.at.ref_value)
+                self._ladders[cell.key] = compiled(arbiter.ladder(function), point, at, first)
+            measured: arbiter.Step = self._ladders[cell.key].result()(point, at, first)
+            return measured
+
+    def _start(self, cell: Cell) -> "Future[Any] | Finding":
+        pulls = _Pulls(self.at.rule, self.at.ref)
+        if cell is not self.cells[0]:
+            traced = _pulls_of(cell, self.problem, self.own, self.at, self.route, self.dtype)
+            if isinstance(traced, Finding):
+                return traced
+            pulls = traced
+        is_plain = cell is self.cells[0]
+        main = _main(cell, pulls, self.at.value if is_plain else None)
+        c = self.at.zero_cotangents()
+        with precision_of(self.dtype):
+            leaves = self.at.leaves
+            return compiled(main, Inputs(leaves, self.problem.others, c, c, leaves))
+
+
+def programs_for(
+    problem: Problem,
+    working: Sequence[Working],
+    transforms: Sequence[str],
+    route: Route = Route.REVERSE,
+    in_float64: bool = True,
 ) -> Programs:
-    own, others = as_dtypes(problem.leaves, working[0].dtypes), problem.others
-    leaves = as_dtypes(problem.leaves, traces.dtypes)
-    at = traces.wide
+    """Trace the problem, and begin to compile what is always run. Raises Failed.
+
+    route: the first that is tried. in_float64: False where float64 is known to fail.
+    """
+    traces = trace_problem(problem, working, ways_from(route), in_float64)
+    at, own = traces.wide, traces.working[0]
     dtype = max((np.dtype(d) for d in traces.dtypes), key=eps_of)
     value_equations = [e for e, _ in _graph.equations(at.value.jaxpr)]
-    plain, *transformed = cells(
-        problem, transforms, any(map(_graph.sees_what_is_differentiated, value_equations))
-    )
-    pulls = {plain.key: _Pulls(at.rule, at.ref)}
-    not_compared = []
-    for cell in transformed:
-        traced = _pulls_of(cell, problem, own, leaves, dtype)
-        if isinstance(traced, Finding):
-            not_compared.append(traced)
-        else:
-            pulls[cell.key] = traced
-    compared = [cell for cell in (plain, *transformed) if cell.key in pulls]
-    with precision_of(dtype):
-        c = zero_cotangents(problem.rule, leaves, others)
-        main = _compiled(_main(at.value, compared, pulls), Inputs(leaves, others, c, c, leaves))
-    return Programs(
+    is_told = any(map(_graph.sees_what_is_differentiated, value_equations))
+    programs = Programs(
+        problem=problem,
+        at=at,
+        own=own,
         dtype=dtype,
         eps=max(
             eps_of(narrowest_float(at.rule.jaxpr, at.ref.jaxpr)),
             *(eps_of(d) for d in traces.dtypes),
         ),
-        main=main,
-        working=_working_programs(problem, working, traces, dtype),
-        cotangents=tuple(x.dtype for x in c),
-        cells=compared,
-        not_compared=not_compared,
+        route=Route(at.route),
+        cells=cells(problem, transforms, is_told),
+        working={},
         shapes=[narrow_at.rule_shapes() for narrow_at in traces.working],
         stops_gradient=lines.stops_gradient(at.ref_value.jaxpr),
         always_zero=_always_zero(at.ref.jaxpr, len(problem.leaves)),
         is_used=_is_used(at.ref_value.jaxpr, len(problem.leaves)),
         draws=draws_random_numbers(at.ref.jaxpr),
         is_one_rule=_graph.is_one_rule(at.value.jaxpr),
-        cost=cost_of(problem, own),
-        branches=Branches(at.rule.jaxpr, at.ref_value.jaxpr),
+        branches=branches_of(at.rule.jaxpr, at.ref_value.jaxpr),
         notes=traces.notes,
-        _ref=problem.ref,
     )
+    programs.start(programs.cells[0])
+    for w, narrow_at in zip(working, traces.working, strict=True):
+        if any(np.dtype(d) != dtype for d in w.dtypes):  # else the algebra is judged in it
+            c = narrow_at.zero_cotangents()
+            point = Point(narrow_at.leaves, problem.others, c)
+            programs.working[w.name] = compiled(_narrow(narrow_at), point)
+    return programs
 
 
 def _always_zero(ref: Any, count: int) -> tuple[bool, ...]:
@@ -198,32 +208,33 @@ def _is_used(ref_value: Any, count: int) -> tuple[bool, ...]:
     return tuple(any(_graph.outputs_reached(body, [k])) for k in range(count))
 
 
+# -- cells
+
+
 def _pulls_of(
-    cell: Cell, problem: Problem, own: Leaves, leaves: Leaves, dtype: Any
+    cell: Cell, problem: Problem, own: AtDtypes, at: AtDtypes, route: Route, dtype: Any
 ) -> _Pulls | Finding:
     """The cell's pullbacks in the algebra's dtypes; a finding where they cannot be compared."""
-    trouble = _trouble_with(cell, problem, own)
-    if trouble is not None:
-        return trouble
     try:
         with precision_of(dtype):
             return _Pulls(
-                _pull_of(cell, problem.rule, leaves, problem.others),
-                _pull_of(cell, problem.ref, leaves, problem.others),
+                _pull_of(pull(cell.transform(at.value)), cell, problem, at),
+                _pull_of(pull_of_truth(route, cell, at.value, at.ref_value), cell, problem, at),
             )
     except Exception as e:
         note = f"traced only: in float64 it raised {first_line(e)}"
-        return Finding(cell.question, "", Verdict.OK, note=note, detail=cell.detail)
+        in_wide = Finding(cell.question, "", Verdict.OK, note=note, detail=cell.detail)
+    return _trouble_with(cell, problem, own, route) or in_wide
 
 
-def _trouble_with(cell: Cell, problem: Problem, own: Leaves) -> Finding | None:
+def _trouble_with(cell: Cell, problem: Problem, own: AtDtypes, route: Route) -> Finding | None:
     """What happens when the transformed rule is traced in the arguments' own dtypes."""
 
     def finding(verdict: Verdict, note: str, leaf: str = "") -> Finding:
         return Finding(cell.question, leaf, verdict, note=note, detail=cell.detail)
 
     try:
-        _pull_of(cell, problem.rule, own, problem.others)
+        _pull_of(pull(cell.transform(own.value)), cell, problem, own)
         return None
     except Exception as e:
         said = first_line(e)
@@ -232,32 +243,38 @@ def _trouble_with(cell: Cell, problem: Problem, own: Leaves) -> Finding | None:
     if cell.is_second_order or is_missing:
         return finding(Verdict.UNSUPPORTED, said)
     try:
-        _pull_of(cell, problem.ref, own, problem.others)
+        _pull_of(pull_of_truth(route, cell, own.value, own.ref_value), cell, problem, own)
     except Exception:
         return finding(Verdict.UNSUPPORTED, f"the reference raises too: {said}")
     return finding(Verdict.ERROR, said, leaf)
 
 
-def _pull_of(cell: Cell, f: Function, leaves: Leaves, others: Leaves) -> Traced:
-    c = zero_cotangents(f, leaves, others)
-    point = jax.eval_shape(cell.prepare, Inputs(leaves, others, c, c, leaves))
-    return trace(pull(cell.transform(f)), *point)
+def _pull_of(pulled: Any, cell: Cell, problem: Problem, at: AtDtypes) -> Traced:
+    """A pullback of the cell's function, traced."""
+    c = at.zero_cotangents()
+    point = jax.eval_shape(cell.prepare, Inputs(at.leaves, problem.others, c, c, at.leaves))
+    return trace(pulled, *point)
 
 
-def _main(
-    value: Traced, compared: Sequence[Cell], pulls: dict[str, _Pulls]
-) -> Callable[[Inputs], Run]:
+def _main(cell: Cell, pulls: _Pulls, value: Traced | None) -> Callable[[Inputs], Run]:
+    """value: of the function as it is, where that is the cell."""
+
     def main(inputs: Inputs) -> Run:
-        values, other_values = value(inputs.leaves, inputs.others)
-        rules, refs = {}, {}
-        for cell in compared:
-            point = cell.prepare(inputs)
-            of_rule, of_ref = (pulled(*point) for pulled in pulls[cell.key])
-            rules[cell.key], refs[cell.key] = of_rule[2], of_ref[2]
-            if cell is compared[0]:
-                forward, other_forward, _ = of_rule
-                ref_value = of_ref[0]
-        run = Run(values, other_values, forward, other_forward, ref_value, rules, refs)
+        point = cell.prepare(inputs)
+        forward, other_forward, of_rule = pulls.rule(*point)
+        ref_value, _, of_ref = pulls.ref(*point)
+        values, other_values = forward, other_forward
+        if value is not None:
+            values, other_values = value(inputs.leaves, inputs.others)
+        run = Run(
+            values,
+            other_values,
+            forward,
+            other_forward,
+            ref_value,
+            {cell.key: of_rule},
+            {cell.key: of_ref},
+        )
         without_keys: Run = jax.tree.map(_data_of_key, run)
         return without_keys
 
@@ -268,31 +285,43 @@ def _data_of_key(x: Any) -> Any:
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
-def _working_programs(
-    problem: Problem, working: Sequence[Working], traces: Traces, dtype: Any
-) -> dict[str, Callable[[Point], NarrowRun]]:
-    """By name; none for a dtype in which the algebra is judged already."""
-    programs = {}
-    for w, at in zip(working, traces.working, strict=True):
-        if any(np.dtype(d) != dtype for d in w.dtypes):
-            leaves = as_dtypes(problem.leaves, w.dtypes)
-            c = zero_cotangents(problem.rule, leaves, problem.others)
-            programs[w.name] = _compiled(_narrow(at), Point(leaves, problem.others, c))
-    return programs
-
-
 def _narrow(at: AtDtypes) -> Callable[[Point], NarrowRun]:
+    has_autodiff = at.route != Route.DIFFERENCES
+
     def narrow(point: Point) -> NarrowRun:
         forward, _, rule = at.rule(*point)
         value, _ = at.value(point.leaves, point.others)
-        _, _, auto = at.ref(*point)
+        auto = at.ref(*point)[2] if has_autodiff else None
         return NarrowRun(value, forward, rule, auto)
 
     return narrow
 
 
-def _compiled(f: Callable[..., Any], *args: Any) -> Any:
-    return jax.jit(f).lower(*args).compile(compiler_options=compiler_options())
+# -- compiling
+
+# Two at a time: XLA compiles without Python's lock.
+_workers = ThreadPoolExecutor(2, thread_name_prefix="jaxnet-compile")
+_known: OrderedDict[Any, "Future[Any]"] = OrderedDict()
+_known_lock = threading.Lock()
+
+
+def compiled(f: Callable[..., Any], *args: Any) -> "Future[Any]":
+    """f as a program of arrays like args, by what it computes: known, or being compiled."""
+    traced: Any = cast(Any, jax.jit(f)).trace(*args)
+    key = (
+        _graph.identity(traced.jaxpr),
+        jax.tree.structure(args),
+        jax.tree.structure(traced.out_info),
+        str(jnp.result_type(float)),  # whether JAX is in x64 mode
+    )
+    with _known_lock:
+        if key not in _known:
+            lowered = traced.lower()
+            _known[key] = _workers.submit(lowered.compile, compiler_options=compiler_options())
+        _known.move_to_end(key)
+        while len(_known) > REMEMBERED:
+            _known.popitem(last=False)
+        return _known[key]
 
 
 @functools.cache

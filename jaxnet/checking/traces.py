@@ -49,9 +49,13 @@ def trace(f: Callable[..., Any], *args: Any) -> Traced:
     return Traced(jaxpr, jax.tree.structure(shapes))
 
 
+def zeros_like(shapes: Leaves) -> Leaves:
+    return tuple(np.zeros(s.shape, s.dtype) for s in shapes)
+
+
 def zero_cotangents(f: Function, leaves: Leaves, others: Leaves) -> Leaves:
     """One for each floating output of f, in its dtype."""
-    return tuple(np.zeros(s.shape, s.dtype) for s in jax.eval_shape(f, leaves, others)[0])
+    return zeros_like(jax.eval_shape(f, leaves, others)[0])
 
 
 def pull(f: Function) -> Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves, Leaves]]:
@@ -113,41 +117,38 @@ class RuleShapes(NamedTuple):
     cotangents: Leaves
 
 
+class Way(NamedTuple):
+    """How the truth may be had: its name, and the pullback of a function that way."""
+
+    route: str
+    pull_of: Callable[[Function], Callable[..., Any]]
+
+
 @dataclass(frozen=True)
 class AtDtypes:
-    """What is compared, traced at some dtypes of the leaves."""
+    """What is compared, traced at some dtypes of the leaves; the function is traced once."""
 
+    leaves: Leaves
     value: Traced  # the function, not differentiated
     rule: Traced  # its pullback
     ref_value: Traced
     ref: Traced  # the reference's pullback
+    route: str  # by which it was had
 
     def rule_shapes(self) -> "RuleShapes":
         forward, _, cotangents = self.rule.shapes()
         return RuleShapes(self.value.shapes()[0], forward, cotangents)
 
-    def fingerprints(self) -> tuple[bytes, ...]:
-        every = (self.value, self.rule, self.ref_value, self.ref)
-        return tuple(_graph.fingerprint(t.jaxpr) for t in every)
+    def zero_cotangents(self) -> Leaves:
+        """One for each floating output, in its dtype."""
+        return zeros_like(self.value.shapes()[0])
 
 
-def trace_rule(problem: Problem, dtypes: Sequence[Any]) -> tuple[Traced, Traced]:
-    leaves = as_dtypes(problem.leaves, dtypes)
-    value = trace(problem.rule, leaves, problem.others)
-    return value, pullback(problem.rule, leaves, problem.others)
-
-
-def trace_ref(problem: Problem, dtypes: Sequence[Any]) -> tuple[Traced, Traced]:
-    leaves = as_dtypes(problem.leaves, dtypes)
-    value = trace(problem.ref, leaves, problem.others)
-    return value, pullback(problem.ref, leaves, problem.others)
-
-
-def computes_the_same_twice(problem: Problem, value: Traced, dtypes: Sequence[Any]) -> bool:
+def computes_the_same_twice(problem: Problem, at: AtDtypes) -> bool:
     """Whether tracing the function again gives the graph that it gave the first time."""
-    again = trace(problem.rule, as_dtypes(problem.leaves, dtypes), problem.others)
-    first, second = (_graph.fingerprint(t.jaxpr, addresses=False) for t in (value, again))
-    return first == second
+    again = trace(problem.rule, at.leaves, problem.others)
+    first, second = (_graph.identity(t.jaxpr, objects=False) for t in (at.value, again))
+    return bool(first == second)
 
 
 # -- a problem at all its dtypes, or why not
@@ -178,35 +179,62 @@ class Traces(NamedTuple):
     notes: tuple[str, ...]
 
 
-def trace_problem(problem: Problem, working: Sequence[Working]) -> Traces:
-    traced = [_trace_at(problem, w.dtypes) for w in working]
+def trace_problem(
+    problem: Problem, working: Sequence[Working], ways: Sequence[Way], in_float64: bool
+) -> Traces:
+    """ways: to the truth, of which the first that can be traced is taken."""
+    traced: list[AtDtypes] = []
+    for w in working:
+        traced.append(_trace_at(problem, w.dtypes, ways))
+        if not computes_the_same_twice(problem, traced[0]):
+            raise NotDeterministic
+        ways = [way for way in ways if way.route == traced[-1].route]
+    own = Traces(working[0].dtypes, traced[0], traced, ())
+    if not in_float64:
+        return own
     wide: tuple[Any, ...] = (WIDE,) * len(problem.leaves)
     try:
         with precision_of(WIDE):
-            return Traces(wide, _trace_at(problem, wide), traced, ())
-    except NotDeterministic:
-        raise
+            return own._replace(dtypes=wide, wide=_trace_at(problem, wide, ways))
     except Failed as e:
         note = f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}"
-        return Traces(working[0].dtypes, traced[0], traced, (note,))
+        return own._replace(notes=(note,))
 
 
-def _trace_at(problem: Problem, dtypes: Sequence[Any]) -> AtDtypes:
+def _trace_at(problem: Problem, dtypes: Sequence[Any], ways: Sequence[Way]) -> AtDtypes:
+    leaves = as_dtypes(problem.leaves, dtypes)
     try:
-        value, rule = trace_rule(problem, dtypes)
-        is_steady = computes_the_same_twice(problem, value, dtypes)
+        value = trace(problem.rule, leaves, problem.others)
+        rule = pullback(value, leaves, problem.others)
     except Exception as e:
-        raise Failed(_why_the_rule_raised(problem, as_dtypes(problem.leaves, dtypes), e)) from e
-    if not is_steady:
-        raise NotDeterministic
+        raise Failed(_why_the_rule_raised(problem, leaves, e)) from e
     try:
-        ref_value, ref = trace_ref(problem, dtypes)
+        ref_value = trace(problem.ref, leaves, problem.others)
+        return _with_truth(leaves, problem.others, value, rule, ref_value, ways)
     except Exception as e:
         note = (
             f"the function without its rule cannot be differentiated ({first_line(e)}): give ref="
         )
         raise Failed(Finding(Question.REFERENCE, "", Verdict.ERROR, note=note)) from e
-    return AtDtypes(value, rule, ref_value, ref)
+
+
+def _with_truth(
+    leaves: Leaves,
+    others: Leaves,
+    value: Traced,
+    rule: Traced,
+    ref_value: Traced,
+    ways: Sequence[Way],
+) -> AtDtypes:
+    """With the first way that can be traced; raises what the last one raised."""
+    c = zeros_like(value.shapes()[0])
+    *earlier, last = ways
+    for way in earlier:
+        with contextlib.suppress(Exception):
+            ref = trace(way.pull_of(ref_value), leaves, others, c)
+            return AtDtypes(leaves, value, rule, ref_value, ref, way.route)
+    ref = trace(last.pull_of(ref_value), leaves, others, c)
+    return AtDtypes(leaves, value, rule, ref_value, ref, last.route)
 
 
 def _why_the_rule_raised(problem: Problem, leaves: Leaves, e: Exception) -> Finding:

@@ -21,6 +21,7 @@ from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import eps_of
 from jaxnet.checking.programs import NarrowRun, Run
 from jaxnet.checking.questions.algebra import Algebra
+from jaxnet.checking.truth import Route
 
 # Where autodiff itself has lost digits to cancellation (more than 64 eps), how many is luck, and
 # the rule's luck is another.
@@ -29,6 +30,8 @@ FLOOR = 8.0
 # Random draws are others in float64, so autodiff in the same dtype is the truth, which rounds too.
 FLOOR_OF_DRAWS = 64.0
 DRAWS = "random draws are others in float64: compared with autodiff in this dtype"
+# With nothing that computes the same in this dtype, half of the digits are asked of the rule.
+NO_AUTODIFF = "no autodiff in this dtype: compared with the rule in float64"
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,14 @@ def _leaf(
 ) -> Compared:
     """Where the reference is distrusted the rule was not refuted: its float64 is the truth."""
     plain = bench.plain
+    if runs[0].auto is None:
+        distrusted = np.ones_like(distrusted)
     noise = spread([m.ref[plain.key][k] for m in moved], look.runs[0].ref[plain.key][k])
+    t = np.where(distrusted, look.rule(plain, k), look.ref(plain, k))
     return Compared(
         r=np.stack([run.rule[k] for run in runs]),
-        a=np.stack([run.auto[k] for run in runs]),
-        t=np.where(distrusted, look.rule(plain, k), look.ref(plain, k)),
+        a=np.stack([t[n] if run.auto is None else run.auto[k] for n, run in enumerate(runs)]),
+        t=t,
         noise=np.where(distrusted, 0, noise),
         eps=eps_of(draw.working.dtypes[k]),
     )
@@ -125,7 +131,9 @@ def _leaf(
 def _judged(bench: Bench, leaf: str, compared: Compared) -> Finding:
     r, a, t, noise, eps = compared
     note, floor = "", FLOOR
-    if bench.programs.draws:
+    if bench.programs.route is Route.DIFFERENCES:
+        note, floor = NO_AUTODIFF, float(eps**-0.5)
+    elif bench.programs.draws:
         t, note, floor = a, DRAWS, FLOOR_OF_DRAWS
     scale = largest(t)
     error, auto_error = distance(r, t), distance(a, t)

@@ -7,6 +7,7 @@ Points are made that enter such sides (branches.py); at them only what is surely
 from dataclasses import dataclass, replace
 
 from jaxnet.checking.bench import Bench, Look
+from jaxnet.checking.budget import Budget
 from jaxnet.checking.findings import Finding, Never, Verdict
 from jaxnet.checking.questions.algebra import Algebra, judge_cell, with_hint
 from jaxnet.checking.traces import precision_of
@@ -21,11 +22,15 @@ class Reach:
     never: tuple[Never, ...]
 
 
-def ask(bench: Bench, look: Look, algebra: Algebra) -> Reach:
+def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
+    if budget.is_spent("branches"):
+        return Reach(algebra.findings, [], ())
     with precision_of(bench.programs.dtype):
         points, never = bench.programs.branches.points(bench.problem, look.x, look.cs[0])
     findings, looks = list(algebra.findings), []
     for how, x in points:
+        if budget.is_spent(f"with {how}"):
+            continue
         there = bench.look(x, look.cs[:2], bench.stream(f"reach, {how}"))
         if not there.is_finite():
             continue  # the point is outside the function's domain

@@ -4,40 +4,62 @@ Each transformed rule is compared with the transformed reference, element by ele
 algebra. That it runs under jit is how everything here runs.
 """
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jaxnet.checking.arrays import on_host, typical
 from jaxnet.checking.bench import Bench, Look
+from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import SECOND_ORDER, Cell
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.questions.algebra import Algebra, judge_cell
+from jaxnet.checking.truth import Route
 
 BESIDE = "a little beside the arguments, where the reference is to be trusted"
+NOT_FINITE = "the rule's second derivative is not finite here, and neither is autodiff's"
 NOWHERE = "not judged: the reference is not to be trusted here"
 
 
-def ask(bench: Bench, look: Look, algebra: Algebra) -> list[Finding]:
+def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> list[Finding]:
     # What a wrong rule does under a transformation says nothing new of that leaf.
     wrong = {f.leaf for f in algebra.findings if f.verdict is Verdict.WRONG}
-    found = list(bench.programs.not_compared)
-    if not wrong:
-        found.append(Finding(Question.TRANSFORMS, "", Verdict.OK, detail="jit"))
     trusted = not any(d.any() for d in algebra.distrusted)
-    for cell in bench.programs.cells[1:]:
-        if not cell.is_second_order or (trusted and not wrong):
-            found += _compared(bench, cell, look, wrong)
-        elif not wrong:
-            found += _compared_beside(bench, cell, look)
+    found = [] if wrong else [Finding(Question.TRANSFORMS, "", Verdict.OK, detail="jit")]
+    _, *transformed = bench.programs.cells
+    for n, cell in enumerate(transformed):
+        if budget.is_spent(cell.detail):
+            continue
+        trouble = bench.programs.start(cell)
+        for next_cell in transformed[n + 1 : n + 2]:
+            bench.programs.start(next_cell)  # compiles meanwhile
+        found += [trouble] if trouble else _judged(bench, cell, look, wrong, trusted)
     return found
+
+
+def _judged(bench: Bench, cell: Cell, look: Look, wrong: set[str], trusted: bool) -> list[Finding]:
+    if not cell.is_second_order or (trusted and not wrong):
+        return _compared(bench, cell, look, wrong)
+    return [] if wrong else _compared_beside(bench, cell, look)
 
 
 def _compared(bench: Bench, cell: Cell, look: Look, wrong: set[str]) -> list[Finding]:
     """What is wrong under the transformation alone; one ok where nothing is."""
-    judged = [j.finding for j in judge_cell(bench, cell, look.with_first_cotangent())]
+    there = bench.look_under(cell, look.x, look.cs, bench.stream(cell.detail))
+    judged = [j.finding for j in judge_cell(bench, cell, there)]
     bad = [f for f in judged if f.verdict is Verdict.WRONG and f.leaf not in wrong]
+    if cell.is_second_order and bench.programs.route is not Route.REVERSE:
+        bad = [_as_autodiff_is(f) for f in bad]
     return bad or ([] if wrong else [_ok(cell)])
+
+
+def _as_autodiff_is(finding: Finding) -> Finding:
+    """Where autodiff has no slope that is finite, nobody asks a rule for a slope's slope."""
+    if math.isfinite(finding.rule):
+        return finding
+    return replace(finding, verdict=Verdict.UNSUPPORTED, note=NOT_FINITE)
 
 
 def _compared_beside(bench: Bench, cell: Cell, look: Look) -> list[Finding]:
@@ -47,7 +69,7 @@ def _compared_beside(bench: Bench, cell: Cell, look: Look) -> list[Finding]:
     if any(j.distrusted.any() or j.finding.verdict is not Verdict.OK for j in plain):
         verdict = Verdict.UNSUPPORTED
         return [Finding(cell.question, "", verdict, note=NOWHERE, detail=cell.detail)]
-    there = beside.with_first_cotangent()
+    there = bench.look_under(cell, beside.x, beside.cs, bench.stream(f"{cell.detail}, beside"))
     judged = [j.finding for j in judge_cell(bench, cell, there, only_wrong=True)]
     bad = [f for f in judged if f.verdict is Verdict.WRONG]
     return bad or [_ok(cell, BESIDE)]
