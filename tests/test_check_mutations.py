@@ -33,6 +33,9 @@ WITNESSES = [
     "the slope of relu at zero is 2",
     "the forward returns another index than the function",
     "NaN in, NaN out",
+    "a loop that ends when it has converged",
+    "the exponential of a matrix with equal eigenvalues",
+    "a host callback whose backward rounds to bfloat16",
 ]
 
 

@@ -55,6 +55,9 @@ class Audit(Judgement):
     whole: Report
     notes: tuple[str, ...] = ()
 
+    def unasked(self) -> tuple[str, ...]:
+        return self.whole.cut
+
     def faults(self) -> set[str]:
         is_bad = not self.whole.nothing_bad or self._culprits()
         if is_bad:

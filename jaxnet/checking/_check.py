@@ -38,12 +38,14 @@ def check(
     differentiated (a Python float in args too, where f can be traced with it), integers, keys, None
     and the rest are not. Let values be typical, not all 0 or 1.
     ref: the same function without the rule; by default `auto(f)`, or `auto(f, jvp=True)` where f
-    has no custom_vjp. Give it where the primal cannot be differentiated (a Pallas kernel) or the
-    rule is meant to be another derivative (straight-through): ref's derivative is then what is
-    asked for.
+    has no custom_vjp. Its derivative is what is asked for: by reverse mode, else by forward mode (a
+    while_loop), else by differences of its value (a host callback); the report says which. Give it
+    where f has no rule, or the rule is meant to be another derivative (straight-through).
     dtypes: in which the precision is judged, by default the arguments' own; the algebra is judged
     in float64.
     transforms: under which it is compared too. seed: of the random cotangents.
+    budget: seconds of wall time, None for none. Value, structure, algebra and laws are always asked
+    whole; of the rest, what is not asked for lack of time is listed, and is neither ok nor wrong.
 
     Returns a Report; `report.require()` raises AssertionError where it is not ok. Each finding has
     one of these verdicts: ok; wrong (finite differences exclude the rule, and not the reference);
@@ -59,6 +61,7 @@ def check(
     """
     _require_functions(f, ref)
     _require_usable(kwargs, transforms, seed)
+    _require_budget("check", budget)
     working = None if dtypes is None else _floating_dtypes(dtypes)
     problem, reference, has_rule = problem_of("check", f, args, kwargs or {}, ref)
     report = Report(name_of(f), signature_of(problem), reference, ())
@@ -95,6 +98,14 @@ def _require_usable(kwargs: Any, transforms: Any, seed: Any) -> None:
         raise TypeError(f"check: transforms must be some of {TRANSFORMS}, got {transforms!r}")
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"check: seed must be an integer of at least 0, got {seed!r}")
+
+
+def _require_budget(caller: str, budget: Any) -> None:
+    is_number = isinstance(budget, int | float) and not isinstance(budget, bool)
+    if budget is not None and not (is_number and budget >= 0):
+        raise ValueError(
+            f"{caller}: budget must be seconds of at least 0, or None for no limit, got {budget!r}"
+        )
 
 
 def _floating_dtypes(dtypes: Any) -> tuple[Any, ...]:

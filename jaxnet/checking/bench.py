@@ -112,10 +112,14 @@ class Bench:
         count = len(cs) if cell is self.plain else 1
         runs = [self.run_under(cell, x, cs[k], cs[(k + 1) % len(cs)]) for k in range(count)]
         moved = []
-        for _ in range(MOVES if rng else 0):
+        for _ in range(self.moves(cell) if rng else 0):
             there, c, d = (move(arrays, self.eps, rng) for arrays in (x, cs[0], cs[-1]))
             moved.append(self.run_under(cell, there, c, d))
         return Look(x, cs, runs, moved)
+
+    def moves(self, cell: Cell) -> int:
+        """How often the inputs are moved; differences have bars of their own, which tell more."""
+        return MOVES if self.programs.has_autodiff(cell) else 0
 
     # -- runs
 

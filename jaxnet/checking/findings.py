@@ -88,7 +88,7 @@ class Finding:
     verdict: Verdict
     index: tuple[int, ...] = ()
     rule: float = math.nan
-    auto: float = math.nan
+    auto: float | None = math.nan  # None where there is no autodiff
     true: float = math.nan
     error: float = math.nan
     auto_error: float = math.nan
@@ -137,10 +137,11 @@ class Finding:
         if self.question is Question.LAWS:
             return f"{self.rule:.4g}, linearity asks for {self.true:.4g}"
         for digits in (3, 5, 8, 17):  # as few as tell rule and truth apart
-            rule, auto, true = (f"{v:.{digits}g}" for v in (self.rule, self.auto, self.true))
+            rule, true = (f"{v:.{digits}g}" for v in (self.rule, self.true))
             if rule != true:
                 break
-        return f"rule {rule}, autodiff {auto}, truth {true}"
+        autodiff = "" if self.auto is None else f"autodiff {self.auto:.{digits}g}, "
+        return f"rule {rule}, {autodiff}truth {true}"
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,10 @@ class Judgement:
     def ok(self) -> bool:
         return not self.faults()
 
+    def unasked(self) -> tuple[str, ...]:
+        """What was cut for lack of time."""
+        raise NotImplementedError
+
     def faults(self) -> set[str]:
         """Why it is not ok: what was not judged by its name ("no rule"), "" for anything else."""
         raise NotImplementedError
@@ -193,10 +198,11 @@ class Judgement:
         """What a person should know first."""
         raise NotImplementedError
 
-    def require(self, *, accept: Sequence[str] = ()) -> None:
+    def require(self, *, accept: Sequence[str] = (), complete: bool = False) -> None:
         """Raise AssertionError with all that was found unless ok: one line in a test.
 
         accept: names of what may be left unjudged, as the report gives them: ("no rule",).
+        complete: whether everything must have been asked, nothing cut for lack of time.
         Raises TypeError where accept is one string.
         """
         __tracebackhide__ = True
@@ -204,7 +210,8 @@ class Judgement:
             raise TypeError(
                 f"require: accept must be a tuple of names, got {accept!r}; write ({accept!r},)"
             )
-        if self.faults() - set(accept):
+        is_cut = complete and self.unasked()
+        if self.faults() - set(accept) or is_cut:
             raise AssertionError(str(self)).with_traceback(None)
 
     def json(self) -> str:
@@ -227,6 +234,9 @@ class Report(Judgement):
     notes: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()  # what was not asked for lack of time
 
+    def unasked(self) -> tuple[str, ...]:
+        return self.cut
+
     def faults(self) -> set[str]:
         bad = [f for f in self.findings if f.verdict.bad]
         if not bad:
@@ -240,6 +250,9 @@ class Report(Judgement):
 
     def sentence(self) -> str:
         """What a person should know first."""
+        return "; ".join(filter(None, [self._said_of_findings(), self._said_of_cut()]))
+
+    def _said_of_findings(self) -> str:
         first = min(self.findings, key=lambda f: f.verdict.rank, default=None)
         if first is None:
             return "nothing was compared"
@@ -247,7 +260,7 @@ class Report(Judgement):
             return first.sentence()
         if not self.ok:
             return self.findings[0].sentence()
-        said = [self._said_of_power(), self._said_of_branches(), self._said_of_cut()]
+        said = [self._said_of_power(), self._said_of_branches()]
         return ": ".join(filter(None, ["ok", "; ".join(filter(None, said))]))
 
     def _said_of_power(self) -> str:
@@ -266,7 +279,9 @@ class Report(Judgement):
         return f"never entered: {first.side} ({first.place}){more}"
 
     def _said_of_cut(self) -> str:
-        return f"out of time: {len(self.cut)} questions not asked" if self.cut else ""
+        if not self.cut:
+            return ""
+        return f"out of time, not asked: {self.cut[0]} and {len(self.cut) - 1} more"
 
     def __str__(self) -> str:
         head = f"{self.name}({self.signature})  against {self.reference}"

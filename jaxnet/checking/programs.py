@@ -107,6 +107,11 @@ class Programs:
         """Their dtypes: float64, but for outputs that stay narrower."""
         return tuple(c.dtype for c in self.at.zero_cotangents())
 
+    def has_autodiff(self, cell: Cell) -> bool:
+        """Whether the truth of the cell comes from automatic differentiation."""
+        is_of_gradient = cell.is_second_order and self.route is not Route.REVERSE
+        return self.route is not Route.DIFFERENCES and not is_of_gradient
+
     def start(self, cell: Cell) -> Finding | None:
         """Trace and begin to compile the cell; a finding where it cannot be compared."""
         if cell.key not in self._started:

@@ -126,7 +126,7 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True)
 class AtDtypes:
-    """What is compared, traced at some dtypes of the leaves; the function is traced once."""
+    """What is compared, traced at some dtypes of the leaves."""
 
     leaves: Leaves
     value: Traced  # the function, not differentiated
@@ -205,7 +205,8 @@ def _trace_at(problem: Problem, dtypes: Sequence[Any], ways: Sequence[Way]) -> A
     leaves = as_dtypes(problem.leaves, dtypes)
     try:
         value = trace(problem.rule, leaves, problem.others)
-        rule = pullback(value, leaves, problem.others)
+        # Of the function itself, not of its graph: in a graph JAX asks more of a rule.
+        rule = pullback(problem.rule, leaves, problem.others)
     except Exception as e:
         raise Failed(_why_the_rule_raised(problem, leaves, e)) from e
     try:

@@ -189,6 +189,77 @@ def complex_normal(*shapes):
     )
 
 
+def cross_entropy_of_the_definition(logits, labels):
+    return -jnp.log(jax.nn.softmax(logits)[jnp.arange(labels.size), labels])
+
+
+# Functions that have no reverse mode, or none that is finite.
+
+
+def root(a, x):
+    """The y with y + y³ = a x, by Newton's method: a loop that ends when it has converged."""
+    target = a * x
+
+    def is_moving(state):
+        _, step = state
+        return jnp.max(jnp.abs(step)) > 1e-5
+
+    def newton(state):
+        y, _ = state
+        step = (y + y**3 - target) / (1 + 3 * y**2)
+        return y - step, step
+
+    start = jnp.zeros_like(target)
+    y, _ = jax.lax.while_loop(is_moving, newton, (start, jnp.full_like(start, jnp.inf)))
+    return y - (y + y**3 - target) / (1 + 3 * y**2)
+
+
+def root_backward(a, x, dy):
+    y = root(a, x)
+    common = dy / (1 + 3 * y**2)
+    return jnp.sum(common * x), common * a
+
+
+def on_the_host(g):
+    """g of NumPy's arrays, called from the graph: JAX has no derivative of it."""
+
+    def called(x):
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.pure_callback(lambda v: g(np.asarray(v)), shape, x, vmap_method="expand_dims")
+
+    return called
+
+
+host_sine = on_the_host(np.sin)
+
+
+def single_on_the_host(x):
+    """A host function that knows float32 alone, as compiled code may."""
+    shape = jax.ShapeDtypeStruct(x.shape, "float32")
+    return jax.pure_callback(lambda v: np.tanh(np.asarray(v, "float32")), shape, x)
+
+
+def exponential(a):
+    w, v = jnp.linalg.eigh((a + a.T) / 2)
+    return (v * jnp.exp(w)) @ v.T
+
+
+def exponential_backward(of_equals):
+    """of_equals(exp(w)): the divided difference where two eigenvalues are one."""
+
+    def backward(a, dy):
+        w, v = jnp.linalg.eigh((a + a.T) / 2)
+        gap, e = w[:, None] - w, jnp.exp(w)
+        is_same = jnp.abs(gap) < 1e-6
+        slope = jnp.where(is_same, of_equals(e), (e[:, None] - e) / jnp.where(is_same, 1, gap))
+        d = v @ (slope * (v.T @ dy @ v)) @ v.T
+        return ((d + d.T) / 2,)
+
+    return backward
+
+
+equal_eigenvalues = given(np.diag([1.0, 1.0, 2.0]))
+
 # ---- what wrong.py spoils, unspoilt
 
 right("softmax", vjp(softmax, softmax_forward, softmax_backward), MATRIX)
@@ -261,7 +332,7 @@ def equal_in_part(rng):
 
 
 right("jax.nn.relu at zero", jax.nn.relu, zeros_among(2, 4))
-right("jax.nn.silu", jax.nn.silu, MATRIX)
+right("jax.nn.silu", jax.nn.silu, MATRIX, ref=lambda x: x / (1 + jnp.exp(-x)))
 right("jax.nn.softplus at zero", jax.nn.softplus, zeros_among(5))
 right(
     "jax.nn.log_sigmoid at zero and in its tails",
@@ -273,11 +344,13 @@ right(
     "jax.nn.logsumexp with a masked entry",
     lambda z: jax.nn.logsumexp(z, axis=-1),
     lambda rng: (normal((3, 4))(rng)[0].at[:, 1].set(-jnp.inf),),
+    ref=lambda z: jnp.log(jnp.sum(jnp.exp(z), axis=-1)),
 )
 right(
     "optax.softmax_cross_entropy_with_integer_labels",
     optax.softmax_cross_entropy_with_integer_labels,
     logits_and_labels(5, 4),
+    ref=cross_entropy_of_the_definition,
 )
 right(
     "optax.sigmoid_binary_cross_entropy at zero",
@@ -288,11 +361,13 @@ right(
     "optax.huber_loss at its two ends",
     lambda e: optax.huber_loss(e),
     given([0.0, 1.0, -1.0, 3.0, 0.3]),
+    ref=lambda e: jnp.where(jnp.abs(e) <= 1, 0.5 * e**2, jnp.abs(e) - 0.5),
 )
 right(
     "optax.hinge_loss at its kink",
     optax.hinge_loss,
     given([1.0, -1.0, 0.3, 2.0], [1.0, -1.0, 1.0, 1.0]),
+    ref=lambda y, label: jnp.maximum(0, 1 - y * label),
 )
 
 # ---- kinks and ties: any slope between the one-sided ones is right
@@ -767,3 +842,18 @@ right(
     ref=lambda x: 2 * jax.lax.stop_gradient(jnp.tanh(x)) - jnp.tanh(x),
 )
 right("NaN in, NaN out", pointwise(lambda x: jnp.sin(x), jnp.cos), given([jnp.nan, 0.5]))
+
+# ---- no reverse mode of the body, or none that is finite
+
+right("a loop that ends when it has converged", by_hand(root, root_backward), normal((), (3,)))
+right("a host callback", by_hand(host_sine, lambda x, dy: (jnp.cos(x) * dy,)), normal((4,)))
+right(
+    "a host callback that knows float32 alone",
+    by_hand(single_on_the_host, lambda x, dy: ((1 - jnp.tanh(x) ** 2) * dy,)),
+    normal((5,)),
+)
+right(
+    "the exponential of a matrix with equal eigenvalues",
+    by_hand(exponential, exponential_backward(lambda e: jnp.sqrt(e[:, None] * e))),
+    equal_eigenvalues,
+)

@@ -984,3 +984,49 @@ wrong(
     normal((5,)),
     what="value",
 )
+
+# ---- no reverse mode of the body, or none that is finite
+
+
+def root_without_the_slope(a, x, dy):
+    return jnp.sum(dy * x), dy * a / (1 + 3 * right.root(a, x) ** 2)
+
+
+wrong(
+    "a root whose backward forgets the slope for one argument",
+    "a",
+    by_hand(right.root, root_without_the_slope),
+    normal((), (3,)),
+)
+wrong(
+    "a host callback a thousandth off",
+    "x",
+    by_hand(right.host_sine, lambda x, dy: (1.001 * jnp.cos(x) * dy,)),
+    normal((4,)),
+)
+wrong(
+    "a host callback that knows float32 alone, a tenth off",
+    "x",
+    by_hand(right.single_on_the_host, lambda x, dy: (1.1 * (1 - jnp.tanh(x) ** 2) * dy,)),
+    normal((5,)),
+)
+
+
+def cosine_rounded_in_float32(x, dy):
+    digits = jnp.bfloat16 if x.dtype == jnp.float32 else x.dtype
+    return ((jnp.cos(x) * dy).astype(digits).astype(x.dtype),)
+
+
+wrong(
+    "a host callback whose backward rounds to bfloat16",
+    "x",
+    by_hand(right.host_sine, cosine_rounded_in_float32),
+    normal((4,)),
+    what="precision",
+)
+wrong(
+    "equal eigenvalues: one over zero replaced by zero",
+    "a",
+    by_hand(right.exponential, right.exponential_backward(jnp.diag)),
+    right.equal_eigenvalues,
+)

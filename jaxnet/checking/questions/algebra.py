@@ -12,6 +12,7 @@ one; kink where the one-sided derivatives differ and r lies between them; ok whe
 """
 
 import enum
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -91,6 +92,8 @@ def judge_cell(bench: Bench, cell: Cell, look: Look, only_wrong: bool = False) -
         standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design)
         one = judge(leaf, bench.arbiter(cell, look, k), standard)
         named = replace(one.finding, question=cell.question, detail=cell.detail)
+        if not bench.programs.has_autodiff(cell):
+            named = replace(named, auto=None, auto_error=math.nan)
         judged.append(Judged(named, one.distrusted))
     return judged
 

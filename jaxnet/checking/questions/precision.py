@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnet.checking.arrays import Array, distance, index_of, largest, spread
-from jaxnet.checking.bench import MOVES, Bench, Draw, Look, move
+from jaxnet.checking.bench import Bench, Draw, Look, move
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import eps_of
 from jaxnet.checking.programs import NarrowRun, Run
@@ -87,7 +87,7 @@ def _moved(bench: Bench, draw: Draw, look: Look) -> list[Run]:
     eps = max(eps_of(d) for d in draw.working.dtypes)
     rng = bench.stream(f"precision {draw.working.name}")
     moved = []
-    for _ in range(MOVES):
+    for _ in range(bench.moves(bench.plain)):
         there, c = (move(arrays, eps, rng) for arrays in (look.x, look.cs[0]))
         moved.append(bench.run(there, c, look.cs[1]))
     return moved
