@@ -1,7 +1,10 @@
-"""How long a check may take, and what was not asked because of that."""
+"""How long a check may take, what was not asked because of that, and what a person sees of it."""
 
+import sys
 import time
 from dataclasses import dataclass, field
+
+SHOWN_AFTER = 3.0  # seconds, on a terminal
 
 
 @dataclass
@@ -11,11 +14,25 @@ class Budget:
     seconds: float | None
     cut: list[str] = field(default_factory=list)
     _started: float = field(default_factory=time.perf_counter)
+    _shown: str = ""
 
-    def is_spent(self, question: str = "") -> bool:
+    def is_spent(self, question: str) -> bool:
         """Whether the time is over; the question, by its name in the report, is cut then."""
-        if self.seconds is None or time.perf_counter() - self._started < self.seconds:
-            return False
-        if question:
+        elapsed = time.perf_counter() - self._started
+        if self.seconds is not None and elapsed >= self.seconds:
             self.cut.append(question)
-        return True
+            return True
+        if elapsed > SHOWN_AFTER and sys.stderr.isatty():
+            self._show(f"{elapsed:.0f} s: {question}")
+        return False
+
+    def clear(self) -> None:
+        """Take away what was shown."""
+        if self._shown:
+            self._show("")
+            sys.stderr.write("\r")
+
+    def _show(self, text: str) -> None:
+        sys.stderr.write("\r" + text.ljust(len(self._shown)))
+        sys.stderr.flush()
+        self._shown = text

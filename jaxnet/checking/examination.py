@@ -62,8 +62,10 @@ def examine(
         for more in growing:
             known = more
     except KeyboardInterrupt:
+        budget.clear()
         print(f"stopped; known so far:\n{known}", file=sys.stderr)
         raise
+    budget.clear()
     return replace(known, cut=tuple(budget.cut))
 
 

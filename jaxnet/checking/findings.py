@@ -136,12 +136,15 @@ class Finding:
             return f"function {self.rule:.4g}, ref {self.true:.4g}"
         if self.question is Question.LAWS:
             return f"{self.rule:.4g}, linearity asks for {self.true:.4g}"
-        for digits in (3, 5, 8, 17):  # as few as tell rule and truth apart
-            rule, true = (f"{v:.{digits}g}" for v in (self.rule, self.true))
-            if rule != true:
-                break
+        digits = _digits_apart(self.rule, self.true)
         autodiff = "" if self.auto is None else f"autodiff {self.auto:.{digits}g}, "
-        return f"rule {rule}, {autodiff}truth {true}"
+        return f"rule {self.rule:.{digits}g}, {autodiff}truth {self.true:.{digits}g}"
+
+
+def _digits_apart(a: float, b: float) -> int:
+    """As few as tell the two apart."""
+    apart = (digits for digits in (3, 5, 8) if f"{a:.{digits}g}" != f"{b:.{digits}g}")
+    return next(apart, 17)
 
 
 @dataclass(frozen=True)
