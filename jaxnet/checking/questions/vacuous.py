@@ -39,8 +39,7 @@ def _seen(
     narrow: Sequence[Sequence[NarrowRun]],
 ) -> Finding:
     look = looks[0]
-    was_seen = finding.verdict in (Verdict.WRONG, Verdict.KINK)
-    if was_seen or bench.programs.always_zero[k] or not look.x[k].size:
+    if was_seen(finding) or bench.programs.always_zero[k] or not look.x[k].size:
         return finding
     gradients = [there.ref(bench.plain, k) for there in looks]
     if not any(np.isfinite(t).any() for t in gradients):
@@ -50,6 +49,12 @@ def _seen(
     if is_nothing and _depends(bench, look, k):
         return Finding(Question.ALGEBRA, finding.leaf, Verdict.VACUOUS, note=ZERO)
     return finding
+
+
+def was_seen(finding: Finding) -> bool:
+    """Whether finite differences have decided: a rule that they side with has been seen."""
+    has_slope = finding.verdict is Verdict.DISPUTED and np.isfinite(finding.true)
+    return bool(has_slope) or finding.verdict in (Verdict.WRONG, Verdict.KINK)
 
 
 def _is_noise(
