@@ -1,11 +1,11 @@
 """The arbiter: finite differences with an error bar of their own.
 
-Along one coordinate the function is taken at x ± h for a ladder of steps, each a quarter of the one
-before. Central differences C(h) have an error in h², so R(h) = C(h/4) + (C(h/4) - C(h)) / 15 has
-one in h⁴; one-sided differences S(h) likewise give S(h/4) + (S(h/4) - S(h)) / 3. The bar of an
-estimate is how far it is from the one before it on the ladder, plus what rounding the function's
-values may do to it; the estimate with the smallest bar counts. Where the two one-sided derivatives
-differ by more than their bars, the point is a kink.
+Along one coordinate, or along a line through several, the function is taken at x ± h for a ladder
+of steps, each a quarter of the one before. Central differences C(h) have an error in h², so
+R(h) = C(h/4) + (C(h/4) - C(h)) / 15 has one in h⁴; one-sided differences S(h) likewise give
+S(h/4) + (S(h/4) - S(h)) / 3. The bar of an estimate is how far it is from the one before it on the
+ladder, plus what rounding the function's values may do to it; the estimate with the smallest bar
+counts. Where the two one-sided derivatives differ by more than their bars, the point is a kink.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Slopes:
-    """The derivative along one coordinate, each with its bar (inf where no step was of use)."""
+    """The derivative along a line, each with its bar (inf where no step was of use)."""
 
     central: float
     bar: float
@@ -47,6 +47,7 @@ class Slopes:
     left_bar: float
     right: float
     right_bar: float
+    scale: float = 0.0  # of the one-sided slopes over the largest step, and above what is rounded
 
     @property
     def resolved(self) -> bool:
@@ -57,6 +58,12 @@ class Slopes:
         # Twice what the bars explain: to call a smooth point a kink would excuse a wrong rule.
         gap = abs(self.right - self.left)
         return bool(np.isfinite(gap) and gap > 2 * (self.left_bar + self.right_bar))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the slope to each side is known to be finite: that of a root at 0 is not."""
+        sides = [(self.left, self.left_bar), (self.right, self.right_bar)]
+        return all(bar <= max(abs(slope), self.scale) / 4 for slope, bar in sides)
 
     def between(self, value: float) -> bool:
         """Whether the value lies between the one-sided derivatives."""
@@ -76,28 +83,59 @@ def ladder(function: Function) -> Callable[[Point, Any, Any], Step]:
     """(point, number of the element among all leaves', first step) -> the steps at every rung."""
 
     def steps(point: Point, at: Any, first: Any) -> Step:
-        leaves, others, cotangents = point
-        dtype = jnp.result_type(*(leaf.dtype for leaf in leaves))
-        flat = jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in leaves])
-        c = [jnp.ravel(c).astype(dtype) for c in cotangents]
-
-        def values_at(moved: Any) -> list[Any]:
-            values, _ = function(_unflatten(flat.at[at].set(moved), leaves), others)
-            return [jnp.ravel(v).astype(dtype) for v in values]
-
+        flat = _flatten(point.leaves)
         x = flat[at]
-        here = values_at(x)
 
-        def step(h: Any) -> Step:
-            plus, minus = x + h, x - h
-            rise, fall = (_change(here, values_at(moved), c, x) for moved in (plus, minus))
-            return Step(plus - x, x - minus, *rise, *fall)
+        def moved(h: Any) -> tuple[Any, Any]:
+            return flat.at[at].set(x + h), x + h - x
 
-        sizes = first * 4.0 ** -jnp.arange(RUNGS, dtype=dtype)
-        every: Step = jax.lax.map(step, sizes)
-        return every
+        return _climb(function, point, moved, x, first)
 
     return steps
+
+
+def ladder_along(function: Function) -> Callable[[Point, Any], Step]:
+    """(point, a number for each element of all leaves) -> the steps, from that far to each side."""
+
+    def steps(point: Point, direction: Any) -> Step:
+        flat = _flatten(point.leaves)
+        farthest = jnp.max(jnp.abs(jnp.where(direction == 0, 0, flat)))
+
+        def moved(h: Any) -> tuple[Any, Any]:
+            return flat + h * direction, h
+
+        return _climb(function, point, moved, farthest, jnp.ones((), flat.dtype))
+
+    return steps
+
+
+def _climb(
+    function: Function, point: Point, moved: Callable[[Any], tuple[Any, Any]], x: Any, first: Any
+) -> Step:
+    """moved: a step -> all elements there, and how far that is. x: the size of what is moved."""
+    leaves, others, cotangents = point
+    flat = _flatten(leaves)
+    c = [jnp.ravel(c).astype(flat.dtype) for c in cotangents]
+
+    def values_at(flat: Any) -> list[Any]:
+        values, _ = function(_unflatten(flat, leaves), others)
+        return [jnp.ravel(v).astype(flat.dtype) for v in values]
+
+    here = values_at(flat)
+
+    def step(h: Any) -> Step:
+        (above, up), (below, down) = moved(h), moved(-h)
+        rise, fall = (_change(here, values_at(there), c, x) for there in (above, below))
+        return Step(up, -down, *rise, *fall)
+
+    sizes = first * 4.0 ** -jnp.arange(RUNGS, dtype=flat.dtype)
+    every: Step = jax.lax.map(step, sizes)
+    return every
+
+
+def _flatten(leaves: Leaves) -> Any:
+    dtype = jnp.result_type(*(leaf.dtype for leaf in leaves))
+    return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in leaves])
 
 
 def _unflatten(flat: Any, leaves: Leaves) -> Leaves:
@@ -129,7 +167,9 @@ def slopes(measured: Step, eps: float) -> Slopes:
         central = _extrapolate((plus - minus) / (up + down), 15, 2 * noise / (up + down))
         right = _extrapolate(plus / up, 3, noise / up)
         left = _extrapolate(-minus / down, 3, noise / down)
-    return Slopes(*central, *left, *right)
+        sizes = [np.abs(plus), np.abs(minus), np.sqrt(eps) * plus_size, np.sqrt(eps) * minus_size]
+        scale = max(float(size[0] / up[0]) for size in sizes)
+    return Slopes(*central, *left, *right, scale)
 
 
 def _extrapolate(

@@ -172,7 +172,9 @@ class Bench:
 
     # -- the arbiter
 
-    def arbiter(self, cell: Cell, look: Look, leaf: int) -> Arbiter:
+    def arbiter(self, cell: Cell, look: Look, leaf: int, own: bool = False) -> Arbiter:
+        """own: of the rule's function, whose gradient is its own, not of the reference's."""
+        climb = self.programs.own_ladder if own else self.programs.ladder
         points: dict[int, Point] = {}
 
         def arbitrate(row: int, i: int) -> Slopes:
@@ -182,7 +184,7 @@ class Bench:
             before = sum(int(np.prod(a.shape)) for a in leaves[:leaf])
             first = np.asarray(first_step(on_host(leaves[leaf]), i), self.programs.dtype)
             number = np.int32(before + i)
-            return slopes(self.programs.ladder(cell, points[row], number, first), self.eps)
+            return slopes(climb(cell, points[row], number, first), self.eps)
 
         return arbitrate
 
@@ -192,9 +194,15 @@ def first_step(value: Array, i: int) -> float:
 
     A power of two, so that x + h and x - h are as far from x as they can be.
     """
-    here = abs(float(value.flat[i]))
-    size = max(typical(value), here if np.isfinite(here) else 0.0)
-    return float(2.0 ** np.round(np.log2(size)) / 8)
+    return float(first_steps(value, np.array([i]))[0])
+
+
+def first_steps(value: Array, numbers: Array | None = None) -> Array:
+    """Of these elements; of all of them."""
+    here = np.abs(value.ravel() if numbers is None else value.flat[numbers])
+    size = np.fmax(typical(value), np.where(np.isfinite(here), here, 0.0))
+    steps: Array = 2.0 ** np.round(np.log2(size)) / 8
+    return steps
 
 
 def move(arrays: Leaves, eps: float, rng: Any) -> Leaves:

@@ -78,6 +78,14 @@ def stops_gradient(jaxpr: Any) -> bool:
     )
 
 
+def keeps_rules(jaxpr: Any) -> bool:
+    """Whether it calls custom rules, other than inside the functions of a library."""
+    return any(
+        _graph.kind_of_rule(e) is not None and not any(map(is_call_of_a_library, chain))
+        for e, chain in _graph.equations(jaxpr)
+    )
+
+
 def _is_called_by_user(e: Any) -> bool:
     """Whether it is the user's line that called the function of JAX which made the equation."""
     for frame in frames(e):

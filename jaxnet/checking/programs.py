@@ -24,7 +24,7 @@ from jaxnet.checking import arbiter, lines
 from jaxnet.checking.branches import Branches, branches_of
 from jaxnet.checking.cells import Cell, Inputs, Point, cells
 from jaxnet.checking.findings import Finding, Verdict
-from jaxnet.checking.problem import Leaves, Problem, eps_of
+from jaxnet.checking.problem import Function, Leaves, Problem, eps_of
 from jaxnet.checking.traces import (
     AtDtypes,
     RuleShapes,
@@ -93,6 +93,7 @@ class Programs:
     working: dict[str, "Future[Any]"]  # by dtype: Point -> NarrowRun
     shapes: list[RuleShapes]  # in each working dtype
     stops_gradient: bool  # the reference does: its derivative is not its slope, by design
+    keeps_rules: bool  # the reference's derivative is in part what somebody wrote
     always_zero: tuple[bool, ...]  # by leaf: the reference's gradient, whatever the arguments
     is_used: tuple[bool, ...]  # by leaf: the reference's value is computed from it
     draws: bool  # random numbers are drawn, which are others in other dtypes
@@ -100,7 +101,7 @@ class Programs:
     branches: Branches
     notes: tuple[str, ...]
     _started: dict[str, "Future[Any] | Finding"] = field(default_factory=dict)
-    _ladders: dict[str, "Future[Any]"] = field(default_factory=dict)
+    _ladders: dict[Any, "Future[Any]"] = field(default_factory=dict)
 
     @property
     def cotangents(self) -> tuple[Any, ...]:
@@ -134,11 +135,26 @@ class Programs:
 
     def ladder(self, cell: Cell, point: Point, at: Any, first: Any) -> arbiter.Step:
         """The arbiter's steps for a cell, compiled when first asked for: most checks need one."""
+        return self._climbed(cell.key, arbiter.ladder(self._truth(cell)), point, at, first)
+
+    def ladder_along(self, cell: Cell, point: Point, direction: Any) -> arbiter.Step:
+        """The same along a direction: a number for each element of all leaves."""
+        steps = arbiter.ladder_along(self._truth(cell))
+        return self._climbed((cell.key, "along"), steps, point, direction)
+
+    def own_ladder(self, cell: Cell, point: Point, at: Any, first: Any) -> arbiter.Step:
+        """The steps of the rule's own function, not of the reference's."""
+        steps = arbiter.ladder(cell.transform(self.at.value))
+        return self._climbed((cell.key, "own"), steps, point, at, first)
+
+    def _truth(self, cell: Cell) -> Function:
+        return function_of_truth(self.route, cell, self.at.value, self.at.ref_value)
+
+    def _climbed(self, key: Any, steps: Callable[..., Any], *args: Any) -> arbiter.Step:
         with precision_of(self.dtype):
-            if cell.key not in self._ladders:
-                function = function_of_truth(self.route, cell, self.at.value, self.at.ref_value)
-                self._ladders[cell.key] = compiled(arbiter.ladder(function), point, at, first)
-            measured: arbiter.Step = self._ladders[cell.key].result()(point, at, first)
+            if key not in self._ladders:
+                self._ladders[key] = compiled(steps, *args)
+            measured: arbiter.Step = self._ladders[key].result()(*args)
             return measured
 
     def _start(self, cell: Cell) -> "Future[Any] | Finding":
@@ -186,6 +202,7 @@ def programs_for(
         working={},
         shapes=[narrow_at.rule_shapes() for narrow_at in traces.working],
         stops_gradient=lines.stops_gradient(at.ref_value.jaxpr),
+        keeps_rules=lines.keeps_rules(at.ref_value.jaxpr),
         always_zero=_always_zero(at.ref.jaxpr, len(problem.leaves)),
         is_used=_is_used(at.ref_value.jaxpr, len(problem.leaves)),
         draws=draws_random_numbers(at.ref.jaxpr),

@@ -12,13 +12,16 @@ one; kink where the one-sided derivatives differ and r lies between them; ok whe
 """
 
 import enum
+import functools
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxnet.checking import nearby
 from jaxnet.checking.arbiter import Arbiter, Slopes
 from jaxnet.checking.arrays import Array, index_of, on_host, same, tolerance, unit_of
 from jaxnet.checking.bench import Bench, Look
@@ -33,17 +36,18 @@ ARBITRATED, SECONDS = 4096, 2.0
 
 @dataclass(frozen=True)
 class Algebra:
-    """By leaf: what was found, and where the reference is not taken for the truth."""
+    """By leaf: what was found, where the reference is not taken for the truth, and the kinks."""
 
     findings: list[Finding]
     distrusted: list[Array]
+    kinks: list[list[int]]
 
 
 def ask(bench: Bench, look: Look) -> Algebra:
     """Of each leaf of the function as it is."""
     judged = judge_cell(bench, bench.plain, look)
     findings = [with_hint(bench, look, k, j.finding) for k, j in enumerate(judged)]
-    return Algebra(findings, [j.distrusted for j in judged])
+    return Algebra(findings, [j.distrusted for j in judged], [j.kinks for j in judged])
 
 
 def with_hint(bench: Bench, look: Look, k: int, finding: Finding) -> Finding:
@@ -75,11 +79,14 @@ class Standard(NamedTuple):
     # Where the reference stops gradients and r is farther than this from t, r is wrong, though it
     # be the slope: inf for other references.
     by_design: float
+    # The reference's slopes of an element (row, number) very near the point.
+    beside: Callable[[int, int], Array] = lambda row, i: np.empty(0)
 
 
 class Judged(NamedTuple):
     finding: Finding
     distrusted: Array  # where the reference is not taken for the truth
+    kinks: list[int]  # numbers of elements
 
 
 def judge_cell(bench: Bench, cell: Cell, look: Look, only_wrong: bool = False) -> list[Judged]:
@@ -89,13 +96,31 @@ def judge_cell(bench: Bench, cell: Cell, look: Look, only_wrong: bool = False) -
     for k, name in enumerate(cell.names):
         leaf = Leaf(name, look.rule(cell, k), look.ref(cell, k), look.noise(cell, k), x[k])
         by_design = bench.by_design(look, k) if cell is bench.plain else np.inf
-        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design)
+        beside = _beside(bench, cell, look, k)
+        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, beside)
         one = judge(leaf, bench.arbiter(cell, look, k), standard)
         named = replace(one.finding, question=cell.question, detail=cell.detail)
         if not bench.programs.has_autodiff(cell):
             named = replace(named, auto=None, auto_error=math.nan)
-        judged.append(Judged(named, one.distrusted))
+        judged.append(one._replace(finding=named))
     return judged
+
+
+def _beside(bench: Bench, cell: Cell, look: Look, k: int) -> Callable[[int, int], Array]:
+    """Runs only where an element is the equal of another: alone it may move nothing."""
+
+    @functools.cache
+    def gradients(row: int) -> list[Array]:
+        beside = nearby.Beside(bench, cell, look, row)
+        return [g[k] for g in beside.gradients(beside.random_ways())]
+
+    def slopes(row: int, i: int) -> Array:
+        x = on_host(bench.point(cell, look, row).leaves[k]).flat[i]
+        if cell.is_second_order or not nearby.is_tied(x, look.x):
+            return np.empty(0)
+        return np.array([g.flat[i] for g in gradients(row)])
+
+    return slopes
 
 
 # -- a leaf
@@ -104,11 +129,12 @@ def judge_cell(bench: Bench, cell: Cell, look: Look, only_wrong: bool = False) -
 def judge(leaf: Leaf, arbiter: Arbiter, standard: Standard) -> Judged:
     if leaf.t.size == 0:
         no_elements = Finding(Question.ALGEBRA, leaf.name, Verdict.OK, note="no elements")
-        return Judged(no_elements, np.zeros(leaf.t.shape[1:], bool))
+        return Judged(no_elements, np.zeros(leaf.t.shape[1:], bool), [])
     suspect = suspects(leaf, standard)
-    arbitrated = arbitrate(leaf, suspect, arbiter, standard.by_design)
+    arbitrated = arbitrate(leaf, suspect, arbiter, standard)
     finding = finding_of(leaf, suspect, arbitrated, standard)
-    return Judged(finding, arbitrated.distrusted)
+    kinks = dict.fromkeys(i for _, i, _ in arbitrated.elements.get(Element.KINK, []))
+    return Judged(finding, arbitrated.distrusted, list(kinks))
 
 
 def suspects(leaf: Leaf, standard: Standard) -> Array:
@@ -151,22 +177,20 @@ class Arbitrated(NamedTuple):
     distrusted: Array
 
 
-def arbitrate(leaf: Leaf, suspect: Array, arbiter: Arbiter, by_design: float) -> Arbitrated:
+def arbitrate(leaf: Leaf, suspect: Array, arbiter: Arbiter, standard: Standard) -> Arbitrated:
     """Ask the arbiter about one suspect after the other, until one is wrong."""
     elements: dict[Element, list[tuple[int, int, Slopes]]] = {}
     distrusted = np.zeros(leaf.t.shape[1:], bool)
-    order, started = _in_order(leaf, suspect), 0.0
-    for n, (row, i) in enumerate(order):
+    (rows, numbers), started = _in_order(leaf, suspect), 0.0
+    for n in range(len(rows)):
         late = n > 1 and time.perf_counter() - started > SECONDS
         if n >= ARBITRATED or late:
-            distrusted.flat[[i for _, i in order[n:]]] = True
-            return Arbitrated(elements, len(order) - n, distrusted)
+            distrusted.flat[numbers[n:]] = True
+            return Arbitrated(elements, len(rows) - n, distrusted)
+        row, i = int(rows[n]), int(numbers[n])
         slopes = arbiter(row, i)
         started = started or time.perf_counter()  # the first call may compile
-        r, t = float(leaf.r[row].flat[i]), float(leaf.t[row].flat[i])
-        element = element_at(r, t, float(leaf.x.flat[i]), slopes)
-        if element is Element.DISPUTED and abs(r - t) > by_design:
-            element = Element.WRONG
+        element = _element(leaf, row, i, slopes, standard)
         elements.setdefault(element, []).append((row, i, slopes))
         if element is Element.WRONG:
             break
@@ -174,11 +198,21 @@ def arbitrate(leaf: Leaf, suspect: Array, arbiter: Arbiter, by_design: float) ->
     return Arbitrated(elements, 0, distrusted)
 
 
+def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -> Element:
+    r, t = float(leaf.r[row].flat[i]), float(leaf.t[row].flat[i])
+    element = element_at(r, t, float(leaf.x.flat[i]), slopes)
+    if element is Element.DISPUTED and abs(r - t) > standard.by_design:
+        return Element.WRONG
+    if element is Element.WRONG and nearby.is_between(r, standard.beside(row, i), standard.eps):
+        return Element.KINK
+    return element
+
+
 def element_at(r: float, t: float, x: float, s: Slopes) -> Element:
     """Of an element x at which the rule's r is not the reference's t.
 
     x is not finite         no step can be taken: t is believed where it is a number
-    r is not finite         wrong where there is a slope, by differences or by t
+    r is not finite         wrong where slopes are finite, also the two of a kink, or where t is
     a kink                  any number between the one-sided slopes will do
     no slope was resolved   the sides may still exclude r
     else                    the slope holds r, t, both or neither
@@ -186,7 +220,7 @@ def element_at(r: float, t: float, x: float, s: Slopes) -> Element:
     if not np.isfinite(x):
         return Element.WRONG if np.isfinite(t) else Element.DISPUTED
     if not np.isfinite(r):
-        has_slope = np.isfinite(t) or (s.resolved and not s.kink)
+        has_slope = np.isfinite(t) or s.is_finite
         return Element.WRONG if has_slope else Element.UNRESOLVED
     if s.kink:
         return Element.KINK if s.between(r) else Element.WRONG
@@ -212,8 +246,8 @@ def _element_by_sides(r: float, t: float, s: Slopes) -> Element:
     return Element.DISPUTED if holds else Element.WRONG
 
 
-def _in_order(leaf: Leaf, suspect: Array) -> list[tuple[int, int]]:
-    """Suspects (row, number), the worst first; but one of those alike before all others.
+def _in_order(leaf: Leaf, suspect: Array) -> tuple[Array, Array]:
+    """Rows and numbers of the suspects, the worst first; but one of those alike before all others.
 
     Alike are those of the same input with the same ratio of r and t.
     """
@@ -223,14 +257,19 @@ def _in_order(leaf: Leaf, suspect: Array) -> list[tuple[int, int]]:
         # Alike to three digits: a fault is mostly one factor for all elements of a kind.
         error, ratio = np.abs(r - t), np.round(r / t, 3)
     worst_first = np.argsort(-np.where(np.isfinite(error), error, np.inf), kind="stable")
-    seen = set()
-    first: list[tuple[int, int]] = []
-    rest: list[tuple[int, int]] = []
-    for k in worst_first:
-        alike = (float(leaf.x.flat[at[k]]), str(ratio[k]))
-        (rest if alike in seen else first).append((int(rows[k]), int(at[k])))
-        seen.add(alike)
-    return first + rest
+    is_repeated = _is_repeated(leaf.x.ravel()[at][worst_first], ratio[worst_first])
+    order = worst_first[np.argsort(is_repeated, kind="stable")]
+    return rows[order], at[order]
+
+
+def _is_repeated(x: Array, ratio: Array) -> Array:
+    """Whether a pair is one that came before it. NaN is a ratio like any other, but no number x."""
+    by_pair = np.lexsort((ratio, x))  # stable: of those alike the first stays the first
+    x, ratio = x[by_pair], ratio[by_pair]
+    like_the_one_before = (x[1:] == x[:-1]) & same(ratio[1:], ratio[:-1])
+    is_repeated = np.zeros(len(x), bool)
+    is_repeated[by_pair[1:]] = like_the_one_before
+    return is_repeated
 
 
 def finding_of(leaf: Leaf, suspect: Array, arbitrated: Arbitrated, standard: Standard) -> Finding:
