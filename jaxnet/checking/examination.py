@@ -118,7 +118,9 @@ def _ask_more(
     yield (report := replace(report, findings=tuple(findings)))
 
     if measure_power and not budget.is_spent("power"):
-        yield (report := replace(report, power=power.ask(bench, look, seen)))
+        first = len(value) + len(form)
+        findings[first : first + len(seen)], powers = power.ask(bench, look, seen)
+        yield (report := replace(report, findings=tuple(findings), power=powers))
     if not budget.is_spent("cost"):
         yield replace(report, cost=cost_of(bench.programs.own, bench.problem.others))
 
