@@ -15,6 +15,7 @@ from jaxnet.checking.problem import Problem
 from jaxnet.checking.programs import Programs, programs_for
 from jaxnet.checking.questions import (
     algebra,
+    kinks,
     laws,
     power,
     precision,
@@ -86,7 +87,7 @@ def _ask_always(bench: Bench, working: Sequence[Working], look: Look) -> _Core:
     return _Core(
         values.ask(bench, look, again),
         structure.ask(bench.problem, working, bench.programs.shapes),
-        algebra.ask(bench, look),
+        kinks.ask(bench, look, algebra.ask(bench, look)),
         laws.ask(bench, look, again),
     )
 

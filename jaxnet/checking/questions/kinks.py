@@ -1,0 +1,252 @@
+"""Is the rule a derivative along several kinks at once?
+
+Of max, each of two equal elements may be paid anything between 0 and the whole cotangent, for each
+is at a kink. Along both together max has a slope, the cotangent, and a rule that pays it to each is
+wrong. So what the arbiter called a kink is looked at again, together with what it goes with.
+
+Two elements go together where the slope along both is not the sum of their slopes: zeros of a relu
+do not, and are left alone. Along those that do, all of them, pairs, and with random signs, the rule
+must lie between the one-sided slopes. Where these do not hold all slopes very near the point, as of
+a sort, it may also lie between those, or as far beyond them again: not every one of them is met.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnet.checking.arbiter import Slopes, slopes
+from jaxnet.checking.arrays import Array, index_of, on_host
+from jaxnet.checking.bench import Bench, Look, first_steps
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.nearby import FEW_DIGITS, Beside
+from jaxnet.checking.problem import Leaves
+from jaxnet.checking.questions.algebra import SECONDS, Algebra
+
+SEEDS = 4  # kinks from which others are sought
+PARTNERS = 32  # for each, half of them the nearest
+SIGNS = 4  # random ones
+SLACK = 1e-6  # of what is added up: a fault in how ties are paid is of the size of the cotangent
+
+
+def ask(bench: Bench, look: Look, algebra: Algebra) -> Algebra:
+    """What is wrong along several kinks takes the place of what was found of the leaf."""
+    findings = list(algebra.findings)
+    for finding, k in _wrong(bench, look, algebra):
+        if findings[k].verdict is not Verdict.WRONG:
+            findings[k] = finding
+    return replace(algebra, findings=findings)
+
+
+class Line(NamedTuple):
+    """A direction, a number for each element of all leaves, and the slopes along it."""
+
+    direction: Array
+    slopes: Slopes
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines through one point. Elements are numbered through all leaves."""
+
+    bench: Bench
+    look: Look
+    rule: Array  # of the first cotangent, all leaves in one
+    ref: Array
+    x: Array
+    steps: Array  # by element, the first step to take
+
+    def along(self, elements: Sequence[int], signs: Array) -> Line:
+        direction = np.zeros(self.x.size)
+        direction[list(elements)] = signs * self.steps[list(elements)]
+        bench, dtype = self.bench, self.bench.programs.dtype
+        point = bench.point(bench.plain, self.look, 0)
+        step = bench.programs.ladder_along(bench.plain, point, direction.astype(dtype))
+        return Line(direction, slopes(step, bench.eps))
+
+
+def _lines(bench: Bench, look: Look) -> Lines:
+    key, run = bench.plain.key, look.runs[0]
+    x = [on_host(a) for a in look.x]
+    steps = [first_steps(a) for a in x]
+    rule, ref, every, first = (
+        np.concatenate([np.ravel(a) for a in arrays])
+        for arrays in (run.rule[key], run.ref[key], x, steps)
+    )
+    return Lines(bench, look, rule, ref, every, first)
+
+
+# -- which elements go together
+
+
+def _wrong(bench: Bench, look: Look, algebra: Algebra) -> Iterator[tuple[Finding, int]]:
+    """Findings, and the numbers of their leaves."""
+    if not any(algebra.kinks) or bench.eps > FEW_DIGITS:
+        return
+    lines, rng = _lines(bench, look), bench.stream("kinks")
+    before = np.cumsum([0, *(a.size for a in look.x)])
+    kinks = [int(before[k]) + i for k, found in enumerate(algebra.kinks) for i in found]
+    started = 0.0
+    for seed in _some(kinks, SEEDS, rng):
+        if started and time.perf_counter() - started > SECONDS:
+            return
+        together = _directions(_Pairs(lines, seed), kinks, rng)
+        started = started or time.perf_counter()  # the first may compile
+        outside = _outside(lines, together)
+        if outside:
+            leaf = int(np.searchsorted(before, seed, side="right")) - 1
+            yield _finding(lines, outside, seed - int(before[leaf]), leaf), leaf
+
+
+def _some(numbers: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
+    if len(numbers) <= count:
+        return list(numbers)
+    return sorted(rng.choice(numbers, count, replace=False).tolist())
+
+
+def _partners(lines: Lines, seed: int, kinks: Sequence[int], rng: np.random.Generator) -> list[int]:
+    """Other kinks, and the equals of this one: of two that are tied one may agree with autodiff."""
+    equals = np.flatnonzero(np.abs(lines.x) == np.abs(lines.x[seed]))
+    others = np.setdiff1d(np.union1d(kinks, equals), [seed])
+    nearest = others[np.argsort(np.abs(others - seed), kind="stable")][: PARTNERS // 2]
+    rest = np.setdiff1d(others, nearest)
+    return [*nearest.tolist(), *_some(rest.tolist(), PARTNERS // 2, rng)]
+
+
+class _Pairs:
+    """A kink, alone and beside others."""
+
+    def __init__(self, lines: Lines, seed: int) -> None:
+        self.lines, self.seed = lines, seed
+        self.alone = lines.along([seed], np.ones(1)).slopes
+
+    def with_partner(self, other: int) -> tuple[bool, list[Line]]:
+        """Whether the two go together; and the two lines through both."""
+        one, two = self.alone, self.lines.along([other], np.ones(1)).slopes
+        signs = np.array([1.0, 1.0]), np.array([1.0, -1.0])
+        same, opposite = (self.lines.along([self.seed, other], s) for s in signs)
+        sums = (same.slopes, two), (opposite.slopes, _turned(two))
+        go_together = any(_differ(both, one, second) for both, second in sums)
+        return go_together, [same, opposite]
+
+
+def _turned(s: Slopes) -> Slopes:
+    """Along the same line the other way."""
+    return Slopes(-s.central, s.bar, -s.right, s.right_bar, -s.left, s.left_bar, s.scale)
+
+
+def _differ(both: Slopes, one: Slopes, two: Slopes) -> bool:
+    """Whether the slopes along both are not the sums of theirs, by more than bars explain."""
+    if not (both.is_finite and one.is_finite and two.is_finite):
+        return False
+    rights = abs(both.right - one.right - two.right), both.right_bar + one.right_bar + two.right_bar
+    lefts = abs(both.left - one.left - two.left), both.left_bar + one.left_bar + two.left_bar
+    slack = SLACK * max(both.scale, one.scale, two.scale)
+    return any(gap > 2 * bars + slack for gap, bars in (rights, lefts))
+
+
+def _directions(pairs: _Pairs, kinks: Sequence[int], rng: np.random.Generator) -> list[Line]:
+    """Through all that go together, with signs, then through pairs."""
+    lines, group, through_pairs = pairs.lines, [pairs.seed], []
+    for other in _partners(lines, pairs.seed, kinks, rng):
+        go_together, two_lines = pairs.with_partner(other)
+        if go_together:
+            group.append(other)
+            through_pairs += two_lines
+    if len(group) == 1:
+        return []
+    signs = [rng.choice([-1.0, 1.0], len(group)) for _ in range(SIGNS if len(group) > 2 else 0)]
+    return [*(lines.along(group, s) for s in (np.ones(len(group)), *signs)), *through_pairs]
+
+
+# -- is the rule a slope there?
+
+
+def _outside(lines: Lines, together: Sequence[Line]) -> Line | None:
+    """A line along which the rule is no slope, and autodiff is one, where it has one at all."""
+    suspects = [line for line in together if _is_outside(lines.rule, line, _bounds(lines, line))]
+    if not suspects:
+        return None
+    gradients = _gradients_beside(lines, together)
+    if not gradients:
+        return None
+    is_simple = all(_holds_all(line, _bounds(lines, line), gradients) for line in together)
+    for line in suspects:
+        bounds = _bounds(lines, line)
+        if not is_simple:
+            bounds = _widened(bounds, [_along(g, line) for g in gradients])
+        outside = (_is_outside(gradient, line, bounds) for gradient in (lines.rule, lines.ref))
+        if tuple(outside) == (True, False):
+            return line
+    return None
+
+
+def _gradients_beside(lines: Lines, together: Sequence[Line]) -> list[Array]:
+    """Of all leaves in one, where what any of the lines moves is a little way off."""
+    moved = np.any([line.direction != 0 for line in together], axis=0)
+    beside = Beside(lines.bench, lines.bench.plain, lines.look, 0)
+    found = beside.gradients([_only(moved, way) for way in beside.random_ways()])
+    return [np.concatenate([np.ravel(a) for a in g]) for g in found]
+
+
+def _along(gradient: Array, line: Line) -> float:
+    moved = line.direction != 0
+    return float(gradient[moved] @ line.direction[moved])
+
+
+def _is_outside(gradient: Array, line: Line, bounds: tuple[float, float]) -> bool:
+    """False where one of them is not finite."""
+    along = _along(gradient, line)
+    return line.slopes.is_finite and np.isfinite(along) and not bounds[0] <= along <= bounds[1]
+
+
+def _bounds(lines: Lines, line: Line) -> tuple[float, float]:
+    """The one-sided slopes, with their bars."""
+    moved, s = line.direction != 0, line.slopes
+    slack = SLACK * float(np.abs(lines.rule[moved]) @ np.abs(line.direction[moved]))
+    low = min(s.left - s.left_bar, s.right - s.right_bar)
+    high = max(s.left + s.left_bar, s.right + s.right_bar)
+    return low - slack, high + slack
+
+
+def _holds_all(line: Line, bounds: tuple[float, float], gradients: Sequence[Array]) -> bool:
+    """Whether the slopes nearby lie within the bounds, but for what a little way changes."""
+    slack = 1e-3 * max(map(abs, bounds))
+    return all(bounds[0] - slack <= _along(g, line) <= bounds[1] + slack for g in gradients)
+
+
+def _widened(bounds: tuple[float, float], beside: Sequence[float]) -> tuple[float, float]:
+    """To hold the slopes nearby, and as far beyond: not all that there are were met."""
+    width = max(beside) - min(beside)
+    return min(bounds[0], min(beside) - width), max(bounds[1], max(beside) + width)
+
+
+def _only(moved: Array, way: Leaves) -> Leaves:
+    """The way, of what is moved alone."""
+    ends = np.cumsum([a.size for a in way])[:-1]
+    parts = zip(np.split(moved, ends), way, strict=True)
+    return tuple(np.where(m.reshape(a.shape), a, 0) for m, a in parts)
+
+
+def _finding(lines: Lines, line: Line, i: int, leaf: int) -> Finding:
+    """Values along the line, in units in which the element that is named moves by one."""
+    s, before = line.slopes, sum(a.size for a in lines.look.x[:leaf])
+    unit = line.direction[before + i]
+    rule, ref = (_along(a, line) / unit for a in (lines.rule, lines.ref))
+    one, other = sorted([s.left / unit, s.right / unit])
+    note = (
+        f"along {np.count_nonzero(line.direction)} elements that are at a kink together: "
+        f"the slopes to the sides are {one:.3g} and {other:.3g}"
+    )
+    return Finding(
+        Question.ALGEBRA,
+        lines.bench.problem.names[leaf],
+        Verdict.WRONG,
+        index=index_of(i, lines.look.x[leaf].shape),
+        rule=rule,
+        auto=ref,
+        true=min((one, other), key=lambda slope: abs(rule - slope)),
+        note=note,
+    )
