@@ -2,6 +2,9 @@
 
 Each transformed rule is compared with the transformed reference, element by element as in the
 algebra. That it runs under jit is how everything here runs.
+
+Where the reference is not trusted on the slope, it is not on the slope's slope either. There the
+second derivative is compared beside that point, and at it with differences of the rule's gradient.
 """
 
 import math
@@ -10,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxnet.checking.arrays import on_host, typical
+from jaxnet.checking.arbiter import Slopes
+from jaxnet.checking.arrays import Array, index_of, largest, on_host, typical
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import SECOND_ORDER, Cell
@@ -19,8 +23,12 @@ from jaxnet.checking.questions.algebra import Algebra, judge_cell
 from jaxnet.checking.truth import Route
 
 BESIDE = "a little beside the arguments, where the reference is to be trusted"
+OWN = "compared with differences of the rule's own gradient"
 NOT_FINITE = "the rule's second derivative is not finite here, and neither is autodiff's"
 NOWHERE = "not judged: the reference is not to be trusted here"
+
+MEASURED = 8  # elements of a leaf, where autodiff is not trusted
+EXCLUDED = 3e-4  # half of float32's digits, as of what approximates
 
 
 def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> list[Finding]:
@@ -35,14 +43,13 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> list[Find
         trouble = bench.programs.start(cell)
         for next_cell in transformed[n + 1 : n + 2]:
             bench.programs.start(next_cell)  # compiles meanwhile
-        found += [trouble] if trouble else _judged(bench, cell, look, wrong, trusted)
+        if trouble:
+            found.append(trouble)
+        elif not cell.is_second_order or (trusted and not wrong):
+            found += _compared(bench, cell, look, wrong)
+        elif not wrong:
+            found += _compared_with_itself(bench, cell, look, algebra)
     return found
-
-
-def _judged(bench: Bench, cell: Cell, look: Look, wrong: set[str], trusted: bool) -> list[Finding]:
-    if not cell.is_second_order or (trusted and not wrong):
-        return _compared(bench, cell, look, wrong)
-    return [] if wrong else _compared_beside(bench, cell, look)
 
 
 def _compared(bench: Bench, cell: Cell, look: Look, wrong: set[str]) -> list[Finding]:
@@ -63,7 +70,6 @@ def _as_autodiff_is(finding: Finding) -> Finding:
 
 
 def _compared_beside(bench: Bench, cell: Cell, look: Look) -> list[Finding]:
-    """Where the reference is not trusted on the slope, it is not on the slope's slope either."""
     beside = _beside(bench, look)
     plain = judge_cell(bench, bench.plain, beside, only_wrong=True)
     if any(j.distrusted.any() or j.finding.verdict is not Verdict.OK for j in plain):
@@ -73,6 +79,56 @@ def _compared_beside(bench: Bench, cell: Cell, look: Look) -> list[Finding]:
     judged = [j.finding for j in judge_cell(bench, cell, there, only_wrong=True)]
     bad = [f for f in judged if f.verdict is Verdict.WRONG]
     return bad or [_ok(cell, BESIDE)]
+
+
+def _compared_with_itself(bench: Bench, cell: Cell, look: Look, algebra: Algebra) -> list[Finding]:
+    """The second derivative at the point, and beside it where that shows no fault."""
+    was_measured = False
+    here = bench.look_under(cell, look.x, look.cs, None)
+    for k, name in enumerate(bench.problem.names):
+        of_gradient = bench.arbiter(cell, here, k, own=True)
+        r = here.rule(cell, k)[0]
+        for i in _elements(r, algebra.distrusted[k], bench.stream(f"{SECOND_ORDER} {name}")):
+            slopes = of_gradient(0, i)
+            was_measured |= slopes.is_finite
+            if _is_excluded(float(r.flat[i]), largest(r), slopes, bench.eps):
+                return [_wrong(cell, name, r, i, slopes)]
+    found = _compared_beside(bench, cell, look)
+    if was_measured and found[0].verdict is Verdict.UNSUPPORTED:
+        return [_ok(cell, OWN)]
+    return found
+
+
+def _elements(r: Array, distrusted: Array, rng: np.random.Generator) -> list[int]:
+    """Some where autodiff is not trusted, and the largest."""
+    first = np.flatnonzero(distrusted)
+    if first.size > MEASURED:
+        first = rng.choice(first, MEASURED, replace=False)
+    largest_first = np.argsort(-np.abs(np.nan_to_num(r.ravel())), kind="stable")
+    return list(dict.fromkeys([*first.tolist(), *largest_first[: MEASURED // 4].tolist()]))
+
+
+def _is_excluded(r: float, largest_r: float, slopes: Slopes, eps: float) -> bool:
+    """Whether it is not the slope of the rule's gradient. A gradient that jumps has none."""
+    if not slopes.is_finite or not np.isfinite(r):
+        return False
+    far = max(4 * slopes.bar, EXCLUDED * max(abs(r), abs(slopes.central)), 4096 * eps * largest_r)
+    if slopes.kink:
+        return not slopes.between(r)
+    return abs(r - slopes.central) > far
+
+
+def _wrong(cell: Cell, name: str, r: Array, i: int, slopes: Slopes) -> Finding:
+    return Finding(
+        cell.question,
+        name,
+        Verdict.WRONG,
+        index=index_of(i, r.shape),
+        rule=float(r.flat[i]),
+        true=slopes.central,
+        note=OWN,
+        detail=cell.detail,
+    )
 
 
 def _ok(cell: Cell, note: str = "") -> Finding:
