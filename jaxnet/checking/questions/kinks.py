@@ -167,20 +167,23 @@ def _directions(pairs: _Pairs, kinks: Sequence[int], rng: np.random.Generator) -
 def _outside(lines: Lines, together: Sequence[Line]) -> Line | None:
     """A line along which the rule is no slope, and autodiff is one, where it has one at all."""
     suspects = [line for line in together if _is_outside(lines.rule, line, _bounds(lines, line))]
-    if not suspects:
-        return None
-    gradients = _gradients_beside(lines, together)
-    if not gradients:
-        return None
-    is_simple = all(_holds_all(line, _bounds(lines, line), gradients) for line in together)
-    for line in suspects:
-        bounds = _bounds(lines, line)
-        if not is_simple:
-            bounds = _widened(bounds, [_along(g, line) for g in gradients])
+    gradients = _gradients_beside(lines, together) if suspects else []
+    for line in suspects if gradients else []:
+        bounds = _bounds_beside(lines, line, together, gradients)
         outside = (_is_outside(gradient, line, bounds) for gradient in (lines.rule, lines.ref))
         if tuple(outside) == (True, False):
             return line
     return None
+
+
+def _bounds_beside(
+    lines: Lines, line: Line, together: Sequence[Line], gradients: Sequence[Array]
+) -> tuple[float, float]:
+    """Of the line: the one-sided slopes, if those of all lines hold all that there is nearby."""
+    bounds = _bounds(lines, line)
+    if all(_holds_all(other, _bounds(lines, other), gradients) for other in together):
+        return bounds
+    return _widened(bounds, [_along(g, line) for g in gradients])
 
 
 def _gradients_beside(lines: Lines, together: Sequence[Line]) -> list[Array]:

@@ -34,7 +34,6 @@ EXCLUDED = 3e-4  # half of float32's digits, as of what approximates
 def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> list[Finding]:
     # What a wrong rule does under a transformation says nothing new of that leaf.
     wrong = {f.leaf for f in algebra.findings if f.verdict is Verdict.WRONG}
-    trusted = not any(d.any() for d in algebra.distrusted)
     found = [] if wrong else [Finding(Question.TRANSFORMS, "", Verdict.OK, detail="jit")]
     _, *transformed = bench.programs.cells
     for n, cell in enumerate(transformed):
@@ -43,13 +42,17 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> list[Find
         trouble = bench.programs.start(cell)
         for next_cell in transformed[n + 1 : n + 2]:
             bench.programs.start(next_cell)  # compiles meanwhile
-        if trouble:
-            found.append(trouble)
-        elif not cell.is_second_order or (trusted and not wrong):
-            found += _compared(bench, cell, look, wrong)
-        elif not wrong:
-            found += _compared_with_itself(bench, cell, look, algebra)
+        found += [trouble] if trouble else _judged(bench, cell, look, algebra, wrong)
     return found
+
+
+def _judged(
+    bench: Bench, cell: Cell, look: Look, algebra: Algebra, wrong: set[str]
+) -> list[Finding]:
+    trusted = not wrong and not any(d.any() for d in algebra.distrusted)
+    if trusted or not cell.is_second_order:
+        return _compared(bench, cell, look, wrong)
+    return [] if wrong else _compared_with_itself(bench, cell, look, algebra)
 
 
 def _compared(bench: Bench, cell: Cell, look: Look, wrong: set[str]) -> list[Finding]:
