@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnet.checking import arbiter, arrays, bench, examination, programs, traces, truth
+from jaxnet.checking import arbiter, arrays, bench, examination, nearby, programs, traces, truth
 from jaxnet.checking.findings import Verdict
 from jaxnet.checking.questions import (
     algebra,
+    kinks,
     laws,
     power,
     precision,
@@ -199,6 +200,91 @@ replaced(
     owner=structure,
     attribute="ask",
     by=find_nothing,
+)
+
+replaced(
+    "kinks are judged one by one",
+    noticed_by="the largest of a row: every tie is paid in full",
+    owner=kinks,
+    attribute="ask",
+    by=lambda bench, look, algebra: algebra,
+)
+replaced(
+    "no two kinks go together",
+    noticed_by="the larger of two: both are paid in full where they are equal",
+    owner=kinks,
+    attribute="_differ",
+    by=lambda both, one, two: False,
+)
+replaced(
+    "all kinks go together",
+    noticed_by="relu at many zeros, in a weighted sum",
+    owner=kinks,
+    attribute="_differ",
+    by=lambda both, one, two: True,
+)
+replaced(
+    "slopes nearby do not widen what is allowed along several kinks",
+    noticed_by="a sort that takes ties in an order of its own",
+    owner=kinks,
+    attribute="_widened",
+    by=lambda bounds, beside: bounds,
+)
+replaced(
+    "slopes nearby do not count for one element",
+    noticed_by="a median: the last of the ties takes all",
+    owner=nearby,
+    attribute="is_between",
+    by=lambda value, slopes, eps: False,
+)
+replaced(
+    "no slope is finite",
+    noticed_by="a norm: a row of zeros among others is NaN",
+    owner=arbiter.Slopes,
+    attribute="is_finite",
+    by=property(lambda self: False),
+)
+replaced(
+    "every slope is finite",
+    noticed_by="a cube root, infinitely steep at 0",
+    owner=arbiter.Slopes,
+    attribute="is_finite",
+    by=property(lambda self: True),
+)
+replaced(
+    "autodiff is never as wrong as the rule",
+    noticed_by="digamma below 0, where autodiff is as wrong",
+    owner=power,
+    attribute="_excludes",
+    by=lambda slopes, both, allowed: False,
+)
+replaced(
+    "autodiff is always as wrong as the rule",
+    noticed_by="the tails of tanh, where autodiff cancels",
+    owner=power,
+    attribute="_excludes",
+    by=lambda slopes, both, allowed: True,
+)
+replaced(
+    "what differences side with was not seen",
+    noticed_by="by way of the bits: autodiff is 0",
+    owner=vacuous,
+    attribute="was_seen",
+    by=lambda finding: finding.verdict in (Verdict.WRONG, Verdict.KINK),
+)
+replaced(
+    "second derivatives are not measured",
+    noticed_by="sin(x) / x: the second derivative at 0 is that of a constant",
+    owner=transforms,
+    attribute="_is_excluded",
+    by=lambda r, largest_r, slopes, eps: False,
+)
+replaced(
+    "second derivatives are all excluded",
+    noticed_by="sin(x) / x, where autodiff is NaN at 0",
+    owner=transforms,
+    attribute="_is_excluded",
+    by=lambda r, largest_r, slopes, eps: True,
 )
 
 # ---- more than that

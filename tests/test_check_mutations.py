@@ -36,6 +36,17 @@ WITNESSES = [
     "a loop that ends when it has converged",
     "the exponential of a matrix with equal eigenvalues",
     "a host callback whose backward rounds to bfloat16",
+    "the largest of a row: every tie is paid in full",
+    "the larger of two: both are paid in full where they are equal",
+    "relu at many zeros, in a weighted sum",
+    "a sort that takes ties in an order of its own",
+    "a median: the last of the ties takes all",
+    "a norm: a row of zeros among others is NaN",
+    "a cube root, infinitely steep at 0",
+    "digamma below 0, where autodiff is as wrong",
+    "by way of the bits: autodiff is 0",
+    "sin(x) / x: the second derivative at 0 is that of a constant",
+    "sin(x) / x, where autodiff is NaN at 0",
 ]
 
 

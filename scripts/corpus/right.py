@@ -857,3 +857,164 @@ right(
     by_hand(exponential, exponential_backward(lambda e: jnp.sqrt(e[:, None] * e))),
     equal_eigenvalues,
 )
+
+# ---- several kinks at once
+
+
+def is_largest(x):
+    return x == jnp.max(x, -1, keepdims=True)
+
+
+ROWS_WITH_TIES = given([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.5, -1.0, 0.0]])
+right(
+    "the last of the largest takes all, in a weighted sum",
+    lambda x: jnp.sum(jnp.asarray([1.0, -1.0, 2.0], x.dtype) * last_of_largest(x)),
+    ROWS_WITH_TIES,
+)
+
+
+def last_takes_all(x, dy):
+    last = x.shape[-1] - 1 - jnp.argmax(x[:, ::-1], -1)
+    return (dy[:, None] * (last[:, None] == jnp.arange(x.shape[-1])),)
+
+
+last_of_largest = by_hand(largest, last_takes_all)
+relu_with_slope_03 = pointwise(
+    lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, jnp.where(x == 0, 0.3, 0.0))
+)
+right(
+    "relu at many zeros, in a weighted sum",
+    lambda x: jnp.sum(jnp.cos(jnp.arange(x.size, dtype=x.dtype)) * relu_with_slope_03(x)),
+    lambda rng: (normal((12,))(rng)[0].at[:7].set(0),),
+)
+
+
+def rows_of_zeros(rng):
+    return (normal((4, 3))(rng)[0].at[jnp.array([1, 3])].set(0),)
+
+
+def norm_backward(at_zero):
+    """The backward of the norm of each row, with this for a row of zeros."""
+
+    def backward(x, dy):
+        norm = safe_norm(x)[:, None]
+        is_zero = norm == 0
+        return (dy[:, None] * jnp.where(is_zero, at_zero, x / jnp.where(is_zero, 1, norm)),)
+
+    return backward
+
+
+right(
+    "a norm at 0: one element takes all",
+    by_hand(safe_norm, lambda x, dy: norm_backward(jnp.array([1.0, 0, 0], x.dtype))(x, dy)),
+    rows_of_zeros,
+)
+
+
+def relu_of_sum(x):
+    return jnp.maximum(x[:, 0] + x[:, 1], 0)
+
+
+def relu_of_sum_backward(*shares):
+    def backward(x, dy):
+        s = jnp.sum(x, -1, keepdims=True)
+        at_zero = jnp.array(shares, x.dtype)
+        return (dy[:, None] * jnp.where(s > 0, 1, jnp.where(s == 0, at_zero, 0)),)
+
+    return backward
+
+
+SUMS_OF_ZERO = given([[1.0, -1.0], [2.0, 1.0], [3.0, -3.0]])
+right(
+    "relu of a sum at 0 with slope 0.3",
+    by_hand(relu_of_sum, relu_of_sum_backward(0.3, 0.3)),
+    SUMS_OF_ZERO,
+)
+
+
+def median(x):
+    return jnp.sort(x)[x.size // 2]
+
+
+TIED = given([2.0, 1.0, 2.0, 2.0, 5.0])
+right(
+    "a median: the last of the ties takes all",
+    by_hand(
+        median,
+        lambda x, dy: (jnp.zeros_like(x).at[jnp.lexsort((-jnp.arange(x.size), x))[2]].set(dy),),
+    ),
+    TIED,
+)
+
+
+def sort_with_ties_in_order(*first):
+    """A sort whose backward takes equal numbers in this order."""
+
+    def backward(x, dy):
+        return (jnp.zeros_like(x).at[jnp.lexsort((jnp.array(first), x))].set(dy),)
+
+    return by_hand(lambda x: jnp.sort(x), backward)
+
+
+right(
+    "a sort that takes ties in an order of its own",
+    sort_with_ties_in_order(3, 5, 1, 2, 0, 7, 6, 4),
+    given([1.0, 2.0, 2.0, 2.0, 3.0, 2.0, 1.0, 5.0]),
+)
+
+# ---- where a slope is infinite, there is no number to return
+
+
+right(
+    "a cube root, infinitely steep at 0",
+    pointwise(jnp.cbrt, lambda x: 1 / (3 * jnp.cbrt(x) ** 2)),
+    given([0.0, 1.0, 2.0]),
+)
+
+# ---- autodiff does not know
+
+
+def trigamma(x):
+    above = jax.scipy.special.polygamma(1, jnp.where(x < 0, 1 - x, x))
+    return jnp.where(x < 0, (jnp.pi / jnp.sin(jnp.pi * x)) ** 2 - above, above)
+
+
+right(
+    "digamma below 0, where autodiff is wrong",
+    jvp(lambda x: jax.lax.digamma(x), lambda p, t: trigamma(p[0]) * t[0]),
+    given([-16.5, -2.5, 0.7, 3.0]),
+)
+
+
+def through_bits(x):
+    bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
+    return 0 * x + jax.lax.bitcast_convert_type(bits, x.dtype)
+
+
+right(
+    "by way of the bits: autodiff is 0",
+    pointwise(through_bits, jnp.ones_like),
+    normal((4,)),
+)
+
+
+def sinc(x):
+    return jnp.where(x == 0, 1, jnp.sin(x) / x)
+
+
+def slope_of_sinc(x):
+    y = jnp.where(x == 0, 1, x)
+    return jnp.where(x == 0, 0, (y * jnp.cos(y) - jnp.sin(y)) / y**2)
+
+
+def slope_of_sinc_by_series(x):
+    is_small = jnp.abs(x) < 1e-2
+    series = -x / 3 + x**3 / 30 - x**5 / 840
+    return jnp.where(is_small, series, slope_of_sinc(jnp.where(is_small, 1, x)))
+
+
+right(
+    "sin(x) / x, where autodiff is NaN at 0",
+    pointwise(sinc, slope_of_sinc_by_series),
+    given([0.0, 1.0, 2.0, -1.0]),
+)

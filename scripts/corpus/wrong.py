@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 
 import jaxnet
-from corpus import Example, by_hand, normal, pointwise, recomputed, right, uniform, vjp
+from corpus import Example, by_hand, given, normal, pointwise, recomputed, right, uniform, vjp
 
 WRONG: dict[str, Example] = {}
 
@@ -1029,4 +1029,70 @@ wrong(
     "a",
     by_hand(right.exponential, right.exponential_backward(jnp.diag)),
     right.equal_eigenvalues,
+)
+# ---- kinks that are right one by one, and wrong together
+
+wrong(
+    "the largest of a row: every tie is paid in full",
+    "x",
+    by_hand(right.largest, lambda x, dy: (dy[:, None] * right.is_largest(x),)),
+    right.ROWS_WITH_TIES,
+)
+wrong(
+    "the larger of two: both are paid in full where they are equal",
+    "a",
+    by_hand(right.larger, lambda a, b, dy: (jnp.where(a >= b, dy, 0), jnp.where(b >= a, dy, 0))),
+    right.equal_in_part,
+)
+wrong(
+    "a median: every tie is paid in full",
+    "x",
+    by_hand(right.median, lambda x, dy: (jnp.where(x == right.median(x), dy, 0),)),
+    right.TIED,
+)
+wrong(
+    "a norm at 0: every element is paid in full",
+    "x",
+    by_hand(right.safe_norm, right.norm_backward(1.0)),
+    right.rows_of_zeros,
+)
+wrong(
+    "relu of a sum at 0: one term is paid and the other is not",
+    "x",
+    by_hand(right.relu_of_sum, right.relu_of_sum_backward(0.0, 1.0)),
+    right.SUMS_OF_ZERO,
+)
+
+# ---- NaN where there is none
+
+
+def guarded_for_the_whole_array(x, dy):
+    slope = x / right.safe_norm(x)[:, None]
+    return (jnp.where(jnp.all(x == 0), 0, dy[:, None] * slope),)
+
+
+wrong(
+    "a norm: a row of zeros among others is NaN",
+    "x",
+    by_hand(right.safe_norm, guarded_for_the_whole_array),
+    right.rows_of_zeros,
+)
+
+# ---- autodiff does not show it
+
+wrong(
+    "digamma below 0, where autodiff is as wrong",
+    "x",
+    right.jvp(
+        lambda x: jax.lax.digamma(x),
+        lambda p, t: jax.scipy.special.polygamma(1, p[0]) * t[0],
+    ),
+    given([-16.5, -2.5, 0.7, 3.0]),
+)
+wrong(
+    "sin(x) / x: the second derivative at 0 is that of a constant",
+    "x",
+    pointwise(right.sinc, right.slope_of_sinc),
+    given([0.0, 1.0, 2.0, -1.0]),
+    what="grad of grad",
 )

@@ -118,7 +118,8 @@ def _beside(bench: Bench, cell: Cell, look: Look, k: int) -> Callable[[int, int]
         x = on_host(bench.point(cell, look, row).leaves[k]).flat[i]
         if cell.is_second_order or not nearby.is_tied(x, look.x):
             return np.empty(0)
-        return np.array([g.flat[i] for g in gradients(row)])
+        every = np.array([g.flat[i] for g in gradients(row)])
+        return every[np.isfinite(every)]
 
     return slopes
 

@@ -33,8 +33,10 @@ SLACK = 1e-6  # of what is added up: a fault in how ties are paid is of the size
 
 def ask(bench: Bench, look: Look, algebra: Algebra) -> Algebra:
     """What is wrong along several kinks takes the place of what was found of the leaf."""
+    if bench.eps > FEW_DIGITS or not any(algebra.kinks):
+        return algebra
     findings = list(algebra.findings)
-    for finding, k in _wrong(bench, look, algebra):
+    for finding, k in _wrong(_lines(bench, look), algebra.kinks):
         if findings[k].verdict is not Verdict.WRONG:
             findings[k] = finding
     return replace(algebra, findings=findings)
@@ -81,20 +83,17 @@ def _lines(bench: Bench, look: Look) -> Lines:
 # -- which elements go together
 
 
-def _wrong(bench: Bench, look: Look, algebra: Algebra) -> Iterator[tuple[Finding, int]]:
-    """Findings, and the numbers of their leaves."""
-    if not any(algebra.kinks) or bench.eps > FEW_DIGITS:
-        return
-    lines, rng = _lines(bench, look), bench.stream("kinks")
-    before = np.cumsum([0, *(a.size for a in look.x)])
-    kinks = [int(before[k]) + i for k, found in enumerate(algebra.kinks) for i in found]
+def _wrong(lines: Lines, kinks: Sequence[Sequence[int]]) -> Iterator[tuple[Finding, int]]:
+    """Findings, and the numbers of their leaves. kinks: by leaf."""
+    rng = lines.bench.stream("kinks")
+    before = np.cumsum([0, *(a.size for a in lines.look.x)])
+    numbers = [int(before[k]) + i for k, found in enumerate(kinks) for i in found]
     started = 0.0
-    for seed in _some(kinks, SEEDS, rng):
+    for seed in _some(numbers, SEEDS, rng):
         if started and time.perf_counter() - started > SECONDS:
             return
-        together = _directions(_Pairs(lines, seed), kinks, rng)
+        outside = _outside(lines, _directions(_Pairs(lines, seed), numbers, rng))
         started = started or time.perf_counter()  # the first may compile
-        outside = _outside(lines, together)
         if outside:
             leaf = int(np.searchsorted(before, seed, side="right")) - 1
             yield _finding(lines, outside, seed - int(before[leaf]), leaf), leaf
@@ -187,11 +186,12 @@ def _bounds_beside(
 
 
 def _gradients_beside(lines: Lines, together: Sequence[Line]) -> list[Array]:
-    """Of all leaves in one, where what any of the lines moves is a little way off."""
+    """Of all leaves in one, where what any of the lines moves is a little way off, and finite."""
     moved = np.any([line.direction != 0 for line in together], axis=0)
     beside = Beside(lines.bench, lines.bench.plain, lines.look, 0)
     found = beside.gradients([_only(moved, way) for way in beside.random_ways()])
-    return [np.concatenate([np.ravel(a) for a in g]) for g in found]
+    gradients = [np.concatenate([np.ravel(a) for a in g]) for g in found]
+    return [g for g in gradients if np.isfinite(g[moved]).all()]
 
 
 def _along(gradient: Array, line: Line) -> float:
