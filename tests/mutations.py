@@ -232,7 +232,7 @@ replaced(
 )
 replaced(
     "slopes nearby do not count for one element",
-    noticed_by="a median: the last of the ties takes all",
+    noticed_by="a median: the first of the ties takes all",
     owner=nearby,
     attribute="is_between",
     by=lambda value, slopes, eps: False,

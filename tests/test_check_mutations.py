@@ -40,7 +40,7 @@ WITNESSES = [
     "the larger of two: both are paid in full where they are equal",
     "relu at many zeros, in a weighted sum",
     "a sort that takes ties in an order of its own",
-    "a median: the last of the ties takes all",
+    "a median: the first of the ties takes all",
     "a norm: a row of zeros among others is NaN",
     "a cube root, infinitely steep at 0",
     "digamma below 0, where autodiff is as wrong",

@@ -938,10 +938,10 @@ def median(x):
 
 TIED = given([2.0, 1.0, 2.0, 2.0, 5.0])
 right(
-    "a median: the last of the ties takes all",
+    "a median: the first of the ties takes all",
     by_hand(
         median,
-        lambda x, dy: (jnp.zeros_like(x).at[jnp.lexsort((-jnp.arange(x.size), x))[2]].set(dy),),
+        lambda x, dy: (jnp.zeros_like(x).at[jnp.argmax(x == median(x))].set(dy),),
     ),
     TIED,
 )
