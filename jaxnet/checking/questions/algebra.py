@@ -15,7 +15,7 @@ import enum
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -181,22 +181,29 @@ class Arbitrated(NamedTuple):
 def arbitrate(leaf: Leaf, suspect: Array, arbiter: Arbiter, standard: Standard) -> Arbitrated:
     """Ask the arbiter about one suspect after the other, until one is wrong."""
     elements: dict[Element, list[tuple[int, int, Slopes]]] = {}
-    distrusted = np.zeros(leaf.t.shape[1:], bool)
-    (rows, numbers), started = _in_order(leaf, suspect), 0.0
-    for n in range(len(rows)):
-        late = n > 1 and time.perf_counter() - started > SECONDS
-        if n >= ARBITRATED or late:
-            distrusted.flat[numbers[n:]] = True
-            return Arbitrated(elements, len(rows) - n, distrusted)
-        row, i = int(rows[n]), int(numbers[n])
+    looked_at, started = 0, 0.0
+    for row, i in _in_order(leaf, suspect):
+        late = looked_at > 1 and time.perf_counter() - started > SECONDS
+        if looked_at >= ARBITRATED or late:
+            break
         slopes = arbiter(row, i)
         started = started or time.perf_counter()  # the first call may compile
         element = _element(leaf, row, i, slopes, standard)
         elements.setdefault(element, []).append((row, i, slopes))
+        looked_at += 1
         if element is Element.WRONG:
-            break
-        distrusted.flat[i] = True
-    return Arbitrated(elements, 0, distrusted)
+            return Arbitrated(elements, 0, _distrusted(leaf, elements))
+    left = int(np.count_nonzero(suspect)) - looked_at
+    return Arbitrated(elements, left, suspect.any(axis=0))
+
+
+def _distrusted(leaf: Leaf, elements: dict[Element, list[tuple[int, int, Slopes]]]) -> Array:
+    """What was looked at, and is not wrong."""
+    distrusted = np.zeros(leaf.t.shape[1:], bool)
+    for element, looked_at in elements.items():
+        if element is not Element.WRONG:
+            distrusted.flat[[i for _, i, _ in looked_at]] = True
+    return distrusted
 
 
 def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -> Element:
@@ -247,20 +254,27 @@ def _element_by_sides(r: float, t: float, s: Slopes) -> Element:
     return Element.DISPUTED if holds else Element.WRONG
 
 
-def _in_order(leaf: Leaf, suspect: Array) -> tuple[Array, Array]:
-    """Rows and numbers of the suspects, the worst first; but one of those alike before all others.
+def _in_order(leaf: Leaf, suspect: Array) -> Iterator[tuple[int, int]]:
+    """Suspects (row, number), the worst first; but one of those alike before all others.
 
     Alike are those of the same input with the same ratio of r and t.
     """
     rows, at = np.nonzero(suspect.reshape(len(suspect), -1))
+    if not rows.size:
+        return
     r, t = (a.reshape(len(suspect), -1)[rows, at] for a in (leaf.r, leaf.t))
     with np.errstate(all="ignore"):
+        error = np.abs(r - t)
+    error = np.where(np.isfinite(error), error, np.inf)
+    worst = int(np.argmax(error))
+    yield int(rows[worst]), int(at[worst])  # of a wrong rule no other is asked for
+    with np.errstate(all="ignore"):
         # Alike to three digits: a fault is mostly one factor for all elements of a kind.
-        error, ratio = np.abs(r - t), np.round(r / t, 3)
-    worst_first = np.argsort(-np.where(np.isfinite(error), error, np.inf), kind="stable")
+        ratio = np.round(r / t, 3)
+    worst_first = np.argsort(-error, kind="stable")
     is_repeated = _is_repeated(leaf.x.ravel()[at][worst_first], ratio[worst_first])
-    order = worst_first[np.argsort(is_repeated, kind="stable")]
-    return rows[order], at[order]
+    order = worst_first[np.argsort(is_repeated, kind="stable")][1:]
+    yield from zip(rows[order].tolist(), at[order].tolist(), strict=True)
 
 
 def _is_repeated(x: Array, ratio: Array) -> Array:
