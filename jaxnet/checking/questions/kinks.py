@@ -249,7 +249,7 @@ def _finding(lines: Lines, line: Line, i: int, leaf: int) -> Finding:
         Verdict.WRONG,
         index=index_of(i, lines.look.x[leaf].shape),
         rule=rule,
-        auto=ref,
+        auto=ref if lines.bench.programs.has_autodiff(lines.bench.plain) else None,
         true=min((one, other), key=lambda slope: abs(rule - slope)),
         note=note,
     )

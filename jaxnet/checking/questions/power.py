@@ -103,12 +103,9 @@ def _bar(t: float, slopes: Slopes, by_design: float) -> float:
 def _excluded(bench: Bench, look: Look, k: int, measured: dict[int, Slopes]) -> Finding | None:
     """Of the first element at which differences exclude the rule and autodiff, by two cotangents.
 
-    None where the reference's derivative is another than its slope by design.
+    None where the reference's derivative may be another than its slope, by design.
     """
-    programs = bench.programs
-    if programs.draws or programs.stops_gradient or programs.keeps_rules:
-        return None
-    if bench.problem.ref_is_given:
+    if not _is_a_slope(bench):
         return None
     r, t = look.rule(bench.plain, k), look.ref(bench.plain, k)
     allowed = tolerance(t[0], look.noise(bench.plain, k), bench.eps).ravel()
@@ -120,6 +117,13 @@ def _excluded(bench: Bench, look: Look, k: int, measured: dict[int, Slopes]) -> 
         if _excludes(arbiter(1, i), both[1], float(allowed[i])):
             return _as_wrong(i, t[0], both[0][0], slopes.central, bench.eps)
     return None
+
+
+def _is_a_slope(bench: Bench) -> bool:
+    """Whether what autodiff returns is meant to be the slope of the function."""
+    programs = bench.programs
+    by_design = programs.stops_gradient or programs.keeps_rules or bench.problem.ref_is_given
+    return not by_design and not programs.draws and programs.has_autodiff(bench.plain)
 
 
 def _excludes(slopes: Slopes, both: tuple[float, float], allowed: float) -> bool:
