@@ -18,6 +18,7 @@ from jaxnet.checking.problem import Leaves
 
 POINTS = 16
 FEW_DIGITS = 1e-6  # an eps above this leaves no room between a kink and its neighbourhood
+LARGE = 2**20  # elements: gradients of as many are kept for every point
 DIFFERENT = 1e-3  # slopes of a smooth function differ by much less where points differ by FAR
 FAR = 4  # times the root of eps: of that size is a way, and in float64 what it does to a slope
 
@@ -34,7 +35,7 @@ class Beside:
     def gradients(self, ways: Sequence[Leaves]) -> list[Leaves]:
         """The reference's, a little way off; ways: like the leaves, in units of their sizes."""
         look, bench = self.look, self.bench
-        if bench.eps > FEW_DIGITS:
+        if not is_known(bench, look):
             return []
         c, d = look.cs[self.row], look.cs[(self.row + 1) % len(look.cs)]
         found = []
@@ -55,6 +56,11 @@ class Beside:
             parts = [(f + n * s) % POINTS for f, s in zip(first, stride, strict=True)]
             ways.append(tuple((p + rng.uniform(size=p.shape)) * 2 / POINTS - 1 for p in parts))
         return ways
+
+
+def is_known(bench: Bench, look: Look) -> bool:
+    """Whether there are digits to tell the neighbourhood from the point, and room to keep it."""
+    return bench.eps <= FEW_DIGITS and sum(a.size for a in look.x) <= LARGE
 
 
 def _moved(x: Any, way: Any, far: float) -> Array:

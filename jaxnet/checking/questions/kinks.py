@@ -21,7 +21,7 @@ from jaxnet.checking.arbiter import Slopes, slopes
 from jaxnet.checking.arrays import Array, index_of, on_host
 from jaxnet.checking.bench import Bench, Look, first_steps
 from jaxnet.checking.findings import Finding, Question, Verdict
-from jaxnet.checking.nearby import FEW_DIGITS, Beside
+from jaxnet.checking.nearby import Beside, is_known
 from jaxnet.checking.problem import Leaves
 from jaxnet.checking.questions.algebra import SECONDS, Algebra
 
@@ -33,7 +33,7 @@ SLACK = 1e-6  # of what is added up: a fault in how ties are paid is of the size
 
 def ask(bench: Bench, look: Look, algebra: Algebra) -> Algebra:
     """What is wrong along several kinks takes the place of what was found of the leaf."""
-    if bench.eps > FEW_DIGITS or not any(algebra.kinks):
+    if not any(algebra.kinks) or not is_known(bench, look):
         return algebra
     findings = list(algebra.findings)
     for finding, k in _wrong(_lines(bench, look), algebra.kinks):
@@ -43,9 +43,10 @@ def ask(bench: Bench, look: Look, algebra: Algebra) -> Algebra:
 
 
 class Line(NamedTuple):
-    """A direction, a number for each element of all leaves, and the slopes along it."""
+    """Which elements it moves and by how much, and the slopes along it."""
 
-    direction: Array
+    elements: Array
+    sizes: Array
     slopes: Slopes
 
 
@@ -61,12 +62,13 @@ class Lines:
     steps: Array  # by element, the first step to take
 
     def along(self, elements: Sequence[int], signs: Array) -> Line:
-        direction = np.zeros(self.x.size)
-        direction[list(elements)] = signs * self.steps[list(elements)]
-        bench, dtype = self.bench, self.bench.programs.dtype
+        bench, moved = self.bench, np.array(elements)
+        sizes = signs * self.steps[moved]
+        direction = np.zeros(self.x.size, bench.programs.dtype)
+        direction[moved] = sizes
         point = bench.point(bench.plain, self.look, 0)
-        step = bench.programs.ladder_along(bench.plain, point, direction.astype(dtype))
-        return Line(direction, slopes(step, bench.eps))
+        step = bench.programs.ladder_along(bench.plain, point, direction)
+        return Line(moved, sizes, slopes(step, bench.eps))
 
 
 def _lines(bench: Bench, look: Look) -> Lines:
@@ -88,12 +90,12 @@ def _wrong(lines: Lines, kinks: Sequence[Sequence[int]]) -> Iterator[tuple[Findi
     rng = lines.bench.stream("kinks")
     before = np.cumsum([0, *(a.size for a in lines.look.x)])
     numbers = [int(before[k]) + i for k, found in enumerate(kinks) for i in found]
-    started = 0.0
+    until = 0.0
     for seed in _some(numbers, SEEDS, rng):
-        if started and time.perf_counter() - started > SECONDS:
-            return
-        outside = _outside(lines, _directions(_Pairs(lines, seed), numbers, rng))
-        started = started or time.perf_counter()  # the first may compile
+        pairs = _Pairs(lines, seed)
+        until = until or time.perf_counter() + SECONDS  # the first may compile
+        others = _partners(lines, seed, numbers, rng)
+        outside = _outside(lines, _directions(pairs, others, until, rng))
         if outside:
             leaf = int(np.searchsorted(before, seed, side="right")) - 1
             yield _finding(lines, outside, seed - int(before[leaf]), leaf), leaf
@@ -146,10 +148,14 @@ def _differ(both: Slopes, one: Slopes, two: Slopes) -> bool:
     return any(gap > 2 * bars + slack for gap, bars in (rights, lefts))
 
 
-def _directions(pairs: _Pairs, kinks: Sequence[int], rng: np.random.Generator) -> list[Line]:
-    """Through all that go together, with signs, then through pairs."""
+def _directions(
+    pairs: _Pairs, others: Sequence[int], until: float, rng: np.random.Generator
+) -> list[Line]:
+    """Through all that go together, with signs, then through pairs. until: a time."""
     lines, group, through_pairs = pairs.lines, [pairs.seed], []
-    for other in _partners(lines, pairs.seed, kinks, rng):
+    for other in others:
+        if time.perf_counter() > until:
+            break
         go_together, two_lines = pairs.with_partner(other)
         if go_together:
             group.append(other)
@@ -187,7 +193,8 @@ def _bounds_beside(
 
 def _gradients_beside(lines: Lines, together: Sequence[Line]) -> list[Array]:
     """Of all leaves in one, where what any of the lines moves is a little way off, and finite."""
-    moved = np.any([line.direction != 0 for line in together], axis=0)
+    moved = np.zeros(lines.x.size, bool)
+    moved[np.concatenate([line.elements for line in together])] = True
     beside = Beside(lines.bench, lines.bench.plain, lines.look, 0)
     found = beside.gradients([_only(moved, way) for way in beside.random_ways()])
     gradients = [np.concatenate([np.ravel(a) for a in g]) for g in found]
@@ -195,8 +202,7 @@ def _gradients_beside(lines: Lines, together: Sequence[Line]) -> list[Array]:
 
 
 def _along(gradient: Array, line: Line) -> float:
-    moved = line.direction != 0
-    return float(gradient[moved] @ line.direction[moved])
+    return float(gradient[line.elements] @ line.sizes)
 
 
 def _is_outside(gradient: Array, line: Line, bounds: tuple[float, float]) -> bool:
@@ -207,8 +213,8 @@ def _is_outside(gradient: Array, line: Line, bounds: tuple[float, float]) -> boo
 
 def _bounds(lines: Lines, line: Line) -> tuple[float, float]:
     """The one-sided slopes, with their bars."""
-    moved, s = line.direction != 0, line.slopes
-    slack = SLACK * float(np.abs(lines.rule[moved]) @ np.abs(line.direction[moved]))
+    s = line.slopes
+    slack = SLACK * float(np.abs(lines.rule[line.elements]) @ np.abs(line.sizes))
     low = min(s.left - s.left_bar, s.right - s.right_bar)
     high = max(s.left + s.left_bar, s.right + s.right_bar)
     return low - slack, high + slack
@@ -236,11 +242,11 @@ def _only(moved: Array, way: Leaves) -> Leaves:
 def _finding(lines: Lines, line: Line, i: int, leaf: int) -> Finding:
     """Values along the line, in units in which the element that is named moves by one."""
     s, before = line.slopes, sum(a.size for a in lines.look.x[:leaf])
-    unit = line.direction[before + i]
+    unit = float(line.sizes[line.elements == before + i][0])
     rule, ref = (_along(a, line) / unit for a in (lines.rule, lines.ref))
     one, other = sorted([s.left / unit, s.right / unit])
     note = (
-        f"along {np.count_nonzero(line.direction)} elements that are at a kink together: "
+        f"along {line.elements.size} elements that are at a kink together: "
         f"the slopes to the sides are {one:.3g} and {other:.3g}"
     )
     return Finding(
