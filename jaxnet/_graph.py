@@ -6,13 +6,16 @@ rule stands for, and the rule.
 
     tell         kind_of_rule, unknown_form: which equation is a rule, and is its form known?
     walk         equations, inner_jaxprs
+    flow         flow: what a derivative reaches, and from where
     rewrite      rewritten: with other equations in the place of some; without_rules is made with it
     tap          tap: equations tell the host what they meet
     cut out      alone: one equation as a function
     tell apart   identity, constants
 """
 
+import functools
 import hashlib
+import operator
 import weakref
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -46,6 +49,47 @@ def kind_of_rule(e: Equation) -> str | None:
 def body_of_rule(e: Equation) -> Any:
     """The jaxpr of the function that the rule is attached to."""
     return e.params["call_jaxpr"]
+
+
+def closed_over(e: Equation) -> int:
+    """How many of its first inputs are what the rule closes over: it has no derivative there."""
+    return int(e.params.get("num_consts", 0))
+
+
+def is_attached_by(e: Equation, function: Any) -> bool:
+    """Whether the rule of this equation was made with this very function: its backward, say.
+
+    JAX wraps that function once for each transformation which the equation has been through.
+    """
+    return _holds(tuple(e.params.values()), function, set())
+
+
+def _holds(value: Any, function: Any, seen: set[int]) -> bool:
+    if value is function:
+        return True
+    if id(value) in seen:
+        return False
+    seen.add(id(value))
+    return any(_holds(inside, function, seen) for inside in _wrapped_in(value))
+
+
+def _wrapped_in(value: Any) -> list[Any]:
+    if isinstance(value, tuple | list):
+        return list(value)
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    cells = getattr(value, "__closure__", None) or ()
+    names = ("__wrapped__", "f", "f_transformed", "transforms")
+    around = callable(value) or hasattr(value, "call_wrapped")
+    attributes = [getattr(value, name, None) for name in names] if around else []
+    return attributes + [cell.cell_contents for cell in cells if _is_filled(cell)]
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
 
 
 def sees_what_is_differentiated(e: Equation) -> bool:
@@ -175,6 +219,12 @@ def inputs_of(e: Equation) -> list[Any]:
     return list(dict.fromkeys(v for v in e.invars if not is_literal(v)))
 
 
+def shapes_of(e: Equation) -> list[Any]:
+    """Shapes and dtypes of these inputs."""
+    shape_of = cast(Any, jax).ShapeDtypeStruct
+    return [shape_of(v.aval.shape, v.aval.dtype) for v in inputs_of(e)]
+
+
 def outputs_of(e: Equation) -> list[Any]:
     """What the equation computes, as far as anybody uses it."""
     return [v for v in e.outvars if not isinstance(v, core.DropVar)]
@@ -203,13 +253,26 @@ def name_of_function(jaxpr: Any) -> str:
 
 def file_of_function(jaxpr: Any) -> str:
     """Where that function is defined ('' where JAX does not say)."""
-    place = str(getattr(jaxpr.debug_info, "func_src_info", "") or "").partition(" at ")[2]
-    return place.rpartition(":")[0]
+    return place_of_function(jaxpr).rpartition(":")[0]
 
 
-def names_of_arguments(jaxpr: Any) -> tuple[str, ...]:
-    """Of that function (empty where JAX does not say)."""
-    return tuple(map(str, getattr(jaxpr.debug_info, "arg_names", None) or ()))
+def place_of_function(jaxpr: Any) -> str:
+    """file:line of it ('' where JAX does not say)."""
+    return str(getattr(jaxpr.debug_info, "func_src_info", "") or "").partition(" at ")[2]
+
+
+def names_of_arguments(e: Equation) -> tuple[str, ...]:
+    """Of the function that a rule is attached to (empty where JAX does not say).
+
+    A function that closes over something has lost them; its forward has them still.
+    """
+    for function in (body_of_rule(e), e.params.get("fwd_jaxpr_thunk")):
+        info = getattr(function, "debug_info", None)
+        # What is closed over has an empty name.
+        names = tuple(str(name) for name in getattr(info, "arg_names", None) or () if name)
+        if len(names) == len(e.invars) - closed_over(e):
+            return names
+    return ()
 
 
 def outputs_reached(jaxpr: Any, inputs: Any) -> tuple[bool, ...]:
@@ -220,6 +283,117 @@ def outputs_reached(jaxpr: Any, inputs: Any) -> tuple[bool, ...]:
         if any(v in reached for v in inputs_of(e)):
             reached |= set(e.outvars)
     return tuple(not is_literal(v) and v in reached for v in jaxpr.outvars)
+
+
+# -- flow
+
+# (equation of a rule, equations around it, sources of each of its inputs) -> what is added to the
+# sources of each of its outputs
+Meet: TypeAlias = Callable[[Equation, Chain, list[int]], list[int]]
+
+
+def is_differentiable(v: Any) -> bool:
+    """Whether the variable has a dtype that a derivative can have."""
+    dtype = getattr(v.aval, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+
+
+def has_references(jaxpr: Any) -> bool:
+    """Whether memory is written to in it (jax.new_ref): `flow` does not follow what goes there."""
+    return any(hasattr(v.aval, "inner_aval") for e, _ in equations(jaxpr) for v in e.invars)
+
+
+def flow(jaxpr: Any, sources: list[int], meet: Meet, chain: Chain = ()) -> list[int]:
+    """From which sources a derivative comes to each output, a bit for each source.
+
+    sources: of each input. meet: told of every rule with the sources of its inputs; a loop is
+    walked until nothing is added, so the last time counts. No derivative passes stop_gradient, nor
+    anything but floating numbers.
+    """
+    jaxpr = plain(jaxpr)
+    known = dict(zip(jaxpr.invars, sources, strict=True))
+
+    def of(v: Any) -> int:
+        return 0 if is_literal(v) or not is_differentiable(v) else known.get(v, 0)
+
+    for e in jaxpr.eqns:
+        known.update(zip(e.outvars, _through(e, list(map(of, e.invars)), meet, chain), strict=True))
+    return list(map(of, jaxpr.outvars))
+
+
+def _through(e: Equation, sources: list[int], meet: Meet, chain: Chain) -> list[int]:
+    """Sources of the equation's outputs, from those of its inputs."""
+    if kind_of_rule(e):
+        every = _union(sources[closed_over(e) :])
+        return [every | added for added in meet(e, chain, sources)]
+    if e.primitive.name == "stop_gradient":
+        return [0] * len(e.outvars)
+    inside = list(inner_jaxprs(e))
+    walk = _WALKS.get(e.primitive.name, _through_a_call)
+    return walk(e, inside, sources, lambda j, given: flow(j, given, meet, (*chain, e)))
+
+
+Walk: TypeAlias = Callable[[Any, list[int]], list[int]]  # through a jaxpr inside the equation
+
+
+def _through_a_call(e: Equation, inside: list[Any], sources: list[int], walk: Walk) -> list[int]:
+    every = _union(sources)
+    if len(inside) == 1 and len(plain(inside[0]).invars) == len(sources):
+        outputs = walk(inside[0], sources)
+        if len(outputs) == len(e.outvars):
+            return outputs
+    for jaxpr in inside:  # who knows how its inputs are made of the equation's?
+        walk(jaxpr, [every] * len(plain(jaxpr).invars))
+    return [every] * len(e.outvars)
+
+
+def _through_cond(e: Equation, inside: list[Any], sources: list[int], walk: Walk) -> list[int]:
+    outputs = [walk(branch, sources[1:]) for branch in inside]
+    return list(map(_union, zip(*outputs, strict=True)))
+
+
+def _through_scan(e: Equation, inside: list[Any], sources: list[int], walk: Walk) -> list[int]:
+    first, end = _carry_of_scan(e)
+    carry = sources[first:end]
+    while True:
+        outputs = walk(inside[0], sources[:first] + carry + sources[end:])
+        new = [a | b for a, b in zip(carry, outputs, strict=False)]
+        if new == carry:
+            return carry + outputs[len(carry) :]
+        carry = new
+
+
+def _carry_of_scan(e: Equation) -> tuple[int, int]:
+    """Where among its inputs the carry begins and ends: behind the constants."""
+    if "num_carry" in e.params:  # before jax 0.12
+        constants, carried = e.params["num_consts"], e.params["num_carry"]
+    else:
+        constants, carried, _ = map(len, e.params["ft_in"].unpack())
+    return constants, constants + carried
+
+
+def _through_while(e: Equation, inside: list[Any], sources: list[int], walk: Walk) -> list[int]:
+    of_cond = e.params["cond_nconsts"]
+    end = of_cond + e.params["body_nconsts"]
+    carry = sources[end:]
+    while True:
+        outputs = walk(e.params["body_jaxpr"], sources[of_cond:end] + carry)
+        new = [a | b for a, b in zip(carry, outputs, strict=True)]
+        if new == carry:
+            walk(e.params["cond_jaxpr"], sources[:of_cond] + carry)
+            return carry
+        carry = new
+
+
+def _union(sources: Any) -> int:
+    return functools.reduce(operator.or_, sources, 0)
+
+
+_WALKS: dict[str, Callable[[Equation, list[Any], list[int], Walk], list[int]]] = {
+    "cond": _through_cond,
+    "scan": _through_scan,
+    "while": _through_while,
+}
 
 
 # -- rewrite
@@ -292,6 +466,13 @@ def call_of_body(e: Equation) -> Equation:
     return e.replace(primitive=closed_call_p, params={"call_jaxpr": body_of_rule(e)})
 
 
+def call_of(e: Equation, function: Callable[..., Any]) -> Equation:
+    """The equation as a plain call of this function of its inputs to the outputs that are used."""
+    jaxpr = jax.make_jaxpr(function)(*shapes_of(e))
+    call = {"primitive": closed_call_p, "params": {"call_jaxpr": jaxpr}, "effects": jaxpr.effects}
+    return e.replace(invars=inputs_of(e), outvars=outputs_of(e), **call)
+
+
 # What has become of each jaxpr, by the kinds of rules that were taken off. JAX keeps the trace of a
 # jitted function: without its rules that must be one object too, or it is compiled at every trace.
 _stripped: dict[tuple[str, ...], Known] = {
@@ -344,8 +525,7 @@ def _telling(e: Equation, wiretap: Wiretap) -> Equation:
         every = [v.val if is_literal(v) else known[v] for v in e.invars]
         jax.debug.callback(wiretap.tell, *wiretap.compute(*every))
 
-    shapes = [cast(Any, jax).ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in inputs]
-    jaxpr = jax.make_jaxpr(told)(*shapes)
+    jaxpr = jax.make_jaxpr(told)(*shapes_of(e))
     call = {"primitive": closed_call_p, "params": {"call_jaxpr": jaxpr}, "effects": jaxpr.effects}
     return e.replace(invars=inputs, outvars=[], **call)
 
@@ -363,6 +543,12 @@ def alone(e: Equation) -> Any:
 def as_function(jaxpr: Any) -> Callable[..., Any]:
     """The jaxpr as a function of arrays, one for each of its inputs, to a list of arrays."""
     return cast(Callable[..., Any], core.jaxpr_as_fun(jaxpr))
+
+
+def fitted(value: Any, aval: Any) -> Any:
+    """The value in the dtype that a jaxpr wants: it may have been traced with x64 on, or off."""
+    is_plain = not jnp.issubdtype(aval.dtype, jax.dtypes.extended)
+    return value.astype(aval.dtype) if is_plain and value.dtype != aval.dtype else value
 
 
 def is_array_of_jax(leaf: Any) -> bool:

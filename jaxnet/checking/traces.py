@@ -22,16 +22,14 @@ NOT_DETERMINISTIC = (
 
 @dataclass(frozen=True)
 class Traced:
-    """A function of pytrees as a jaxpr. Floating arguments are cast to the dtypes of the trace."""
+    """A function of pytrees as a jaxpr. Arguments are cast to the dtypes of the trace."""
 
     jaxpr: Any
     tree: Any  # of what it returns
 
     def __call__(self, *args: Any) -> Any:
-        fitting = [
-            x.astype(a.dtype) if jnp.issubdtype(a.dtype, jnp.floating) else x
-            for x, a in zip(jax.tree.leaves(args), self.jaxpr.in_avals, strict=True)
-        ]
+        pairs = zip(jax.tree.leaves(args), self.jaxpr.in_avals, strict=True)
+        fitting = [_graph.fitted(x, a) for x, a in pairs]
         return jax.tree.unflatten(self.tree, _graph.as_function(self.jaxpr)(*fitting))
 
     def shapes(self) -> Any:
