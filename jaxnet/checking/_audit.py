@@ -1,7 +1,7 @@
 """audit: which custom rule, at which line, made the gradient wrong?"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,31 +9,47 @@ from jaxnet import _graph
 from jaxnet._auto import auto, limits
 from jaxnet.checking._check import NO_RULE, name_of, problem_of, quietly, signature_of
 from jaxnet.checking.budget import Budget
+from jaxnet.checking.cut_out import problem_at
 from jaxnet.checking.examination import examine
-from jaxnet.checking.findings import Judgement, Question, Report, Verdict, clip, row, worst
-from jaxnet.checking.problem import Problem, is_floating
+from jaxnet.checking.findings import (
+    Finding,
+    Judgement,
+    Question,
+    Report,
+    Verdict,
+    clip,
+    row,
+    worst,
+)
+from jaxnet.checking.problem import Problem
+from jaxnet.checking.questions import vacuous
+from jaxnet.checking.references import give_references, require_references, with_references
 from jaxnet.checking.sites import (
     Found,
     find_in_float64,
+    find_what_is_differentiated,
     meet_values,
-    problem_at,
     rules_in,
     trace_flat,
 )
-from jaxnet.checking.traces import pullback
+from jaxnet.checking.traces import first_line, pullback
 
 CHECKED_ALIKE = 2  # of the sites at which one rule meets the same shapes; others share the verdict
 CULPRITS = (Verdict.WRONG, Verdict.IMPRECISE, Verdict.ERROR)  # a vacuous site shows nothing
+NOT_EXAMINED = "not examined"  # what a caller may accept
+UNSEEN = "its gradient is 0 here, so nothing of it was seen"
 
 
 @dataclass(frozen=True)
 class Site:
     """One place where a custom rule is called.
 
-    rule: its name; kind: "vjp" or "jvp"; where: the chain of calls in the user's files; count: how
-    often it ran. verdict: that of `check` with the values the rule met (in a loop the first and the
-    last), or shadowed (inside the body of another rule, whose backward is used instead), or never
-    ran.
+    rule: its name; kind: "vjp" or "jvp"; where: the chain of calls in the user's files, or where
+    the rule is defined; count: how often it ran.
+    verdict: that of `check` with the values the rule met (in a loop the first and the last), of
+    what f differentiates there; vacuous where the gradient was 0 or noise in every argument; or
+    not judged (it could not be examined), not differentiated (no derivative of f goes through it),
+    shadowed (inside the body of another rule, whose backward is used instead), never ran.
     error: its worst, in eps; residual_bytes: all that its backward keeps, over all its runs; share:
     of all rules'. report: the check.
     """
@@ -48,10 +64,22 @@ class Site:
     share: float
     report: Report | None
 
+    @property
+    def is_judged(self) -> bool:
+        return self.report is not None and self.verdict not in (Verdict.VACUOUS, Verdict.NOT_JUDGED)
+
+    def said(self) -> str:
+        """ "relu at loss (train.py:12)" """
+        return f"{self.rule} at {self.where}"
+
 
 @dataclass(frozen=True)
 class Audit(Judgement):
-    """What `audit` found: every custom rule, culprits first, and the whole gradient."""
+    """What `audit` found: every custom rule, culprits first, and the whole gradient.
+
+    `ok` is False where a rule or the whole gradient is wrong, imprecise or an error, where a rule
+    could not be examined, and where no rule at all was judged.
+    """
 
     name: str
     sites: tuple[Site, ...]
@@ -62,10 +90,16 @@ class Audit(Judgement):
         return self.whole.cut
 
     def faults(self) -> set[str]:
-        is_bad = not self.whole.nothing_bad or self._culprits()
-        if is_bad:
-            return {""}
-        return set() if self.sites else {NO_RULE}
+        found = set() if self.whole.nothing_bad else self.whole.faults()
+        found |= {""} if self._culprits() else set()
+        for site in self._with(Verdict.NOT_JUDGED):
+            found |= site.report.faults() if site.report else set()
+        return found if any(s.is_judged for s in self.sites) else found | self._why_none()
+
+    def _why_none(self) -> set[str]:
+        """Why no rule was judged, by name."""
+        verdicts = {s.verdict for s in self.sites} - {Verdict.SHADOWED, Verdict.NOT_JUDGED}
+        return set(map(str, verdicts)) if self.sites else {NO_RULE}
 
     def _culprits(self) -> list[Site]:
         bad = [site for site in self.sites if site.verdict in CULPRITS]
@@ -77,25 +111,37 @@ class Audit(Judgement):
 
     def sentence(self) -> str:
         """What a person should know first."""
-        for site in self._culprits():
+        for site in (*self._culprits(), *self._with(Verdict.NOT_JUDGED)):
             if site.report:
-                return f"{site.rule} at {site.where}: {site.report.sentence()}"
-        unseen = [f"{s.rule} at {s.where} never ran" for s in self._with(Verdict.NEVER_RAN)][:2]
-        seen = sum(site.report is not None for site in self.sites)
+                return f"{site.said()}: {site.report.sentence()}"
+        judged = sum(s.is_judged for s in self.sites)
         if not self.whole.nothing_bad:
             right = "no rule was wrong at the values that were looked at"
-            claim = right if seen else "no rule was looked at"
-            return "; ".join([self.whole.sentence(), *unseen, claim])
+            claim = right if judged else "no rule was looked at"
+            return "; ".join([self.whole.sentence(), *self._unseen(), claim])
+        if not judged:
+            return self._none_judged()
+        said = f"ok: {judged} custom rule{'s' * (judged != 1)} right"
+        if self.whole.ok:
+            return "; ".join([f"{said}, and so is the whole gradient", *self._unseen()])
+        return "; ".join([said, *self._unseen(), self.whole.sentence()])
+
+    def _none_judged(self) -> str:
         if not self.sites:
             return (
                 f"NOT JUDGED ({NO_RULE}): {self.name} calls no custom rule, so its gradient is "
                 f"autodiff's"
             )
-        rules = f"{seen} custom rule{'s' * (seen != 1)} right"
-        said = "; ".join([f"ok: {rules}", *unseen])
-        if self.whole.ok:
-            return f"{said}, and so is the whole gradient"
-        return f"{said}; {self.whole.sentence()}"
+        why = ", ".join(sorted(self._why_none()))
+        said = self._unseen() or [f"{s.said()}: {s.verdict}" for s in self.sites][:2]
+        return "; ".join([f"NOT JUDGED ({why}): no rule of {self.name} was judged", *said])
+
+    def _unseen(self) -> list[str]:
+        """Of the first two rules of which nothing was seen, for each reason."""
+        zero = [
+            f"{s.said()}: {s.report.sentence()}" for s in self._with(Verdict.VACUOUS) if s.report
+        ]
+        return zero[:2] + [f"{s.said()} never ran" for s in self._with(Verdict.NEVER_RAN)][:2]
 
     def _with(self, verdict: Verdict) -> list[Site]:
         return [site for site in self.sites if site.verdict is verdict]
@@ -105,11 +151,21 @@ class Audit(Judgement):
         lines.append(_columns("rule", "ran", "verdict", "error", "residuals", "share"))
         for s in self.sites:
             lines += [_line(s), *row("", "", "", s.where, indent=6)]
+            for note in _notes(s):
+                lines += row("", "", "", note, indent=6)
         whole = "ok" if self.whole.ok else self.whole.sentence()
         lines += ["", *row("", "", "", f"whole gradient: {whole}", indent=2)]
         for note in (*self.notes, *self.whole.notes):
             lines += row("", "", "", f"note: {note}", indent=2)
         return "\n".join(lines)
+
+
+def _notes(s: Site) -> list[str]:
+    """What is to be said of a site beside its row."""
+    if s.report is None:
+        return []
+    why = [s.report.sentence()] if s.verdict is Verdict.NOT_JUDGED else []
+    return why + [f"note: {note}" for note in s.report.notes if note.endswith(UNSEEN)]
 
 
 def _columns(*texts: str) -> str:
@@ -126,7 +182,11 @@ def _line(s: Site) -> str:
 
 
 def audit(
-    f: Callable[..., Any], *args: Any, kwargs: dict[str, Any] | None = None, seed: int = 0
+    f: Callable[..., Any],
+    *args: Any,
+    kwargs: dict[str, Any] | None = None,
+    ref: Mapping[Any, Callable[..., Any]] | None = None,
+    seed: int = 0,
 ) -> Audit:
     """Find every custom rule in the graph of f and check each with the values that it meets.
 
@@ -134,27 +194,42 @@ def audit(
     say; args, kwargs: its arguments, as for `check`. Rules are found at any depth of jit, scan,
     while, cond, vmap, remat and shard_map, in libraries too (`jax.custom_vjp` and
     `jax.custom_jvp`). f is run once. (Arguments over a mesh with explicit axes are not taken.)
+    Judged is what f differentiates: what a rule closes over, and what no floating argument of f
+    moves there, are constants.
+    ref: for rules whose function cannot be differentiated (a Pallas kernel, a host callback) or
+    that are meant to be another derivative: {rule: function}, the rule by the name of the function
+    that it is attached to or as an object (`jaxnet.rule`, `jax.custom_vjp`, `jax.custom_jvp`). The
+    function is called with the arrays that the rule is called with in the graph (pytrees are
+    flattened, static arguments left out, under vmap with the axis of the batch) and returns what
+    the rule returns; its derivative is then what is asked for. The whole gradient is compared with
+    that of f in which it stands in the place of the rule (but inside shard_map, where the rule's
+    own function stays).
 
-    Returns an Audit; `audit.require()` raises AssertionError where a rule or the whole gradient is
-    wrong, imprecise or an error. Rules under a derivative that f takes inside cannot be seen; a
-    note says where f has one.
-    Raises as `check` does.
+    Returns an Audit; `audit.require()` raises AssertionError where it is not ok: a rule or the
+    whole gradient is wrong, imprecise or an error, a rule could not be examined, or none was
+    judged. A gradient that is 0 is a note. Rules under a derivative that f takes inside cannot be
+    seen; a note says where f has one.
+    Raises as `check` does, and ValueError where ref names no rule of f or returns other shapes.
     """
     if not callable(f):
         raise TypeError(
             f"audit: f must be a function, got {type(f).__name__}; call audit(f, *args)"
         )
+    require_references(ref)
     problem, reference, _ = problem_of("audit", f, args, kwargs or {}, None)
-    report = Report(name_of(f), signature_of(problem), reference, ())
+    said = f"{reference} and the refs of {len(ref)} rules" if ref else reference
+    report = Report(name_of(f), signature_of(problem), said, ())
     with quietly():
         arrays = (*problem.leaves, *problem.others)
         jaxpr = trace_flat(problem, arrays)
-        found = [Found(e, chain) for e, chain in rules_in(jaxpr)]
+        found = rules_in(jaxpr)
+        give_references(ref or {}, found)
+        find_what_is_differentiated(problem, jaxpr, found)
         meet_values(jaxpr, found, arrays)
         find_in_float64(problem, found)
         sites = _sites(found, seed, CHECKED_ALIKE)
-        whole = _whole(problem, report, sites, seed)
-        if not whole.nothing_bad and not any(site.verdict.bad for site in sites):
+        whole = _whole(with_references(problem, ref or {}, found), report, sites, seed)
+        if not whole.nothing_bad and not any(site.verdict in CULPRITS for site in sites):
             sites = _sites(found, seed, len(found))  # it is one of those that shared a verdict
         not_seen = sorted(limits(jaxpr, jvp=True))
     return Audit(report.name, _with_shares(sites), whole, tuple(not_seen))
@@ -163,8 +238,8 @@ def audit(
 def _whole(problem: Problem, report: Report, sites: list[Site], seed: int) -> Report:
     """Of the whole gradient. A custom_jvp that is found wrong is no part of the reference."""
     if any(s.kind == _graph.JVP and s.verdict is Verdict.WRONG for s in sites):
-        problem = replace(problem, ref=auto(problem.rule, jvp=True))
-    return examine(problem, report, None, (), seed, Budget(None), measure_power=False)
+        problem = replace(problem, ref=auto(problem.ref, jvp=True))
+    return _examined(problem, report, seed)
 
 
 def _with_shares(sites: list[Site]) -> tuple[Site, ...]:
@@ -182,19 +257,29 @@ def _sites(found: list[Found], seed: int, checked_alike: int) -> list[Site]:
     known: dict[Any, list[Report]] = {}
     sites = []
     for site in found:
-        points = site.points()
-        if site.is_shadowed or not points:
-            verdict = Verdict.SHADOWED if site.is_shadowed else Verdict.NEVER_RAN
-            sites.append(_site(site, verdict, None))
-        elif any(is_floating(v) for v in points[0]):
+        unseen = _unseen(site)
+        if unseen:
+            sites.append(_site(site, unseen, None))
+        elif site.takes_numbers:
             alike = known.setdefault(_key(site), [])
             if len(alike) < checked_alike:
-                report = _worst([_check(site, values, seed) for values in points])
-                alike.append(report)
+                report = _worst([_check(site, values, seed) for values in site.points()])
             else:
                 report = _worst(alike)
-            sites.append(_site(site, _verdict_of(report), report))
+            verdict = _verdict_of(report)
+            if verdict is not Verdict.VACUOUS:  # the values at another site may show more
+                alike.append(report)
+            sites.append(_site(site, verdict, report))
     return sites  # a rule of integers alone has nothing to differentiate
+
+
+def _unseen(site: Found) -> Verdict | None:
+    """Why the site is not checked, if it is not."""
+    if site.is_shadowed:
+        return Verdict.SHADOWED
+    if site.takes_numbers and not site.is_differentiated:
+        return Verdict.NOT_DIFFERENTIATED
+    return None if site.points() else Verdict.NEVER_RAN
 
 
 def _site(site: Found, verdict: Verdict, report: Report | None) -> Site:
@@ -222,17 +307,48 @@ def _worst_error(report: Report) -> float:
 
 def _key(site: Found) -> Any:
     """Alike are sites whose pullbacks compute the same."""
-    problem = problem_at(site, site.points()[0])
     try:
+        problem = problem_at(site, site.points()[0])
         traced = pullback(problem.rule, problem.leaves, problem.others)
     except Exception:
         return id(site.equation)
-    return _graph.identity(traced.jaxpr)
+    return _graph.identity(traced.jaxpr), problem.names, site.ref
 
 
 def _check(site: Found, values: list[Any], seed: int) -> Report:
-    problem = problem_at(site, values)
-    report = Report(site.name, signature_of(problem), "autodiff", ())
-    if not problem.outputs:
-        return report
-    return examine(problem, report, None, (), seed, Budget(None), measure_power=False)
+    reference = "autodiff" if site.ref is None else f"ref {name_of(site.ref)}"
+    report = Report(site.name, "", reference, ())
+    try:
+        problem = problem_at(site, values)
+        report = replace(report, signature=signature_of(problem))
+        report = _examined(problem, report, seed)
+    except Exception as e:  # the other rules are judged all the same
+        why = f"{first_line(e)}; check it by itself, with the arguments that it meets here"
+        return replace(report, findings=(_not_judged(why),))
+    is_judged = not report.nothing_bad or any(map(_is_compared, report.findings))
+    why = "; ".join(f.note for f in report.findings) or "nothing was compared"
+    return report if is_judged else replace(report, findings=(_not_judged(why),))
+
+
+def _examined(problem: Problem, report: Report, seed: int) -> Report:
+    """A gradient that is 0 is a note where another was seen; without a reference, no verdict."""
+    report = examine(problem, report, None, (), seed, Budget(None), measure_power=False)
+    findings = tuple(map(_without_reference, report.findings))
+    zero = [f for f in findings if f.verdict is Verdict.VACUOUS and f.note == vacuous.ZERO]
+    if any(map(_is_compared, findings)):
+        findings = tuple(f for f in findings if f not in zero)
+        report = replace(report, notes=(*report.notes, *(f"`{f.leaf}`: {UNSEEN}" for f in zero)))
+    return replace(report, findings=findings)
+
+
+def _is_compared(finding: Finding) -> bool:
+    return finding.question is Question.ALGEBRA and finding.verdict is not Verdict.VACUOUS
+
+
+def _without_reference(finding: Finding) -> Finding:
+    is_missing = (finding.question, finding.verdict) == (Question.REFERENCE, Verdict.ERROR)
+    return _not_judged(finding.note) if is_missing else finding
+
+
+def _not_judged(why: str) -> Finding:
+    return Finding(Question.GRADIENT, "", Verdict.NOT_JUDGED, note=why, detail=NOT_EXAMINED)

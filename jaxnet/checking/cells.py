@@ -67,7 +67,8 @@ def cells(problem: Problem, transforms: Sequence[str], perturbed_is_seen: bool) 
     if "vmap" in transforms:
         made += _vmaps(problem)
     if perturbed_is_seen and len(set(problem.argument)) > 1:
-        made += [_alone(problem, argument) for argument in sorted(set(problem.argument))]
+        alone = set(problem.argument) - problem.never_alone
+        made += [_alone(problem, argument) for argument in sorted(alone)]
     if "scan" in transforms:
         made.append(Cell(Question.TRANSFORMS, "scan", _scanned, as_given, names))
     if "remat" in transforms:

@@ -43,6 +43,7 @@ class Verdict(enum.StrEnum):
     OK = "ok", False, "32", "nothing is wrong"
     # Of a place where a rule is called:
     NEVER_RAN = "never ran", False, "33", "no value was met here"
+    NOT_DIFFERENTIATED = "not differentiated", False, "32", "no derivative of f goes through it"
     SHADOWED = "shadowed", False, "32", "inside the body of another rule, whose backward is used"
 
 

@@ -5,7 +5,7 @@ derivative is a number, and a difference along one coordinate means something.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -36,6 +36,7 @@ class Problem:
     outputs: tuple[str, ...]  # names of the floating outputs
     other_outputs: tuple[str, ...]
     ref_is_given: bool = False  # by the caller: it may be another function on purpose
+    never_alone: frozenset[int] = frozenset()  # arguments not differentiated without others
 
 
 def is_floating(x: Any) -> bool:
@@ -67,7 +68,10 @@ def shape_text(x: Any) -> str:
 
 
 class Arguments:
-    """args and kwargs taken apart: floating leaves, other arrays, and what stays as it is."""
+    """args and kwargs taken apart: floating leaves, other arrays, and what stays as it is.
+
+    held: numbers of arguments that are not differentiated though they are floating.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class Arguments:
         args: Sequence[Any],
         kwargs: dict[str, Any],
         floats_are_leaves: bool,
+        held: Collection[int] = (),
     ):
         arguments = (*args, *kwargs.values())
         self.arguments = _names_of_arguments(f, len(args)) + tuple(kwargs)
@@ -86,7 +91,8 @@ class Arguments:
         for i, (path, x) in enumerate(leaves):
             number = path[0].idx
             is_positional_number = isinstance(x, float | complex) and number < len(args)
-            if is_floating(x) or (floats_are_leaves and is_positional_number):
+            is_number = is_floating(x) or (floats_are_leaves and is_positional_number)
+            if is_number and number not in held:
                 self.floating.append(i)
                 self.names.append(self.arguments[number] + jax.tree_util.keystr(path[1:]))
                 self.argument.append(number)

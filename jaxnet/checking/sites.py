@@ -1,6 +1,13 @@
-"""Where custom rules are called in a graph, and what each of them meets there."""
+"""Where custom rules are called in a graph, what each meets there, and what f differentiates there.
 
+A site is an equation that calls a rule, with the equations around it.
+"""
+
+import functools
+import itertools
+import operator
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -9,19 +16,28 @@ import numpy as np
 
 from jaxnet import _graph
 from jaxnet.checking import lines
-from jaxnet.checking.problem import Arguments, Problem, is_floating, output_names
+from jaxnet.checking.problem import Problem
 from jaxnet.checking.traces import WIDE, precision_of
+
+NOWHERE = "?"  # JAX says neither where the rule is called nor where it is defined
 
 
 class Found:
-    """An equation that calls a rule, and what it met."""
+    """An equation that calls a rule, and what it met.
+
+    sources: of each input, which arguments of f move it, a bit for each. is_wanted: of each output,
+    whether f's derivative comes from it.
+    """
 
     def __init__(self, e: Any, chain: _graph.Chain) -> None:
         self.equation, self.chain = e, chain
         self.in_float64: Any = None  # the same equation where f is in float64, if there is one
+        self.ref: Callable[..., Any] | None = None  # the function without its rule, where given
         self.count = 0
         self.first: list[Any] | None = None
         self.last: list[Any] | None = None
+        self.sources = [1] * len(e.invars)
+        self.is_wanted = [True] * len(e.outvars)
 
     @property
     def kind(self) -> str:
@@ -32,8 +48,14 @@ class Found:
         return _graph.name_of_function(_graph.body_of_rule(self.equation))
 
     @property
+    def place(self) -> tuple[int, ...]:
+        return _place(self.equation, self.chain)
+
+    @property
     def is_shadowed(self) -> bool:
         return any(_graph.kind_of_rule(e) for e in self.chain)
+
+    # -- what it met
 
     def tell(self, *values: Any) -> None:
         self.count += 1
@@ -46,21 +68,69 @@ class Found:
             return []
         return [self.first] if self.last is self.first else [self.first, self.last]
 
+    # -- what f differentiates there
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether there is anything that could be differentiated."""
+        return any(map(_graph.is_differentiable, _graph.inputs_of(self.equation)))
+
+    @property
+    def is_differentiated(self) -> bool:
+        numbers = map(_graph.is_differentiable, self.outputs())
+        return any(self.moved_by()) and any(numbers)
+
+    def moved_by(self) -> list[int]:
+        """Of each input, the arguments of f by which the rule sees it moved."""
+        e, first = self.equation, _graph.closed_over(self.equation)
+        moved = dict.fromkeys(_graph.inputs_of(e), 0)
+        for v, sources in zip(e.invars[first:], self.sources[first:], strict=True):
+            if not _graph.is_literal(v) and _graph.is_differentiable(v):
+                moved[v] |= sources
+        return list(moved.values())
+
+    def outputs(self) -> list[Any]:
+        """What is compared: what f's derivative comes from, and what is no floating number."""
+        wanted = dict(zip(self.equation.outvars, self.is_wanted, strict=True))
+        used = _graph.outputs_of(self.equation)
+        return [v for v in used if wanted[v] or not _graph.is_differentiable(v)]
+
+    # -- where it stands
+
     def where(self) -> str:
         # What is traced once and called from many places, as a jitted function, has the frames of
         # its calls outside it.
         frames: list[lines.Frame] = []
         for e in (*self.chain, self.equation):
             frames += [f for f in reversed(lines.users_frames(e)) if f not in frames]
-        places = " > ".join(f"{f.name} ({f.place})" for f in frames[-3:]) or "?"
+        called = " > ".join(f"{f.name} ({f.place})" for f in frames[-3:])
+        place = called or _place_of_definition(self.equation)
         names = [_graph.name_of_equation(e) for e in self.chain]
         around = ", ".join(name for name in names if name != "closed_call")
-        return f"{places}, in {around}" if around else places
+        return f"{place}, in {around}" if around else place
 
 
 def _kept(value: Any) -> Any:
     is_key = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.extended)
     return value if is_key else np.array(value)
+
+
+def _place(e: Any, chain: _graph.Chain) -> tuple[int, ...]:
+    """One equation, as that of a jitted function, may be met at many places."""
+    return (*map(id, chain), id(e))
+
+
+def is_shard_map(e: Any) -> bool:
+    return bool(e.primitive.name == "shard_map")
+
+
+def _place_of_definition(e: Any) -> str:
+    """For a rule that no line of the user's calls: a library's model is audited itself."""
+    file, _, line = _graph.place_of_function(_graph.body_of_rule(e)).rpartition(":")
+    return f"its definition ({Path(file).name}:{line})" if file else NOWHERE
+
+
+# -- finding them
 
 
 def trace_flat(problem: Problem, arrays: Sequence[Any]) -> Any:
@@ -73,16 +143,16 @@ def trace_flat(problem: Problem, arrays: Sequence[Any]) -> Any:
     return jax.make_jaxpr(flat)(*arrays)
 
 
-def rules_in(jaxpr: Any) -> list[tuple[Any, _graph.Chain]]:
-    return [(e, chain) for e, chain in _graph.equations(jaxpr) if _graph.kind_of_rule(e)]
+def rules_in(jaxpr: Any) -> list[Found]:
+    return [Found(e, chain) for e, chain in _graph.equations(jaxpr) if _graph.kind_of_rule(e)]
 
 
 def meet_values(jaxpr: Any, found: list[Found], arrays: Sequence[Any]) -> None:
     """Run f once; every rule notes what it is called with."""
-    by_place = {(*map(id, f.chain), id(f.equation)): f for f in found}
+    by_place = {f.place: f for f in found}
 
     def wanted(e: Any, chain: _graph.Chain) -> _graph.Wiretap | None:
-        site = by_place.get((*map(id, chain), id(e)))
+        site = by_place.get(_place(e, chain))
         if site is None:
             return None
         first = [e.invars.index(v) for v in _graph.inputs_of(e)]
@@ -101,81 +171,34 @@ def find_in_float64(problem: Problem, found: list[Found]) -> None:
             jaxpr = trace_flat(problem, (*wide, *problem.others))
         except Exception:
             return
-    there = [Found(e, chain) for e, chain in rules_in(jaxpr)]
+    there = rules_in(jaxpr)
     if [f.name for f in there] == [f.name for f in found]:
         for site, twin in zip(found, there, strict=True):
             site.in_float64 = twin.equation
 
 
-# -- a site as a function
+def find_what_is_differentiated(problem: Problem, jaxpr: Any, found: list[Found]) -> None:
+    """Tell each which of its inputs the arguments of f move, and which outputs f's depend on.
 
-
-def problem_at(site: Found, values: list[Any]) -> Problem:
-    """The equation as a function of the values that it met."""
-    kinds = _graph.EVERY if site.kind == _graph.JVP else _graph.REVERSE
-    rule = _called_alone(site, values, lambda jaxpr: jaxpr)
-    ref = _called_alone(site, values, lambda jaxpr: _graph.without_rules(jaxpr, kinds))
-    taken = Arguments(rule, values, {}, floats_are_leaves=False)
-    taken.rename(_names(site.equation))
-    outputs = [v.aval for v in _graph.outputs_of(site.equation)]
-    names = output_names(outputs[0] if len(outputs) == 1 else outputs)
-    return taken.problem(rule, ref, *names)
-
-
-def _called_alone(
-    site: Found, values: list[Any], finish: Callable[[Any], Any]
-) -> Callable[..., Any]:
-    """The equation as a function: in other dtypes than it met, as f has it in float64."""
-    own = _graph.alone(site.equation)
-    wide = None if site.in_float64 is None else _graph.alone(site.in_float64)
-    shard_map = next((e for e in reversed(site.chain) if e.primitive.name == "shard_map"), None)
-    met = [v.dtype for v in values]
-
-    def called(*inputs: Any) -> Any:
-        jaxpr = own if [v.dtype for v in inputs] == met else wide
-        if jaxpr is None:
-            raise ValueError("f does not call the same rules in the same order")
-        pairs = zip(inputs, jaxpr.in_avals, strict=True)
-        fitting = [v.astype(a.dtype) if is_floating(v) else v for v, a in pairs]
-        function = _graph.as_function(finish(jaxpr))
-        if shard_map is not None:
-            function = _on_one_device(function, jaxpr, shard_map)
-        return function(*fitting)
-
-    return called
-
-
-def _on_one_device(called: Callable[..., Any], jaxpr: Any, shard_map: Any) -> Callable[..., Any]:
-    """What ran on one device of a mesh, as a function of that device's values.
-
-    Every device is given the same ones.
+    jaxpr: f, of the leaves and then the other arrays. Where it writes to memory, whose contents
+    nobody follows, all count as differentiated.
     """
-    mesh, is_checked = shard_map.params["mesh"], shard_map.params["check_vma"]
+    if _graph.has_references(jaxpr):
+        return
+    arguments = [1 << a for a in problem.argument]
+    by_place = {f.place: f for f in found}
+    number = itertools.count(len(problem.arguments))
+    outputs = {f.place: [1 << next(number) for _ in f.equation.outvars] for f in found}
 
-    def axes_of(aval: Any) -> tuple[str, ...]:
-        return tuple(sorted(aval.manual_axis_type.varying)) if is_checked else ()
+    def meet(e: Any, chain: _graph.Chain, sources: list[int]) -> list[int]:
+        place = _place(e, chain)
+        by_place[place].sources = [s & union(arguments) for s in sources]
+        return outputs[place]
 
-    def varying(value: Any, axes: tuple[str, ...]) -> Any:
-        return jax.lax.pcast(value, axes, to="varying") if axes else value
-
-    def alike(value: Any) -> Any:
-        axes = axes_of(jax.typeof(value))
-        return cast(Any, jax.lax).pmean(value, axes) if axes else value
-
-    def on_each(*inputs: Any) -> Any:
-        pairs = zip(inputs, jaxpr.in_avals, strict=True)
-        outputs = called(*[varying(v, axes_of(a)) for v, a in pairs])
-        return [alike(v) for v in outputs]
-
-    everywhere = cast(Any, jax.sharding).PartitionSpec()
-    specs = {"in_specs": everywhere, "out_specs": everywhere}
-    return jax.shard_map(on_each, mesh=mesh, check_vma=is_checked, **specs)
+    reached = union(_graph.flow(jaxpr, arguments + [0] * len(problem.others), meet))
+    for site in found:
+        site.is_wanted = [bool(bit & reached) for bit in outputs[site.place]]
 
 
-def _names(e: Any) -> list[str]:
-    """Of its inputs: the function's own, where JAX kept them."""
-    inputs = _graph.inputs_of(e)
-    names = _graph.names_of_arguments(_graph.body_of_rule(e))
-    if len(names) != len(e.invars):
-        return [f"input {i}" for i in range(len(inputs))]
-    return [names[e.invars.index(v)] for v in inputs]
+def union(sources: Sequence[int]) -> int:
+    return functools.reduce(operator.or_, sources, 0)
