@@ -24,12 +24,13 @@ HERE = Path(__file__)
 
 def line_of(mark):
     """file:line of the line that ends in this comment"""
-    [line] = [
-        n
-        for n, text in enumerate(HERE.read_text("utf-8").splitlines(), 1)
-        if text.endswith(f"# {mark}")
-    ]
-    return f"{HERE.name}:{line}"
+    return line_of_mark(HERE, mark)
+
+
+def line_of_mark(file, mark):
+    lines = Path(file).read_text("utf-8").splitlines()
+    [line] = [n for n, text in enumerate(lines, 1) if text.endswith(f"# {mark}")]
+    return f"{Path(file).name}:{line}"
 
 
 def probe(name, factor, body=jnp.sin, slope=jnp.cos):
