@@ -173,7 +173,7 @@ def without_a_word(report):
 @pytest.mark.parametrize(
     ("instead", "said"),
     [
-        (raising, "RuntimeError: the roof fell in; check it by itself"),
+        (raising, "RuntimeError: the roof fell in$"),
         (without_reference, "nobody can differentiate this"),
         (without_a_word, "neither the rule nor the reference"),
     ],
@@ -185,7 +185,9 @@ def test_a_rule_that_could_not_be_examined_is_not_judged_and_the_others_are(
     found = audit(lambda v: (right(v) * probe("third", 1)(v)).sum(), X)
     assert table(found) == {"right": [(1, "not judged")], "third": [(1, "ok")]}
     assert not found.ok
-    assert re.match(rf"right at <lambda> \(.*\): NOT JUDGED \(not examined\): {said}", str(found))
+    said = rf"right at <lambda> \(.*\): NOT JUDGED \(not examined\): {said}"
+    assert re.match(said, found.sentence())
+    assert found.whole.ok
     found.require(accept=("not examined",))
     with pytest.raises(AssertionError, match="NOT JUDGED"):
         found.require(accept=("no rule",))
@@ -194,6 +196,24 @@ def test_a_rule_that_could_not_be_examined_is_not_judged_and_the_others_are(
     assert found.sentence().startswith("wrong at")
     with pytest.raises(AssertionError, match=r"^wrong at"):
         found.require(accept=("not examined",))
+
+
+def test_where_the_whole_gradient_could_not_be_examined_the_rules_are_judged(monkeypatch):
+    monkeypatch.setattr(_audit, "examine", examine_but("loss", raising))
+
+    def loss(v):
+        return (right(v) * wrong(v)).sum()
+
+    found = audit(loss, X)
+    assert table(found) == {"wrong": [(1, "wrong")], "right": [(1, "ok")]}
+    assert "RuntimeError: the roof fell in" in str(found)
+
+    def loss(v):
+        return right(v).sum()
+
+    found = audit(loss, X)
+    assert found.sentence().startswith("NOT JUDGED (not examined): RuntimeError: the roof fell in")
+    assert found.faults() == {"not examined"}
 
 
 # ---- where ----

@@ -165,7 +165,7 @@ def _notes(s: Site) -> list[str]:
     if s.report is None:
         return []
     why = [s.report.sentence()] if s.verdict is Verdict.NOT_JUDGED else []
-    return why + [f"note: {note}" for note in s.report.notes if note.endswith(UNSEEN)]
+    return why + [f"note: {note}" for note in s.report.notes]
 
 
 def _columns(*texts: str) -> str:
@@ -267,10 +267,15 @@ def _sites(found: list[Found], seed: int, checked_alike: int) -> list[Site]:
             else:
                 report = _worst(alike)
             verdict = _verdict_of(report)
-            if verdict is not Verdict.VACUOUS:  # the values at another site may show more
+            if _is_shared(verdict):
                 alike.append(report)
             sites.append(_site(site, verdict, report))
     return sites  # a rule of integers alone has nothing to differentiate
+
+
+def _is_shared(verdict: Verdict) -> bool:
+    """Whether it is said of sites alike too: where nothing was seen, other values may show more."""
+    return verdict is not Verdict.VACUOUS
 
 
 def _unseen(site: Found) -> Verdict | None:
@@ -320,19 +325,21 @@ def _check(site: Found, values: list[Any], seed: int) -> Report:
     report = Report(site.name, "", reference, ())
     try:
         problem = problem_at(site, values)
-        report = replace(report, signature=signature_of(problem))
-        report = _examined(problem, report, seed)
-    except Exception as e:  # the other rules are judged all the same
-        why = f"{first_line(e)}; check it by itself, with the arguments that it meets here"
-        return replace(report, findings=(_not_judged(why),))
-    is_judged = not report.nothing_bad or any(map(_is_compared, report.findings))
+    except Exception as e:
+        return replace(report, findings=(_not_judged(first_line(e)),))
+    report = _examined(problem, replace(report, signature=signature_of(problem)), seed)
+    if not report.nothing_bad or any(map(_is_compared, report.findings)):
+        return report
     why = "; ".join(f.note for f in report.findings) or "nothing was compared"
-    return report if is_judged else replace(report, findings=(_not_judged(why),))
+    return replace(report, findings=(_not_judged(why),))
 
 
 def _examined(problem: Problem, report: Report, seed: int) -> Report:
     """A gradient that is 0 is a note where another was seen; without a reference, no verdict."""
-    report = examine(problem, report, None, (), seed, Budget(None), measure_power=False)
+    try:
+        report = examine(problem, report, None, (), seed, Budget(None), measure_power=False)
+    except Exception as e:  # everything else is judged all the same
+        return replace(report, findings=(_not_judged(first_line(e)),))
     findings = tuple(map(_without_reference, report.findings))
     zero = [f for f in findings if f.verdict is Verdict.VACUOUS and f.note == vacuous.ZERO]
     if any(map(_is_compared, findings)):
