@@ -293,9 +293,9 @@ Meet: TypeAlias = Callable[[Equation, Chain, list[int]], list[int]]
 
 
 def is_differentiable(v: Any) -> bool:
-    """Whether the variable has a dtype that a derivative can have."""
+    """Whether the variable can have a derivative: a floating array, or what is no array at all."""
     dtype = getattr(v.aval, "dtype", None)
-    return dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+    return dtype is None or jnp.issubdtype(dtype, jnp.inexact)
 
 
 def has_references(jaxpr: Any) -> bool:

@@ -293,3 +293,39 @@ def test_a_jvp_rule_beside_others():
 
 def test_union_of_nothing():
     assert sites.union([]) == 0
+
+
+# ---- other libraries ----
+
+
+def test_equinox_nondifferentiable():
+    """Its rule raises where it is differentiated, and f sees to it that it never is."""
+    eqxi = pytest.importorskip("equinox.internal")
+
+    def f(v):
+        return (right(v) * eqxi.nondifferentiable(lax.stop_gradient(2 * v))).sum()
+
+    found = audit(f, X)
+    assert found.ok, str(found)
+    assert table(found) == {"right": [(1, "ok")], "_nondifferentiable": [(1, SKIPPED)]}
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_equinox_checkpointed_while_loop(factor):
+    """All that it loops over is moved at once, and nothing of it alone."""
+    eqxi = pytest.importorskip("equinox.internal")
+    step = probe("step", factor)
+
+    def f(v):
+        def body(carry):
+            turn, a, b = carry
+            return turn + 1, step(a) * b, jnp.cos(b)
+
+        start = (0, v, v * v)
+        turns = eqxi.while_loop(lambda c: c[0] < 3, body, start, max_steps=4, kind="checkpointed")
+        return (turns[1] + turns[2]).sum()
+
+    found = audit(f, X)
+    assert found.ok == (factor == 1), str(found)
+    verdicts = {s.rule: s.verdict for s in found.sites}
+    assert verdicts["fn_wrapped"] == ("ok" if factor == 1 else "wrong")
