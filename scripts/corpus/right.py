@@ -1017,4 +1017,29 @@ right(
     "sin(x) / x, where autodiff is NaN at 0",
     pointwise(sinc, slope_of_sinc_by_series),
     given([0.0, 1.0, 2.0, -1.0]),
+# ---- what is not differentiated: integers, whose width is another in float64, and constants
+
+
+def times_place(x, first):
+    """x times the place of its smallest element, which is at least first."""
+    return x * jnp.maximum(first, jnp.argmin(x))
+
+
+right(
+    "an integer that is wider in float64",
+    vjp(
+        times_place,
+        lambda x, first: (times_place(x, first), jnp.maximum(first, jnp.argmin(x))),
+        lambda place, dy: (place * dy, None),
+    ),
+    lambda rng: (*normal((5,))(rng), np.int64(2)),
+)
+TABLE = np.linspace(0.5, 2, 3, dtype=np.float32)
+right(
+    "a rule that closes over a table",
+    by_hand(
+        lambda x: jnp.sin(x) * jnp.asarray(TABLE),
+        lambda x, dy: (jnp.cos(x) * jnp.asarray(TABLE) * dy,),
+    ),
+    MATRIX,
 )

@@ -1095,4 +1095,31 @@ wrong(
     pointwise(right.sinc, right.slope_of_sinc),
     given([0.0, 1.0, 2.0, -1.0]),
     what="grad of grad",
+
+# ---- beside what is not differentiated: integers, whose width is another in float64, and constants
+
+
+def times_place(x, first):
+    """x times the place of its smallest element, which is at least first."""
+    return x * jnp.maximum(first, jnp.argmin(x))
+
+
+wrong(
+    "an integer that is wider in float64 is one too large in the backward",
+    "x",
+    vjp(
+        times_place,
+        lambda x, first: (times_place(x, first), jnp.maximum(first, jnp.argmin(x))),
+        lambda place, dy: ((place + 1) * dy, None),
+    ),
+    lambda rng: (*normal((5,))(rng), jnp.int32(2)),
+)
+wrong(
+    "the table that a rule closes over is forgotten",
+    "x",
+    by_hand(
+        lambda x: jnp.sin(x) * jnp.linspace(0.5, 2, 3, dtype=x.dtype),
+        lambda x, dy: (jnp.cos(x) * dy,),
+    ),
+    MATRIX,
 )
