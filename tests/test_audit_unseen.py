@@ -159,7 +159,7 @@ def raising(report):
 
 
 def without_reference(report):
-    note = "nobody can differentiate this"
+    note = "nobody can differentiate this: give ref="
     return replace(report, findings=(Finding(Question.REFERENCE, "", Verdict.ERROR, note=note),))
 
 
@@ -174,7 +174,7 @@ def without_a_word(report):
     ("instead", "said"),
     [
         (raising, "RuntimeError: the roof fell in$"),
-        (without_reference, "nobody can differentiate this"),
+        (without_reference, r"nobody can differentiate this: give ref=\{rule: function\}$"),
         (without_a_word, "neither the rule nor the reference"),
     ],
 )

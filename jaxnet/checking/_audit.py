@@ -353,8 +353,9 @@ def _is_compared(finding: Finding) -> bool:
 
 
 def _without_reference(finding: Finding) -> Finding:
-    is_missing = (finding.question, finding.verdict) == (Question.REFERENCE, Verdict.ERROR)
-    return _not_judged(finding.note) if is_missing else finding
+    if (finding.question, finding.verdict) != (Question.REFERENCE, Verdict.ERROR):
+        return finding
+    return _not_judged(finding.note.replace("give ref=", "give ref={rule: function}"))
 
 
 def _not_judged(why: str) -> Finding:
