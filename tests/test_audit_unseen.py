@@ -129,6 +129,16 @@ def test_a_vacuous_verdict_is_not_shared():
     assert found.sentence().startswith("spike at ")
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "ok"), (2, "wrong")])
+def test_one_turn_of_a_loop_in_which_something_is_seen_is_enough(factor, verdict):
+    rule = spike(factor)
+
+    def f(v):
+        return jax.lax.map(rule, jnp.stack([v, v / 1.1 + 1.99])).sum()
+
+    assert table(audit(f, X)) == {"spike": [(2, verdict)]}
+
+
 def test_a_rule_that_never_ran_is_none_that_was_judged():
     found = audit(lambda v: jax.lax.cond(v[0] > 0, jnp.sin, right, v).sum(), X)
     assert table(found) == {"right": [(0, "never ran")]}

@@ -229,7 +229,8 @@ def audit(
         find_in_float64(problem, found)
         sites = _sites(found, seed, CHECKED_ALIKE)
         whole = _whole(with_references(problem, ref or {}, found), report, sites, seed)
-        if not whole.nothing_bad and not any(site.verdict in CULPRITS for site in sites):
+        is_wrong = any(finding.verdict in CULPRITS for finding in whole.findings)
+        if is_wrong and not any(site.verdict in CULPRITS for site in sites):
             sites = _sites(found, seed, len(found))  # it is one of those that shared a verdict
         not_seen = sorted(limits(jaxpr, jvp=True))
     return Audit(report.name, _with_shares(sites), whole, tuple(not_seen))
@@ -295,8 +296,9 @@ def _site(site: Found, verdict: Verdict, report: Report | None) -> Site:
 
 
 def _worst(reports: list[Report]) -> Report:
-    """The first of those with the worst finding."""
-    return min(reports, key=lambda r: worst(f.verdict for f in r.findings if f.verdict.bad).rank)
+    """The first of those with the worst finding; one in which nothing was seen says nothing."""
+    seen = [r for r in reports if _verdict_of(r) is not Verdict.VACUOUS] or reports
+    return min(seen, key=lambda r: worst(f.verdict for f in r.findings if f.verdict.bad).rank)
 
 
 def _verdict_of(report: Report) -> Verdict:
