@@ -129,6 +129,22 @@ def test_a_vacuous_verdict_is_not_shared():
     assert found.sentence().startswith("spike at ")
 
 
+@pytest.mark.parametrize("at_infinity", [0.0, jnp.nan])
+def test_where_a_rule_has_no_gradient_the_whole_decides(at_infinity):
+    """Scores that are all masked: autodiff of logsumexp is NaN there, and the gradient is 0."""
+    rule = jax.custom_vjp(lambda z: jax.nn.logsumexp(z))
+    rule.defvjp(lambda z: (jax.nn.logsumexp(z), z), lambda z, dy: (jnp.full_like(z, at_infinity),))
+    masked = jnp.full(4, -jnp.inf)
+    found = audit(lambda v: (jnp.exp(rule(masked + v)) + v**2).sum(), X)
+    assert [s.verdict for s in found.sites] == ["vacuous"]
+    if at_infinity == 0:
+        assert found.ok, str(found)
+        assert found.sentence().startswith("ok: the whole gradient is right; <lambda> at ")
+        assert "nowhere finite" in found.sentence()
+    else:
+        assert found.sentence().startswith("WRONG in `v`")
+
+
 @pytest.mark.parametrize(("factor", "verdict"), [(1, "ok"), (2, "wrong")])
 def test_one_turn_of_a_loop_in_which_something_is_seen_is_enough(factor, verdict):
     rule = spike(factor)

@@ -68,6 +68,13 @@ class Site:
     def is_judged(self) -> bool:
         return self.report is not None and self.verdict not in (Verdict.VACUOUS, Verdict.NOT_JUDGED)
 
+    @property
+    def is_left_to_the_whole(self) -> bool:
+        """Whether there is no gradient at its arguments, -inf say: what f makes of it decides."""
+        findings = self.report.findings if self.report else ()
+        has_none = any(f.note == vacuous.NOT_FINITE for f in findings)
+        return self.verdict is Verdict.VACUOUS and has_none
+
     def said(self) -> str:
         """ "relu at loss (train.py:12)" """
         return f"{self.rule} at {self.where}"
@@ -94,7 +101,11 @@ class Audit(Judgement):
         found |= {""} if self._culprits() else set()
         for site in self._with(Verdict.NOT_JUDGED):
             found |= site.report.faults() if site.report else set()
-        return found if any(s.is_judged for s in self.sites) else found | self._why_none()
+        return found if self._is_anything_judged() else found | self._why_none()
+
+    def _is_anything_judged(self) -> bool:
+        is_right_as_a_whole = self.whole.ok and any(s.is_left_to_the_whole for s in self.sites)
+        return is_right_as_a_whole or any(s.is_judged for s in self.sites)
 
     def _why_none(self) -> set[str]:
         """Why no rule was judged, by name."""
@@ -119,11 +130,14 @@ class Audit(Judgement):
             right = "no rule was wrong at the values that were looked at"
             claim = right if judged else "no rule was looked at"
             return "; ".join([self.whole.sentence(), *self._unseen(), claim])
-        if not judged:
+        if not self._is_anything_judged():
             return self._none_judged()
         said = f"ok: {judged} custom rule{'s' * (judged != 1)} right"
         if self.whole.ok:
-            return "; ".join([f"{said}, and so is the whole gradient", *self._unseen()])
+            both = f"{said}, and so is the whole gradient"
+            return "; ".join(
+                [both if judged else "ok: the whole gradient is right", *self._unseen()]
+            )
         return "; ".join([said, *self._unseen(), self.whole.sentence()])
 
     def _none_judged(self) -> str:
