@@ -86,6 +86,12 @@ CASES = {
     "a wrong rule where it is flat": Case(
         False, ["vacuous"], (X,), lambda v: (spike(2)(v) + v**2).sum()
     ),
+    "a loop that is flat in its first turn": Case(
+        True,
+        ["ok"],
+        (X,),
+        lambda v: lax.map(spike(1), jnp.stack([v, v / 1.1 + 1.99])).sum(),
+    ),
     "three sites, two of them flat": Case(
         True,
         ["vacuous", "vacuous", "ok"],
@@ -206,6 +212,12 @@ MUTATIONS = {
         _audit.Site,
         "is_judged",
         property(lambda site: site.report is not None),
+    ),
+    "the first turn decides": (
+        "a loop that is flat in its first turn",
+        _audit,
+        "_worst",
+        lambda reports: reports[0],
     ),
     "alike sites share whatever is found": (
         "three sites, two of them flat",
