@@ -1017,6 +1017,7 @@ right(
     "sin(x) / x, where autodiff is NaN at 0",
     pointwise(sinc, slope_of_sinc_by_series),
     given([0.0, 1.0, 2.0, -1.0]),
+)
 # ---- what is not differentiated: integers, whose width is another in float64, and constants
 
 
@@ -1034,12 +1035,12 @@ right(
     ),
     lambda rng: (*normal((5,))(rng), np.int64(2)),
 )
-TABLE = np.linspace(0.5, 2, 3, dtype=np.float32)
+CLOSED_OVER = np.linspace(0.5, 2, 3, dtype=np.float32)
 right(
     "a rule that closes over a table",
     by_hand(
-        lambda x: jnp.sin(x) * jnp.asarray(TABLE),
-        lambda x, dy: (jnp.cos(x) * jnp.asarray(TABLE) * dy,),
+        lambda x: jnp.sin(x) * jnp.asarray(CLOSED_OVER),
+        lambda x, dy: (jnp.cos(x) * jnp.asarray(CLOSED_OVER) * dy,),
     ),
     MATRIX,
 )

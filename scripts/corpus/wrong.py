@@ -1095,6 +1095,7 @@ wrong(
     pointwise(right.sinc, right.slope_of_sinc),
     given([0.0, 1.0, 2.0, -1.0]),
     what="grad of grad",
+)
 
 # ---- beside what is not differentiated: integers, whose width is another in float64, and constants
 
