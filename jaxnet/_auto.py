@@ -108,7 +108,7 @@ def _require_known_form(kinds: tuple[str, ...]) -> None:
         raise RuntimeError(
             f"auto cannot take rules off under jax {jax.__version__} as configured: "
             f"it records a custom rule as {unknown.found}, not as {unknown.expected}. "
-            f"Unset jax_custom_vjp3 or use a version of jax that jaxnet is tested with"
+            f"Use a version of jax that jaxnet is tested with"
         )
 
 
@@ -142,13 +142,6 @@ def _find_limits(jaxpr: Any, kinds: tuple[str, ...]) -> Iterator[str]:
 
 def _limits_of(e: Any, kinds: tuple[str, ...]) -> Iterator[str]:
     """Of one equation, not of those inside it."""
-    without_body = _graph.rule_without_jaxpr(e)
-    if without_body:
-        raise RuntimeError(
-            f"auto cannot take off a rule that jax {jax.__version__} records as {without_body} "
-            f"(defined with generic_batching or under jax_custom_vjp3): "
-            f"differentiate the function that it is attached to"
-        )
     if _graph.derivative_depth(e):
         yield (
             "the function differentiates inside itself; rules of jaxnet are off there too, but "

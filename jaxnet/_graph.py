@@ -43,12 +43,18 @@ EVERY = (VJP, JVP)
 def kind_of_rule(e: Equation) -> str | None:
     """VJP or JVP where the equation calls a custom rule."""
     kinds = {custom_vjp_call_p: VJP, custom_jvp_call_p: JVP}
-    return kinds.get(e.primitive)
+    return kinds.get(e.primitive) or _kind_of_object(python_object(e))
 
 
 def body_of_rule(e: Equation) -> Any:
     """The jaxpr of the function that the rule is attached to."""
-    return e.params["call_jaxpr"]
+    prim = python_object(e)
+    return e.params["call_jaxpr"] if prim is None else body_of_object(prim)
+
+
+def name_of_rule(e: Equation) -> str:
+    """Of the function that the rule is attached to."""
+    return name_of_function(body_of_rule(e))
 
 
 def closed_over(e: Equation) -> int:
@@ -94,7 +100,8 @@ def _is_filled(cell: Any) -> bool:
 
 def sees_what_is_differentiated(e: Equation) -> bool:
     """Whether the rule is told which of its arguments are differentiated (symbolic_zeros)."""
-    return bool(e.params.get("symbolic_zeros"))
+    parameters = e.params if python_object(e) is None else vars(python_object(e))
+    return bool(parameters.get("symbolic_zeros"))
 
 
 def is_one_rule(jaxpr: Any) -> bool:
@@ -123,28 +130,65 @@ def unknown_form(kinds: tuple[str, ...]) -> UnknownForm | None:
     by_jvp = jax.custom_jvp(lambda x: x)
     by_jvp.defjvp(lambda x, dx: (x[0], 2 * dx[0]))
     probes: dict[str, Any] = {VJP: (by_vjp, custom_vjp_call_p), JVP: (by_jvp, custom_jvp_call_p)}
-    for kind in kinds:
-        probe, expected = probes[kind]
-        found = jax.make_jaxpr(probe)(np.float32(1)).eqns[0].primitive
-        if found is not expected:
-            return UnknownForm(str(found), str(expected))
+    for kind, (probe, expected) in probes.items():
+        e = jax.make_jaxpr(probe)(np.float32(1)).eqns[0]
+        if kind in kinds and kind_of_rule(e) != kind:
+            return UnknownForm(str(e.primitive), str(expected))
     return None
 
 
+# -- primitives that are Python objects (hijax)
+
+# The classes of JAX whose objects are custom rules: where jax_custom_vjp3 or jax_custom_jvp3 is
+# set, and of a rule with generic_batching.
+RULES_OF_JAX = {"CustomVJPTraced": VJP, "CustomJVPTraced": JVP}
+
+
+def python_object(e: Equation) -> Any:
+    """Of an equation that applies a primitive which is a Python object, that object."""
+    return e.params.get("_prim") if e.primitive.name == "call_hi_primitive" else None
+
+
+def _is_of_jax(prim: Any) -> bool:
+    return type(prim).__module__.partition(".")[0] == "jax"
+
+
+def _kind_of_object(prim: Any) -> str | None:
+    kind = RULES_OF_JAX.get(type(prim).__name__) if _is_of_jax(prim) else None
+    return kind if kind and body_of_object(prim) is not None else None
+
+
+# The body of each object, by its id, as long as it lives: its class need not make it hashable.
+_bodies: dict[int, Any] = {}
+
+
+def body_of_object(prim: Any) -> Any:
+    """What it computes, as a jaxpr of its inputs; None where that cannot be had."""
+    if id(prim) not in _bodies:
+        _bodies[id(prim)] = _traced_body(prim)
+        weakref.finalize(prim, _bodies.pop, id(prim), None)
+    return _bodies[id(prim)]
+
+
+def _traced_body(prim: Any) -> Any:
+    inputs = prim.in_avals_flat
+    already = getattr(getattr(prim, "traced", None), "jaxpr", None)  # of a rule of JAX
+    if already is not None and len(plain(already).invars) == len(inputs):
+        return already
+    return jax.make_jaxpr(prim.expand)(*jax.tree.unflatten(prim.in_tree, inputs))
+
+
 def name_of_python_object(e: Equation) -> str:
-    """Of a primitive that is a Python object (hijax), the name of its class; '' of others.
+    """Of a primitive that is a Python object and no known rule, the name of its class.
 
     There is no jaxpr to look into. jax.numpy's own are left out: they hold no custom rules.
     """
     prim = type(e.params.get("_prim"))
-    is_hi = e.primitive.name.startswith("call_hi_primitive")
+    is_hi = e.primitive.name.startswith("call_hi_primitive") and kind_of_rule(e) is None
     return prim.__name__ if is_hi and ".numpy." not in f"{prim.__module__}." else ""
 
 
-def rule_without_jaxpr(e: Equation) -> str:
-    """Of a custom_vjp that is a Python object without a body, the name of its class."""
-    name = type(e.params.get("_prim")).__name__
-    return name if name == "CustomVJPTraced" else ""
+# -- what cannot be seen through
 
 
 def hides_rules(e: Equation) -> bool:
@@ -198,7 +242,9 @@ def jaxprs_in(value: Any) -> Iterator[Any]:
 
 
 def inner_jaxprs(e: Equation) -> Iterator[Any]:
-    """The jaxprs in all parameters of the equation; not those inside them."""
+    """The jaxprs in all parameters of the equation, or its body; not those inside them."""
+    if python_object(e) is not None and kind_of_rule(e):
+        yield body_of_rule(e)
     yield from jaxprs_in(tuple(e.params.values()))
 
 
@@ -243,6 +289,8 @@ def is_call(e: Equation) -> bool:
 
 
 def name_of_equation(e: Equation) -> str:
+    if python_object(e) is not None:
+        return name_of_rule(e) if kind_of_rule(e) else name_of_python_object(e)
     return str(e.params.get("name") or e.primitive.name)
 
 
@@ -442,6 +490,9 @@ def _rewritten_jaxpr(jaxpr: Any, change: Change, chain: Chain, known: Known | No
 def _with_inside_rewritten(
     e: Equation, change: Change, chain: Chain, known: Known | None
 ) -> Equation:
+    if python_object(e) is not None and kind_of_rule(e):
+        body = rewritten(body_of_rule(e), change, (*chain, e), known)
+        return e if body is body_of_rule(e) else _call_of(body, e)
     params = {k: rewritten(v, change, (*chain, e), known) for k, v in e.params.items()}
     if all(params[k] is v for k, v in e.params.items()):
         return e
@@ -461,9 +512,13 @@ def _with_callbacks(effects: Any, inside: Any) -> frozenset[Any]:
 
 def call_of_body(e: Equation) -> Equation:
     """The equation of a custom rule as a plain call of its body; any other equation as it is."""
-    if kind_of_rule(e) is None:
-        return e
-    return e.replace(primitive=closed_call_p, params={"call_jaxpr": body_of_rule(e)})
+    return e if kind_of_rule(e) is None else _call_of(body_of_rule(e), e)
+
+
+def _call_of(body: Any, e: Equation) -> Equation:
+    """A plain call of the body in the place of the equation."""
+    effects = _with_callbacks(e.effects, [body.effects])
+    return e.replace(primitive=closed_call_p, params={"call_jaxpr": body}, effects=effects)
 
 
 def call_of(e: Equation, function: Callable[..., Any]) -> Equation:
@@ -487,7 +542,10 @@ def without_rules(jaxpr: Any, kinds: tuple[str, ...]) -> Any:
     """
 
     def change(e: Equation, inside_rewritten: Equation, chain: Chain) -> list[Equation]:
-        return [call_of_body(inside_rewritten) if kind_of_rule(e) in kinds else inside_rewritten]
+        if kind_of_rule(e) in kinds:
+            return [call_of_body(inside_rewritten)]
+        # A rule that is a Python object stays whole, or not at all.
+        return [e if python_object(e) is not None else inside_rewritten]
 
     return rewritten(jaxpr, change, known=_stripped[kinds])
 

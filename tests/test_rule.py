@@ -205,7 +205,7 @@ def test_a_backward_with_too_few_cotangents_is_an_error():
     two = rule(lambda x, y: x * y)
     two.forward(lambda x, y: (x * y, None))
     two.backward(lambda residuals, dy: (dy,))
-    with pytest.raises(TypeError, match="length equal to the number of arguments"):
+    with pytest.raises((TypeError, ValueError), match="must produce a tuple of length equal"):
         jax.grad(two)(X, X)
 
 

@@ -45,7 +45,7 @@ class Found:
 
     @property
     def name(self) -> str:
-        return _graph.name_of_function(_graph.body_of_rule(self.equation))
+        return _graph.name_of_rule(self.equation)
 
     @property
     def place(self) -> tuple[int, ...]:
