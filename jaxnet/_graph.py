@@ -52,6 +52,11 @@ def body_of_rule(e: Equation) -> Any:
     return e.params["call_jaxpr"] if prim is None else body_of_object(prim)
 
 
+def has_rule_for_batching(e: Equation) -> bool:
+    """Whether the equation calls a custom_vmap, whose rule says how its body is batched."""
+    return bool(e.primitive.name == "custom_vmap_call")
+
+
 def name_of_rule(e: Equation) -> str:
     """Of the function that the rule is attached to."""
     return name_of_function(body_of_rule(e))
@@ -193,7 +198,7 @@ def name_of_python_object(e: Equation) -> str:
 
 def hides_rules(e: Equation) -> bool:
     """Whether rules inside the equation cannot be reached."""
-    return e.primitive.name in ("custom_vmap_call", "call_exported", "linear_call")
+    return e.primitive.name in ("call_exported", "linear_call")
 
 
 def derivative_depth(e: Equation) -> int:
@@ -511,7 +516,12 @@ def _with_callbacks(effects: Any, inside: Any) -> frozenset[Any]:
 
 
 def call_of_body(e: Equation) -> Equation:
-    """The equation of a custom rule as a plain call of its body; any other equation as it is."""
+    """The equation of a custom rule as a plain call of its body; any other equation as it is.
+
+    A rule for batching (custom_vmap) is one of these: it too stands in place of its body.
+    """
+    if has_rule_for_batching(e):
+        return _call_of(e.params["call"], e)
     return e if kind_of_rule(e) is None else _call_of(body_of_rule(e), e)
 
 
@@ -538,11 +548,11 @@ _stripped: dict[tuple[str, ...], Known] = {
 def without_rules(jaxpr: Any, kinds: tuple[str, ...]) -> Any:
     """A jaxpr that computes the same, in which each rule of these kinds is a call of its body.
 
-    kinds: REVERSE or EVERY.
+    And so is each rule for batching: jax.vmap batches its body. kinds: REVERSE or EVERY.
     """
 
     def change(e: Equation, inside_rewritten: Equation, chain: Chain) -> list[Equation]:
-        if kind_of_rule(e) in kinds:
+        if kind_of_rule(e) in kinds or has_rule_for_batching(e):
             return [call_of_body(inside_rewritten)]
         # A rule that is a Python object stays whole, or not at all.
         return [e if python_object(e) is not None else inside_rewritten]
@@ -566,7 +576,7 @@ def tap(jaxpr: Any, wanted: Callable[[Equation, Chain], Wiretap | None]) -> Any:
     def change(e: Equation, inside_rewritten: Equation, chain: Chain) -> list[Equation]:
         wiretap = wanted(e, chain)
         if wiretap is None:
-            return [inside_rewritten]
+            return [call_of_body(inside_rewritten) if inside_rewritten is not e else e]
         # The equation of a custom rule cannot be bound anew; what it computes, not differentiated,
         # is its body.
         return [_telling(inside_rewritten, wiretap), call_of_body(inside_rewritten)]

@@ -740,14 +740,13 @@ def test_ordinary_functions_give_no_warning():
 
 
 @PROBES
-def test_the_rule_of_a_custom_vmap_is_a_limit_with_a_warning(probe):
+def test_a_custom_vmap_is_seen_through(probe):
+    """Also under vmap: what its rule would do is not what its body does."""
     f = custom_vmapped(probe)
     batched = lambda g: lambda x: jax.vmap(g)(x * jnp.ones(3)).mean()  # noqa: E731
-    with pytest.warns(
-        UserWarning,
-        match="rules inside custom_vmap_call cannot be taken off: apply auto to the function",
-    ):
-        assert_on(batched(auto(f)))
+    assert_on(batched(f))
+    assert_off(auto(f))
+    assert_off(batched(auto(f)))
     assert_off(auto(batched(f)))
 
 
