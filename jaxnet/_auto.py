@@ -25,9 +25,9 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
 
     Takes off the rules of this library and of any other (`jax.custom_vjp`), at any depth of jit,
     vmap, scan, while, cond, remat and shard_map; with jvp=True also `jax.custom_jvp` rules (those
-    of jax.nn, say). A rule for batching (`custom_vmap`) is taken off as well. Values are unchanged,
-    and so is a function without rules. The result may be jitted, vmapped and differentiated in both
-    modes.
+    of jax.nn, say). A HiPrim (`jax.experimental.hijax`, of jax 0.11.2 or later) becomes its expand,
+    a `custom_vmap` its body. Values are unchanged, and so is a function without rules. The result
+    may be jitted, vmapped and differentiated in both modes.
 
     fn is any pure, traceable function of pytrees: arrays are traced, every other leaf (numbers,
     strings, functions) stays what it is, in arguments and in results. fn is traced at each call, so
@@ -35,9 +35,9 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
 
     Limits. Rules of other libraries stay on under a derivative taken inside fn. Any rule stays on
     inside the rule of a custom_jvp (unless jvp=True), and inside a linear_call, an exported
-    function or a primitive that is a Python object (custom_root in newer jax, say). A UserWarning
-    says so where fn has one of these; only a derivative that is a constant leaves no trace to warn
-    of.
+    function or a primitive of JAX that is a Python object (custom_root in newer jax, say); so does
+    a HiPrim that acts on other than arrays or has effects. A UserWarning says so where fn has one
+    of these; only a derivative that is a constant leaves no trace to warn of.
     State that fn changes on the side (batch statistics of an object, say) is not carried out.
 
     Raises RuntimeError where this JAX keeps its rules in a form that could not be taken off: a

@@ -17,7 +17,8 @@ import functools
 import hashlib
 import operator
 import weakref
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
@@ -31,17 +32,18 @@ core = cast(Any, jax_core)  # its stubs and its contents differ between the vers
 Equation: TypeAlias = Any
 Chain: TypeAlias = tuple[Equation, ...]  # the equations around an equation, outermost first
 
-# The kinds of custom rules, as jax.custom_vjp and jax.custom_jvp attach them, and those taken off.
-VJP, JVP = "vjp", "jvp"
-REVERSE = (VJP,)
-EVERY = (VJP, JVP)
+# The kinds of custom rules, as jax.custom_vjp, jax.custom_jvp and the methods of a HiPrim attach
+# them, and those taken off.
+VJP, JVP, HIPRIM = "vjp", "jvp", "hiprim"
+REVERSE = (VJP, HIPRIM)
+EVERY = (VJP, JVP, HIPRIM)
 
 
 # -- custom rules
 
 
 def kind_of_rule(e: Equation) -> str | None:
-    """VJP or JVP where the equation calls a custom rule."""
+    """VJP, JVP or HIPRIM where the equation calls a custom rule."""
     kinds = {custom_vjp_call_p: VJP, custom_jvp_call_p: JVP}
     return kinds.get(e.primitive) or _kind_of_object(python_object(e))
 
@@ -58,13 +60,18 @@ def has_rule_for_batching(e: Equation) -> bool:
 
 
 def name_of_rule(e: Equation) -> str:
-    """Of the function that the rule is attached to."""
-    return name_of_function(body_of_rule(e))
+    """Of the function that the rule is attached to, or of the class whose methods it is."""
+    prim = python_object(e)
+    is_of_class = prim is not None and not _is_of_jax(prim)
+    return type(prim).__name__ if is_of_class else name_of_function(body_of_rule(e))
 
 
 def closed_over(e: Equation) -> int:
     """How many of its first inputs are what the rule closes over: it has no derivative there."""
-    return int(e.params.get("num_consts", 0))
+    prim = python_object(e)
+    if prim is None:
+        return int(e.params.get("num_consts", 0))
+    return len(prim.in_avals_flat) - len(_arguments_of_object(prim))
 
 
 def is_attached_by(e: Equation, function: Any) -> bool:
@@ -72,7 +79,8 @@ def is_attached_by(e: Equation, function: Any) -> bool:
 
     JAX wraps that function once for each transformation which the equation has been through.
     """
-    return _holds(tuple(e.params.values()), function, set())
+    parameters = e.params if python_object(e) is None else python_object(e).params
+    return _holds(tuple(parameters.values()), function, set())
 
 
 def _holds(value: Any, function: Any, seen: set[int]) -> bool:
@@ -105,6 +113,8 @@ def _is_filled(cell: Any) -> bool:
 
 def sees_what_is_differentiated(e: Equation) -> bool:
     """Whether the rule is told which of its arguments are differentiated (symbolic_zeros)."""
+    if kind_of_rule(e) == HIPRIM:
+        return True
     parameters = e.params if python_object(e) is None else vars(python_object(e))
     return bool(parameters.get("symbolic_zeros"))
 
@@ -149,6 +159,18 @@ def unknown_form(kinds: tuple[str, ...]) -> UnknownForm | None:
 RULES_OF_JAX = {"CustomVJPTraced": VJP, "CustomJVPTraced": JVP}
 
 
+def _class_of_methods() -> Any:
+    """The class that a user's primitive inherits from; None where JAX has another."""
+    try:
+        from jax.experimental import hijax
+    except ImportError:
+        return None
+    return getattr(hijax, "HiPrim", None)
+
+
+HiPrim = _class_of_methods()
+
+
 def python_object(e: Equation) -> Any:
     """Of an equation that applies a primitive which is a Python object, that object."""
     return e.params.get("_prim") if e.primitive.name == "call_hi_primitive" else None
@@ -159,8 +181,96 @@ def _is_of_jax(prim: Any) -> bool:
 
 
 def _kind_of_object(prim: Any) -> str | None:
-    kind = RULES_OF_JAX.get(type(prim).__name__) if _is_of_jax(prim) else None
+    if prim is None:
+        return None
+    kind = RULES_OF_JAX.get(type(prim).__name__) if _is_of_jax(prim) else HIPRIM
     return kind if kind and body_of_object(prim) is not None else None
+
+
+def defines(prim: Any, method: str) -> bool:
+    """Whether the class of a HiPrim has a method of its own."""
+    return getattr(type(prim), method, None) is not getattr(HiPrim, method, None)
+
+
+def instead_of_object(jaxpr: Any, call: Callable[..., Any]) -> Any:
+    """A jaxpr of one equation, in which call(object, *its inputs) stands in the object's place."""
+    (e,) = plain(jaxpr).eqns
+    prim = python_object(e)
+
+    def flat(*inputs: Any) -> list[Any]:
+        return cast(list[Any], call(prim, *inputs))
+
+    body = jax.make_jaxpr(flat)(*prim.in_avals_flat)
+    if not _are_alike(body.out_avals, prim.out_avals_flat):
+        raise TypeError("it returns other shapes or dtypes than the primitive")
+    return rewritten(jaxpr, lambda e, _, chain: [e if chain else _call_of(body, e)])
+
+
+def remat_of(prim: Any, *inputs: Any, backward: bool) -> list[Any]:
+    """What a HiPrim's remat puts in its place in the forward pass, or recomputes in the backward.
+
+    There, what was kept is a constant.
+    """
+    args = jax.tree.unflatten(prim.in_tree, inputs)
+    # Of the trace that JAX gives it, what a method may ask for.
+    trace = SimpleNamespace(policy=None, custom_vjp_rules=True)
+    outputs, kept, recompute = prim.remat(trace, *args)
+    if not backward:
+        return jax.tree.leaves(outputs)
+    kept = jax.tree.map(jax.lax.stop_gradient, kept)
+    return jax.tree.leaves(recompute(kept, *args))
+
+
+def dce_of(used: int, prim: Any, *inputs: Any) -> list[Any]:
+    """What stands in the place of a HiPrim where one output alone is used, as its dce has it.
+
+    The other outputs are zeros.
+    """
+    count = len(prim.out_avals_flat)
+    is_used = jax.tree.unflatten(prim.out_tree, [k == used for k in range(count)])
+    is_live = jax.tree.unflatten(prim.in_tree, [True] * len(inputs))
+    reads, makes, other = prim.dce(is_used, is_live)
+    if other is None:
+        raise TypeError("its dce removes it, though an output is used")
+    is_read = _for_each(reads, prim.in_tree)
+    read = [x for x, is_one in zip(inputs, is_read, strict=True) if is_one]
+    made = iter(jax.tree.leaves(other(*jax.tree.unflatten(other.in_tree, read))))
+    is_made = _for_each(makes, prim.out_tree)
+    if not is_made[used]:
+        raise TypeError("its dce does not compute an output that is used")
+    outputs = [next(made) if is_one else None for is_one in is_made]
+    return [
+        jnp.zeros(a.shape, a.dtype) if y is None else y
+        for y, a in zip(outputs, prim.out_avals_flat, strict=True)
+    ]
+
+
+def _for_each(flags: Any, tree: Any) -> list[bool]:
+    """Flags for the leaves of the tree, where one may stand for a whole branch."""
+    return cast(
+        list[bool],
+        jax.tree.leaves(jax.tree.broadcast(flags, tree.unflatten([0] * tree.num_leaves))),
+    )
+
+
+def left_on(e: Equation) -> str:
+    """Of somebody's primitive that can be neither judged nor taken off, the name of its class.
+
+    It acts on other than arrays, has effects, or this JAX is too old to say what it computes.
+    """
+    classes = {c.__name__ for c in type(e.primitive).__mro__}
+    prim = e.primitive if "HiPrimitive" in classes else python_object(e)
+    is_somebodys = prim is not None and not _is_of_jax(prim)
+    return type(prim).__name__ if is_somebodys and kind_of_rule(e) is None else ""
+
+
+def _arguments_of_object(prim: Any) -> list[Any]:
+    """Its inputs without what a rule of JAX closes over, which comes first (from jax 0.12 on)."""
+    synthetic = 0
+    if _is_of_jax(prim) and type(prim).__name__ in RULES_OF_JAX:
+        has_residuals_too = hasattr(prim, "drop_fwd_consts")
+        synthetic = 1 + has_residuals_too if hasattr(prim.traced, "with_consts_as_arg") else 0
+    return jax.tree.leaves(prim.in_avals[synthetic:])
 
 
 # The body of each object, by its id, as long as it lives: its class need not make it hashable.
@@ -176,11 +286,30 @@ def body_of_object(prim: Any) -> Any:
 
 
 def _traced_body(prim: Any) -> Any:
-    inputs = prim.in_avals_flat
+    inputs, outputs = prim.in_avals_flat, prim.out_avals_flat
     already = getattr(getattr(prim, "traced", None), "jaxpr", None)  # of a rule of JAX
-    if already is not None and len(plain(already).invars) == len(inputs):
+    if _is_of_jax(prim) and already is not None and len(plain(already).invars) == len(inputs):
         return already
-    return jax.make_jaxpr(prim.expand)(*jax.tree.unflatten(prim.in_tree, inputs))
+    if not _has_expand(prim) or prim.effects or not all(map(_is_of_arrays, (*inputs, *outputs))):
+        return None
+    try:
+        body = jax.make_jaxpr(prim.expand)(*jax.tree.unflatten(prim.in_tree, inputs))
+    except Exception:
+        return None
+    return body if _are_alike(body.out_avals, outputs) else None
+
+
+def _has_expand(prim: Any) -> bool:
+    return _is_of_jax(prim) or (HiPrim is not None and isinstance(prim, HiPrim))
+
+
+def _is_of_arrays(aval: Any) -> bool:
+    return isinstance(aval, jax.core.ShapedArray)
+
+
+def _are_alike(avals: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Of one shape and dtype, each with each."""
+    return [(a.shape, a.dtype) for a in avals] == [(a.shape, a.dtype) for a in others]
 
 
 def name_of_python_object(e: Equation) -> str:
@@ -295,7 +424,7 @@ def is_call(e: Equation) -> bool:
 
 def name_of_equation(e: Equation) -> str:
     if python_object(e) is not None:
-        return name_of_rule(e) if kind_of_rule(e) else name_of_python_object(e)
+        return name_of_rule(e) if kind_of_rule(e) else type(python_object(e)).__name__
     return str(e.params.get("name") or e.primitive.name)
 
 
@@ -527,6 +656,8 @@ def call_of_body(e: Equation) -> Equation:
 
 def _call_of(body: Any, e: Equation) -> Equation:
     """A plain call of the body in the place of the equation."""
+    if not _are_alike(body.in_avals, [v.aval for v in e.invars]):
+        raise TypeError(f"{name_of_rule(e)} is called with other shapes or dtypes than it is for")
     effects = _with_callbacks(e.effects, [body.effects])
     return e.replace(primitive=closed_call_p, params={"call_jaxpr": body}, effects=effects)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxnet import _graph
 from jaxnet._auto import auto, limits
+from jaxnet.checking import hiprim
 from jaxnet.checking._check import NO_RULE, name_of, problem_of, quietly, signature_of
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cut_out import problem_at
@@ -44,8 +45,8 @@ UNSEEN = "its gradient is 0 here, so nothing of it was seen"
 class Site:
     """One place where a custom rule is called.
 
-    rule: its name; kind: "vjp" or "jvp"; where: the chain of calls in the user's files, or where
-    the rule is defined; count: how often it ran.
+    rule: its name; kind: "vjp", "jvp" or "hiprim"; where: the chain of calls in the user's files,
+    or where the rule is defined; count: how often it ran.
     verdict: that of `check` with the values the rule met (in a loop the first and the last), of
     what f differentiates there; vacuous where the gradient was 0 or noise in every argument; or
     not judged (it could not be examined), not differentiated (no derivative of f goes through it),
@@ -188,7 +189,7 @@ def _columns(*texts: str) -> str:
 
 
 def _line(s: Site) -> str:
-    name = s.rule + (" (jvp)" if s.kind == _graph.JVP else "")
+    name = s.rule + ("" if s.kind == _graph.VJP else f" ({s.kind})")
     error = "" if math.isnan(s.error) else f"{s.error:.2g} eps"
     kept = f"{s.residual_bytes:,} B" if s.report else ""
     share = f"{s.share:.0%}" if s.report else ""
@@ -230,7 +231,7 @@ def audit(
             f"audit: f must be a function, got {type(f).__name__}; call audit(f, *args)"
         )
     require_references(ref)
-    problem, reference, _ = problem_of("audit", f, args, kwargs or {}, None)
+    problem, reference, *_ = problem_of("audit", f, args, kwargs or {}, None)
     said = f"{reference} and the refs of {len(ref)} rules" if ref else reference
     report = Report(name_of(f), signature_of(problem), said, ())
     with quietly():
@@ -246,6 +247,7 @@ def audit(
         is_wrong = any(finding.verdict in CULPRITS for finding in whole.findings)
         if is_wrong and not any(site.verdict in CULPRITS for site in sites):
             sites = _sites(found, seed, len(found))  # it is one of those that shared a verdict
+        sites += [_left_on(e, chain) for e, chain in _graph.equations(jaxpr) if _graph.left_on(e)]
         not_seen = sorted(limits(jaxpr, jvp=True))
     return Audit(report.name, _with_shares(sites), whole, tuple(not_seen))
 
@@ -286,6 +288,14 @@ def _sites(found: list[Found], seed: int, checked_alike: int) -> list[Site]:
                 alike.append(report)
             sites.append(_site(site, verdict, report))
     return sites  # a rule of integers alone has nothing to differentiate
+
+
+def _left_on(e: Any, chain: _graph.Chain) -> Site:
+    """A primitive that stays in the graph."""
+    name = _graph.left_on(e)
+    report = Report(name, "", "nothing", hiprim.not_judged([name]))
+    where = Found(e, chain).where()
+    return Site(name, _graph.HIPRIM, where, 0, Verdict.NOT_JUDGED, math.nan, 0, 0.0, report)
 
 
 def _is_shared(verdict: Verdict) -> bool:
@@ -344,6 +354,8 @@ def _check(site: Found, values: list[Any], seed: int) -> Report:
     except Exception as e:
         return replace(report, findings=(_not_judged(first_line(e)),))
     report = _examined(problem, replace(report, signature=signature_of(problem)), seed)
+    if site.ref is None:
+        report = hiprim.with_methods_at(report, site, values, seed)
     if not report.nothing_bad or any(map(_is_compared, report.findings)):
         return report
     why = "; ".join(f.note for f in report.findings) or "nothing was compared"
@@ -365,7 +377,8 @@ def _examined(problem: Problem, report: Report, seed: int) -> Report:
 
 
 def _is_compared(finding: Finding) -> bool:
-    return finding.question is Question.ALGEBRA and finding.verdict is not Verdict.VACUOUS
+    is_asked = finding.question in (Question.ALGEBRA, Question.METHODS)
+    return is_asked and finding.verdict is not Verdict.VACUOUS
 
 
 def _without_reference(finding: Finding) -> Finding:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxnet import _graph
 from jaxnet._auto import auto
+from jaxnet.checking import hiprim
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.examination import examine
@@ -63,12 +64,19 @@ def check(
     _require_usable(kwargs, transforms, seed)
     _require_budget("check", budget)
     working = None if dtypes is None else _floating_dtypes(dtypes)
-    problem, reference, has_rule = problem_of("check", f, args, kwargs or {}, ref)
-    report = Report(name_of(f), signature_of(problem), reference, ())
+    task = problem_of("check", f, args, kwargs or {}, ref)
+    problem, has_rule, not_judged = task.problem, task.has_rule, hiprim.not_judged(task.left_on)
+    report = Report(name_of(f), signature_of(problem), task.reference, ())
     if not has_rule and ref is None:
-        return replace(report, findings=(_no_rule(report.name),))
+        return replace(report, findings=not_judged or (_no_rule(report.name),))
     with quietly():
-        return examine(problem, report, working, tuple(transforms), seed, Budget(budget))
+        under = tuple(transforms)
+        with hiprim.raising_is_a_finding(task.calls_objects, report) as examined:
+            examined.report = examine(problem, report, working, under, seed, Budget(budget))
+        report = examined.report
+        if ref is None:
+            report = hiprim.with_methods(report, problem, seed)
+    return replace(report, findings=report.findings + not_judged)
 
 
 def _no_rule(name: str) -> Finding:
@@ -150,11 +158,17 @@ def quietly() -> Iterator[None]:
 
 
 class Task(NamedTuple):
-    """f beside its reference, what the reference is in words, and whether f has a rule."""
+    """f beside its reference, what the reference is in words, and whether f has a rule.
+
+    left_on: names of the rules that the reference has as well. calls_objects: whether f applies
+    primitives that are somebody's Python objects, which may raise whenever they are expanded.
+    """
 
     problem: Problem
     reference: str
     has_rule: bool
+    left_on: tuple[str, ...]
+    calls_objects: bool
 
 
 def problem_of(
@@ -176,11 +190,13 @@ def problem_of(
     if ref is not None:
         _require_same_outputs(taken, ref, shapes)
         problem = replace(taken.problem(f, ref, names, other_names), ref_is_given=True)
-        return Task(problem, f"ref {name_of(ref)}", has_rule)
-    by_jvp = _graph.VJP not in kinds
+        return Task(problem, f"ref {name_of(ref)}", has_rule, (), _graph.HIPRIM in kinds)
+    by_jvp = not kinds & set(_graph.REVERSE)
     said = f"auto({name_of(f)}, jvp=True)" if by_jvp else f"auto({name_of(f)})"
     problem = taken.problem(f, auto(f, jvp=by_jvp), names, other_names)
-    return Task(problem, said, has_rule)
+    left_on = dict.fromkeys(filter(None, (_graph.left_on(e) for e, _ in _graph.equations(jaxpr))))
+    calls_objects = bool(left_on) or _graph.HIPRIM in kinds
+    return Task(problem, said, has_rule, tuple(left_on), calls_objects)
 
 
 def _require_something_to_check(

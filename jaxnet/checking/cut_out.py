@@ -21,8 +21,19 @@ Function: TypeAlias = Callable[..., Any]
 
 def problem_at(site: Found, values: list[Any]) -> Problem:
     """The equation as a function of the values that it met."""
+    return _problem_of(site, values, _graph.as_function)
+
+
+def problem_with(site: Found, values: list[Any], call: Function) -> Problem:
+    """The same with call(primitive, *inputs) in the place of a primitive that is an object."""
+    return _problem_of(
+        site, values, lambda jaxpr: _graph.as_function(_graph.instead_of_object(jaxpr, call))
+    )
+
+
+def _problem_of(site: Found, values: list[Any], finish: Callable[[Any], Function]) -> Problem:
     moved = site.moved_by()
-    rule = _called_alone(site, values, _graph.as_function)
+    rule = _called_alone(site, values, finish)
     ref = _called_alone(site, values, functools.partial(_reference, site))
     held = {i for i, sources in enumerate(moved) if not sources}
     taken = Arguments(rule, values, {}, floats_are_leaves=False, held=held)
@@ -100,7 +111,7 @@ def _require_same_shapes(e: Any, outputs: list[Any]) -> None:
     wanted = [v.aval.shape for v in e.outvars]
     got = [jnp.shape(x) for x in outputs]
     if got != wanted:
-        name = _graph.name_of_function(_graph.body_of_rule(e))
+        name = _graph.name_of_rule(e)
         shapes, its = (", ".join(map(str, shapes)) or "nothing" for shapes in (wanted, got))
         raise ValueError(
             f"audit: the ref of {name} must return arrays of the shapes that {name} returns here, "

@@ -63,6 +63,7 @@ class Question(enum.StrEnum):
     PRECISION = "precision"
     STRUCTURE = "structure"
     TRANSFORMS = "transforms"
+    METHODS = "methods"  # of a primitive that is a Python object
 
 
 ALWAYS_A_ROW = (Question.VALUE, Question.ALGEBRA, Question.PRECISION)
@@ -100,7 +101,8 @@ class Finding:
     def what(self) -> str:
         """ "algebra", "precision float32", "law: additive", "vmap x" and so on."""
         is_named_by_detail = self.verdict is Verdict.NOT_JUDGED and self.detail
-        if self.question is Question.TRANSFORMS or is_named_by_detail:
+        named_by_detail = (Question.TRANSFORMS, Question.METHODS)
+        if self.question in named_by_detail or is_named_by_detail:
             return self.detail
         if self.question is Question.LAWS:
             return f"law: {self.detail}"
@@ -244,7 +246,8 @@ class Report(Judgement):
     def faults(self) -> set[str]:
         bad = [f for f in self.findings if f.verdict.bad]
         if not bad:
-            is_judged = any(f.question is Question.ALGEBRA for f in self.findings)
+            judging = (Question.ALGEBRA, Question.METHODS)
+            is_judged = any(f.question in judging for f in self.findings)
             return set() if is_judged else {""}
         return {f.detail if f.verdict is Verdict.NOT_JUDGED else "" for f in bad}
 
@@ -325,7 +328,9 @@ def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, str, Verdict, str]]:
         elif f.question is Question.LAWS:
             quiet.setdefault((f.question, f.verdict, f.detail), []).append(f.leaf)
         else:
-            quiet.setdefault((Question.TRANSFORMS, f.verdict, f.note), []).append(f.what)
+            of_methods = f.question is Question.METHODS
+            question = Question.METHODS if of_methods else Question.TRANSFORMS
+            quiet.setdefault((question, f.verdict, f.note), []).append(f.what)
     for (question, verdict, text), members in quiet.items():
         if question is Question.LAWS:
             leaf = members[0] if len(members) == 1 else "all leaves"

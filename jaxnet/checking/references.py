@@ -58,7 +58,7 @@ def reference_of(e: Any, given: References) -> Callable[..., Any] | None:
 def _is_of(which: Any, e: Any) -> bool:
     """Whether this rule, or the rule of this name, is the equation's."""
     if isinstance(which, str):
-        return which == _graph.name_of_function(_graph.body_of_rule(e))
+        return which == _graph.name_of_rule(e)
     return _graph.is_attached_by(e, _derivative(which))
 
 

@@ -95,6 +95,11 @@ class Found:
         used = _graph.outputs_of(self.equation)
         return [v for v in used if wanted[v] or not _graph.is_differentiable(v)]
 
+    def numbers_of_floating_outputs(self) -> list[int]:
+        """Which of the rule's outputs are compared and floating."""
+        compared = {v for v in self.outputs() if _graph.is_differentiable(v)}
+        return [i for i, v in enumerate(self.equation.outvars) if v in compared]
+
     # -- where it stands
 
     def where(self) -> str:
