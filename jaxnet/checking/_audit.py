@@ -247,7 +247,7 @@ def audit(
         is_wrong = any(finding.verdict in CULPRITS for finding in whole.findings)
         if is_wrong and not any(site.verdict in CULPRITS for site in sites):
             sites = _sites(found, seed, len(found))  # it is one of those that shared a verdict
-        sites += [_left_on(e, chain) for e, chain in _graph.equations(jaxpr) if _graph.left_on(e)]
+        sites += _left_on(jaxpr)
         not_seen = sorted(limits(jaxpr, jvp=True))
     return Audit(report.name, _with_shares(sites), whole, tuple(not_seen))
 
@@ -290,12 +290,16 @@ def _sites(found: list[Found], seed: int, checked_alike: int) -> list[Site]:
     return sites  # a rule of integers alone has nothing to differentiate
 
 
-def _left_on(e: Any, chain: _graph.Chain) -> Site:
-    """A primitive that stays in the graph."""
-    name = _graph.left_on(e)
-    report = Report(name, "", "nothing", hiprim.not_judged([name]))
-    where = Found(e, chain).where()
-    return Site(name, _graph.HIPRIM, where, 0, Verdict.NOT_JUDGED, math.nan, 0, 0.0, report)
+def _left_on(jaxpr: Any) -> list[Site]:
+    """Primitives that stay in the graph."""
+    sites = []
+    for e, chain in _graph.equations(jaxpr):
+        name = _graph.left_on(e)
+        if name:
+            report = Report(name, "", "nothing", hiprim.not_judged([name]))
+            place = (name, _graph.HIPRIM, Found(e, chain).where())
+            sites.append(Site(*place, 0, Verdict.NOT_JUDGED, math.nan, 0, 0.0, report))
+    return sites
 
 
 def _is_shared(verdict: Verdict) -> bool:

@@ -12,7 +12,7 @@ import optax
 from jax.experimental import pallas
 
 import jaxnet
-from corpus import Example, by_hand, given, normal, pointwise, recomputed, uniform, vjp
+from corpus import Example, batched_by_hand, by_hand, given, normal, pointwise, recomputed, uniform, vjp
 
 RIGHT: dict[str, Example] = {}
 
@@ -1041,6 +1041,17 @@ right(
     by_hand(
         lambda x: jnp.sin(x) * jnp.asarray(CLOSED_OVER),
         lambda x, dy: (jnp.cos(x) * jnp.asarray(CLOSED_OVER) * dy,),
+    ),
+    MATRIX,
+)
+
+# ---- a body that JAX cannot differentiate as it stands: a rule inside a batch by hand
+
+right(
+    "a body batched by hand, around another rule",
+    by_hand(
+        batched_by_hand(pointwise(lambda x: jnp.sin(x), jnp.cos)),
+        lambda x, dy: (jnp.cos(x) * dy,),
     ),
     MATRIX,
 )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 
 import jaxnet
-from corpus import Example, by_hand, given, normal, pointwise, recomputed, right, uniform, vjp
+from corpus import Example, batched_by_hand, by_hand, given, normal, pointwise, recomputed, right, uniform, vjp
 
 WRONG: dict[str, Example] = {}
 
@@ -1122,5 +1122,14 @@ wrong(
         lambda x: jnp.sin(x) * jnp.linspace(0.5, 2, 3, dtype=x.dtype),
         lambda x, dy: (jnp.cos(x) * dy,),
     ),
+    MATRIX,
+)
+
+# ---- a body that JAX cannot differentiate as it stands: a rule inside a batch by hand
+
+wrong(
+    "a body batched by hand, around another rule",
+    "x",
+    by_hand(batched_by_hand(sine_with(lambda x, dy: (jnp.cos(x) * dy,))), lambda x, dy: (dy,)),
     MATRIX,
 )
