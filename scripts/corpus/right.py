@@ -12,7 +12,17 @@ import optax
 from jax.experimental import pallas
 
 import jaxnet
-from corpus import Example, batched_by_hand, by_hand, given, normal, pointwise, recomputed, uniform, vjp
+from corpus import (
+    Example,
+    batched_by_hand,
+    by_hand,
+    given,
+    normal,
+    pointwise,
+    recomputed,
+    uniform,
+    vjp,
+)
 
 RIGHT: dict[str, Example] = {}
 

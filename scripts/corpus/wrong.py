@@ -11,7 +11,18 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 
 import jaxnet
-from corpus import Example, batched_by_hand, by_hand, given, normal, pointwise, recomputed, right, uniform, vjp
+from corpus import (
+    Example,
+    batched_by_hand,
+    by_hand,
+    given,
+    normal,
+    pointwise,
+    recomputed,
+    right,
+    uniform,
+    vjp,
+)
 
 WRONG: dict[str, Example] = {}
 
