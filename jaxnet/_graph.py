@@ -111,6 +111,23 @@ def _is_filled(cell: Any) -> bool:
         return False
 
 
+def kinds_differentiated(jaxpr: Any) -> set[str]:
+    """Kinds of the rules that a derivative meets: not those in the body of another rule."""
+    kinds = set()
+    for e in jaxpr.eqns:
+        kind = kind_of_rule(e)
+        if kind:
+            kinds.add(kind)
+        else:
+            kinds.update(*map(kinds_differentiated, inner_jaxprs(e)))
+    return kinds
+
+
+def is_reverse_only(jaxpr: Any) -> bool:
+    """Whether it holds a tangent of a custom_vjp, which may be transposed and not computed."""
+    return any(e.primitive.name == "custom_lin" for e, _ in equations(jaxpr))
+
+
 def sees_what_is_differentiated(e: Equation) -> bool:
     """Whether the rule is told which of its arguments are differentiated (symbolic_zeros)."""
     if kind_of_rule(e) == HIPRIM:

@@ -93,7 +93,7 @@ replaced(
     "laws are not tested",
     noticed_by="gradient clipping at a large value",
     owner=laws,
-    attribute="_broken",
+    attribute="broken",
     by=lambda *args: None,
 )
 replaced(

@@ -33,7 +33,8 @@ from jaxnet.checking.sites import (
     rules_in,
     trace_flat,
 )
-from jaxnet.checking.traces import first_line, pullback
+from jaxnet.checking.tangents import push
+from jaxnet.checking.traces import first_line, pullback, trace
 
 CHECKED_ALIKE = 2  # of the sites at which one rule meets the same shapes; others share the verdict
 CULPRITS = (Verdict.WRONG, Verdict.IMPRECISE, Verdict.ERROR)  # a vacuous site shows nothing
@@ -256,7 +257,8 @@ def _whole(problem: Problem, report: Report, sites: list[Site], seed: int) -> Re
     """Of the whole gradient. A custom_jvp that is found wrong is no part of the reference."""
     if any(s.kind == _graph.JVP and s.verdict is Verdict.WRONG for s in sites):
         problem = replace(problem, ref=auto(problem.ref, jvp=True))
-    return _examined(problem, report, seed)
+    # In forward mode each rule is judged by itself.
+    return _examined(replace(problem, in_forward_mode=False), report, seed)
 
 
 def _with_shares(sites: list[Site]) -> tuple[Site, ...]:
@@ -341,13 +343,16 @@ def _worst_error(report: Report) -> float:
 
 
 def _key(site: Found) -> Any:
-    """Alike are sites whose pullbacks compute the same."""
+    """Alike are sites whose pullbacks compute the same, and in forward mode too."""
     try:
         problem = problem_at(site, site.points()[0])
-        traced = pullback(problem.rule, problem.leaves, problem.others)
+        point = problem.leaves, problem.others
+        traced = [pullback(problem.rule, *point)]
+        if site.kind == _graph.JVP:
+            traced.append(trace(push(problem.rule), *point, problem.leaves))
     except Exception:
         return id(site.equation)
-    return _graph.identity(traced.jaxpr), problem.names, site.ref
+    return tuple(_graph.identity(t.jaxpr) for t in traced), problem.names, site.ref
 
 
 def _check(site: Found, values: list[Any], seed: int) -> Report:

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from jaxnet.checking.arrays import Array, on_host, spread, times, typical
 from jaxnet.checking.cells import Cell, Inputs, Point
 from jaxnet.checking.problem import Leaves, Problem, as_dtypes, eps_of
 from jaxnet.checking.programs import NarrowRun, Programs, Run
+from jaxnet.checking.tangents import BLOCK, Forward, ForwardRun, Push, slopes_of
 from jaxnet.checking.traces import WIDE, RuleShapes, Working, precision_of
 
 COTANGENTS = 4  # one alone may happen to suit autodiff
@@ -133,6 +134,14 @@ class Bench:
         on_the_host: Run = jax.tree.map(on_host, run)
         return on_the_host
 
+    def run_forward(self, x: Leaves, tangents: Leaves, c: Leaves) -> ForwardRun:
+        """Only where the programs have a forward mode."""
+        forward = cast(Forward, self.programs.forward)
+        with precision_of(self.programs.dtype):
+            run = forward.run(Push(x, self.problem.others, tangents, c, projection(x)))
+        on_the_host: ForwardRun = jax.tree.map(on_host, run)
+        return on_the_host
+
     def narrow_runs(self, draw: Draw) -> list[NarrowRun]:
         """A run for each cotangent in the working dtype; none where the algebra is judged in it."""
         name = draw.working.name
@@ -171,6 +180,25 @@ class Bench:
         return float(np.sqrt(self.eps) * self.natural(look, k))
 
     # -- the arbiter
+
+    def arbiter_along(self, x: Leaves, tangents: Sequence[Leaves], before: int) -> Arbiter:
+        """The slope of an element of an output along a tangent, of which row is the number.
+
+        before: how many elements the outputs before it have.
+        """
+        forward = cast(Forward, self.programs.forward)
+        known: dict[tuple[int, int], Any] = {}
+
+        def arbitrate(row: int, i: int) -> Slopes:
+            block, number = divmod(before + i, BLOCK)
+            if (row, block) not in known:
+                point = x, self.problem.others, tangents[row]
+                with precision_of(self.programs.dtype):
+                    measured = forward.differences(*point, block)
+                known[row, block] = jax.tree.map(on_host, measured)
+            return slopes_of(known[row, block], number, tangents[row], self.eps)
+
+        return arbitrate
 
     def arbiter(self, cell: Cell, look: Look, leaf: int, own: bool = False) -> Arbiter:
         """own: of the rule's function, whose gradient is its own, not of the reference's."""

@@ -67,8 +67,8 @@ def cells(problem: Problem, transforms: Sequence[str], perturbed_is_seen: bool) 
     if "vmap" in transforms:
         made += _vmaps(problem)
     if perturbed_is_seen and len(set(problem.argument)) > 1:
-        alone = set(problem.argument) - problem.never_alone
-        made += [_alone(problem, argument) for argument in sorted(alone)]
+        separate = set(problem.argument) - problem.never_alone
+        made += [alone(problem, argument) for argument in sorted(separate)]
     if "scan" in transforms:
         made.append(Cell(Question.TRANSFORMS, "scan", _scanned, as_given, names))
     if "remat" in transforms:
@@ -124,7 +124,7 @@ def _stacked(problem: Problem, which: set[int], inputs: Inputs) -> Point:
 # -- one argument alone
 
 
-def _alone(problem: Problem, argument: int) -> Cell:
+def alone(problem: Problem, argument: int) -> Cell:
     """The gradient of one argument alone, the others being constants."""
     mine = [a == argument for a in problem.argument]
 

@@ -15,6 +15,7 @@ from jaxnet.checking.problem import Problem
 from jaxnet.checking.programs import Programs, programs_for
 from jaxnet.checking.questions import (
     algebra,
+    forward,
     kinks,
     laws,
     power,
@@ -115,8 +116,13 @@ def _ask_more(
     findings = [*value, *form, *seen, *law, *precise]
     yield (report := replace(report, findings=tuple(findings), never_entered=reached.never))
 
-    findings += transforms.ask(bench, look, slope, budget)
+    transformed = transforms.ask(bench, look, slope, budget)
+    findings += transformed
     yield (report := replace(report, findings=tuple(findings)))
+
+    if not budget.is_spent("forward"):
+        findings += forward.ask(bench, look, value, slope, transformed)
+        yield (report := replace(report, findings=tuple(findings)))
 
     if measure_power and not budget.is_spent("power"):
         first = len(value) + len(form)

@@ -64,8 +64,10 @@ class Question(enum.StrEnum):
     STRUCTURE = "structure"
     TRANSFORMS = "transforms"
     METHODS = "methods"  # of a primitive that is a Python object
+    FORWARD = "forward"  # is what jax.jvp makes of it the derivative too?
 
 
+LINEARITY = ("linear", "zero for zero")  # what forward mode is asked, as the backward's laws
 ALWAYS_A_ROW = (Question.VALUE, Question.ALGEBRA, Question.PRECISION)
 
 
@@ -137,7 +139,8 @@ class Finding:
             return f"forward {self.rule:.4g}, function {self.true:.4g}"
         if self.verdict is Verdict.DIFFERENT:
             return f"function {self.rule:.4g}, ref {self.true:.4g}"
-        if self.question is Question.LAWS:
+        is_law = self.question is Question.FORWARD and self.detail in LINEARITY
+        if self.question is Question.LAWS or is_law:
             return f"{self.rule:.4g}, linearity asks for {self.true:.4g}"
         digits = _digits_apart(self.rule, self.true)
         autodiff = "" if self.auto is None else f"autodiff {self.auto:.{digits}g}, "
@@ -325,12 +328,9 @@ def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, str, Verdict, str]]:
         went_well = f.verdict in (Verdict.OK, Verdict.UNSUPPORTED)
         if not went_well or f.question in ALWAYS_A_ROW:
             rows.append((f.what, f.leaf, f.verdict, f.cell()))
-        elif f.question is Question.LAWS:
-            quiet.setdefault((f.question, f.verdict, f.detail), []).append(f.leaf)
         else:
-            of_methods = f.question is Question.METHODS
-            question = Question.METHODS if of_methods else Question.TRANSFORMS
-            quiet.setdefault((question, f.verdict, f.note), []).append(f.what)
+            shared, member = _quiet(f)
+            quiet.setdefault(shared, []).append(member)
     for (question, verdict, text), members in quiet.items():
         if question is Question.LAWS:
             leaf = members[0] if len(members) == 1 else "all leaves"
@@ -339,6 +339,17 @@ def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, str, Verdict, str]]:
             said = "; ".join(filter(None, [", ".join(members), text]))
             rows.append((question, "", verdict, said))
     return rows
+
+
+def _quiet(f: Finding) -> tuple[tuple[Question, Verdict, str], str]:
+    """What is alike in findings that share a row, and what this one adds to the row."""
+    if f.question is Question.LAWS:
+        return (f.question, f.verdict, f.detail), f.leaf
+    if f.question is Question.FORWARD:
+        return (f.question, f.verdict, f.note), f.detail
+    if f.question is Question.METHODS:
+        return (f.question, f.verdict, f.note), f.what
+    return (Question.TRANSFORMS, f.verdict, f.note), f.what
 
 
 def row(what: str, leaf: str, verdict: str, text: str, indent: int | None = None) -> list[str]:

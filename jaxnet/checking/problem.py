@@ -37,6 +37,7 @@ class Problem:
     other_outputs: tuple[str, ...]
     ref_is_given: bool = False  # by the caller: it may be another function on purpose
     never_alone: frozenset[int] = frozenset()  # arguments not differentiated without others
+    in_forward_mode: bool = True  # is it judged too?
 
 
 def is_floating(x: Any) -> bool:

@@ -25,6 +25,7 @@ from jaxnet.checking.branches import Branches, branches_of
 from jaxnet.checking.cells import Cell, Inputs, Point, cells
 from jaxnet.checking.findings import Finding, Verdict
 from jaxnet.checking.problem import Function, Leaves, Problem, eps_of
+from jaxnet.checking.tangents import Forward
 from jaxnet.checking.traces import (
     AtDtypes,
     RuleShapes,
@@ -112,6 +113,15 @@ class Programs:
         """Whether the truth of the cell comes from automatic differentiation."""
         is_of_gradient = cell.is_second_order and self.route is not Route.REVERSE
         return self.route is not Route.DIFFERENCES and not is_of_gradient
+
+    @functools.cached_property
+    def forward(self) -> Forward | None:
+        """Where rules in the graph have a forward mode, and all that is differentiated has."""
+        kinds = _graph.kinds_differentiated(self.at.value.jaxpr)
+        if kinds != {_graph.JVP} or not self.problem.in_forward_mode:
+            return None
+        is_second_order = any(cell.is_second_order for cell in self.cells)
+        return Forward(self.problem, self.at, is_second_order, compiled)
 
     def start(self, cell: Cell) -> Finding | None:
         """Trace and begin to compile the cell; a finding where it cannot be compared."""

@@ -11,6 +11,7 @@ again with 2ᵏ c and c / 2ᵏ (far outside ordinary sizes), with 0, and with c 
                                half of the digits, and 64 eps of the natural size of a slope
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,18 +24,30 @@ from jaxnet.checking.programs import Run
 from jaxnet.checking.traces import NOT_DETERMINISTIC, SAME_TWICE
 
 ALL_LAWS = f"linear, zero for zero, {SAME_TWICE}"
-NOT_LINEAR = "the backward is not linear: "
 # Beyond any clip that somebody would write. In float16 2⁴: 2²⁰ has no room there.
 FAR, FAR_IN_FEW_DIGITS = 2.0**20, 2.0**4
 FEW_DIGITS = 1e-6  # an eps above this is that of float16 or bfloat16
 
 
+class Names(NamedTuple):
+    """Of the linear map, and of what it is given."""
+
+    map: str
+    given: str
+
+
+BACKWARD = Names("backward", "cotangent")
+
+
 class Law(NamedTuple):
-    """A cotangent, and what linearity asks the backward to return for it."""
+    """A cotangent, and what linearity asks the backward to return for it.
+
+    Or a tangent, and what it asks of forward mode.
+    """
 
     name: str
     note: str
-    cotangent: Leaves
+    given: Leaves
     expected: list[Array]  # by leaf
     relative: float  # what is allowed, over the largest expected element
     floor: float  # and over the natural size of a slope
@@ -43,9 +56,10 @@ class Law(NamedTuple):
 def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
     """A finding for each leaf. again: a second run of the look's first."""
     key = bench.plain.key
-    laws = _laws(bench, look)
+    r, s = (run.rule[key] for run in look.runs[:2])
+    laws = laws_of(look.cs[:2], r, s, bench.eps, BACKWARD)
     # The second cotangent is the neighbour's under vmap, which no law looks at.
-    runs = [(law, bench.run(look.x, law.cotangent, look.cs[1])) for law in laws]
+    runs = [(law, bench.run(look.x, law.given, look.cs[1])) for law in laws]
     found = []
     for k, leaf in enumerate(bench.problem.names):
         r = look.runs[0].rule[key][k]
@@ -53,31 +67,29 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
             note = NOT_DETERMINISTIC
             found.append(Finding(Question.LAWS, leaf, Verdict.ERROR, note=note, detail=SAME_TWICE))
             continue
-        broken = None
+        first = None
         if np.isfinite(r).any():
             natural = bench.natural(look, k)
             checked = (
-                _broken(law, leaf, k, run.rule[key][k], run.ref[key][k], natural)
+                broken(law, leaf, k, run.rule[key][k], run.ref[key][k], natural)
                 for law, run in runs
             )
-            broken = next(filter(None, checked), None)
+            first = next(filter(None, checked), None)
         kept = Finding(Question.LAWS, leaf, Verdict.OK, detail=ALL_LAWS)
-        found.append(broken or kept)
+        found.append(first or kept)
     return found
 
 
-def _laws(bench: Bench, look: Look) -> list[Law]:
-    c, d = look.cs[0], look.cs[1]
-    r, s = (run.rule[bench.plain.key] for run in look.runs[:2])
-    eps = bench.eps
+def laws_of(given: Sequence[Leaves], r: Leaves, s: Leaves, eps: float, names: Names) -> list[Law]:
+    """What linearity asks where r and s came back for two cotangents or tangents."""
+    c, d = given
     far = FAR if eps < FEW_DIGITS else FAR_IN_FEW_DIGITS
-    multiple = NOT_LINEAR + (
-        "a multiple of the cotangent must give that multiple (a clip, a threshold?)"
-    )
+    not_linear = f"the {names.map} is not linear: "
+    multiple = f"a multiple of the {names.given} must give that multiple (a clip, a threshold?)"
     scaled = [
         Law(
             "scaled",
-            multiple,
+            not_linear + multiple,
             tuple(times(a, factor) for a in c),
             [factor * v for v in r],
             relative=64 * eps,
@@ -87,7 +99,7 @@ def _laws(bench: Bench, look: Look) -> list[Law]:
     ]
     zero = Law(
         "zero for zero",
-        "a zero cotangent must give zero",
+        f"a zero {names.given} must give zero",
         tuple(times(a, 0) for a in c),
         [0 * np.nan_to_num(v) for v in r],
         relative=0.0,
@@ -98,7 +110,7 @@ def _laws(bench: Bench, look: Look) -> list[Law]:
     both = zip(c, d, strict=True)
     additive = Law(
         "additive",
-        NOT_LINEAR + "the sum of two cotangents must give the sum of their results",
+        f"{not_linear}the sum of two {names.given}s must give the sum of their results",
         tuple((on_host(a) + on_host(b)).astype(a.dtype) for a, b in both),
         sums,
         relative=float(np.sqrt(eps)),
@@ -107,7 +119,7 @@ def _laws(bench: Bench, look: Look) -> list[Law]:
     return [*scaled, zero, additive]
 
 
-def _broken(law: Law, leaf: str, k: int, got: Array, ref: Array, natural: float) -> Finding | None:
+def broken(law: Law, leaf: str, k: int, got: Array, ref: Array, natural: float) -> Finding | None:
     """got, ref: what rule and reference return for the law's cotangent."""
     expected = law.expected[k]
     allowed = law.relative * largest(expected) + law.floor * natural

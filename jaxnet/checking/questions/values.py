@@ -36,7 +36,7 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
             )
             continue
         noise = spread([m.value[k] for m in look.moved], run.value[k])
-        found.append(_compared(output, run.forward[k], run.value[k], noise, bench.eps))
+        found.append(compared(output, run.forward[k], run.value[k], noise, bench.eps))
         if bench.problem.ref_is_given:
             found += _other_function(output, run.value[k], run.ref_value[k], noise, bench.eps)
     others = zip(bench.problem.other_outputs, run.other_value, run.other_forward, strict=True)
@@ -47,7 +47,7 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
     return found
 
 
-def _compared(output: str, forward: Array, value: Array, noise: Array, eps: float) -> Finding:
+def compared(output: str, forward: Array, value: Array, noise: Array, eps: float) -> Finding:
     error = distance(forward, value)
     error = np.where(np.isnan(error), np.inf, error)  # one is NaN and the other is not
     in_eps = error / unit_of(value, eps)
