@@ -132,6 +132,11 @@ class Finding:
     def _at(self) -> str:
         return f" at ({', '.join(map(str, self.index))})" if self.index else ""
 
+    def _is_of_linearity(self) -> bool:
+        if self.question is Question.FORWARD:
+            return self.detail in LINEARITY
+        return self.question is Question.LAWS
+
     def _values(self) -> str:
         if math.isnan(self.rule) and math.isnan(self.true):
             return ""
@@ -139,8 +144,7 @@ class Finding:
             return f"forward {self.rule:.4g}, function {self.true:.4g}"
         if self.verdict is Verdict.DIFFERENT:
             return f"function {self.rule:.4g}, ref {self.true:.4g}"
-        is_law = self.question is Question.FORWARD and self.detail in LINEARITY
-        if self.question is Question.LAWS or is_law:
+        if self._is_of_linearity():
             return f"{self.rule:.4g}, linearity asks for {self.true:.4g}"
         digits = _digits_apart(self.rule, self.true)
         autodiff = "" if self.auto is None else f"autodiff {self.auto:.{digits}g}, "

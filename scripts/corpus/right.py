@@ -1064,4 +1064,95 @@ right(
         lambda x, dy: (jnp.cos(x) * dy,),
     ),
     MATRIX,
+# ---- forward mode: rules that jax.jvp runs as they are written
+
+
+def silu(x):
+    return x * jax.nn.sigmoid(x)
+
+
+def silu_tangent(primals, tangents):
+    s = jax.nn.sigmoid(primals[0])
+    return s * (1 + primals[0] * (1 - s)) * tangents[0]
+
+
+silu_by_hand = jvp(silu, silu_tangent)
+logsumexp_by_hand = jvp(
+    lambda z: jax.nn.logsumexp(z, -1), lambda p, t: jnp.sum(softmax(p[0]) * t[0], -1)
+)
+
+
+def in_turns(f):
+    """f, three times over, in a loop that is jitted."""
+    return jax.jit(lambda x: jax.lax.scan(lambda y, _: (f(y), jnp.sum(y)), x, None, length=3))
+
+
+right("jax.nn.relu, with a zero", lambda x: jax.nn.relu(x), given([-1.0, 0.0, 2.0]))
+right("jax.nn.relu6 at its corners", lambda x: jax.nn.relu6(x), given([-1.0, 0.0, 2.0, 6.0, 7.0]))
+right("jnp.logaddexp", lambda x, y: jnp.logaddexp(x, y), normal((4,), (4,)))
+right("jax.nn.log1mexp", lambda x: jax.nn.log1mexp(x), uniform(0.1, 2.0, (6,)))
+right("jnp.linalg.slogdet", lambda a: jnp.linalg.slogdet(a)[1], normal((3, 3)))
+right("silu by its jvp", silu_by_hand, MATRIX)
+right("logsumexp by its jvp, of large numbers", logsumexp_by_hand, normal((4, 3), scale=300))
+right("a jvp under vmap", jax.vmap(logsumexp_by_hand, in_axes=1), MATRIX)
+right("a jvp in a loop below jit", in_turns(silu_by_hand), MATRIX)
+right("a jvp of complex numbers", jvp(lambda z: z * z, lambda p, t: 2 * p[0] * t[0]), lambda rng: (
+    jnp.asarray(rng.normal(size=4) + 1j * rng.normal(size=4), "complex64"),
+))  # fmt: skip
+right(
+    "a jvp whose value is a pair of a number and an index",
+    jvp(
+        lambda x: (jnp.max(x), jnp.argmax(x)),
+        lambda p, t: (t[0][jnp.argmax(p[0])], np.zeros((), jax.dtypes.float0)),
+    ),
+    normal((5,)),
+)
+
+power_by_hand = jax.custom_jvp(lambda n, x: x**n, nondiff_argnums=(0,))
+power_by_hand.defjvp(lambda n, p, t: (p[0] ** n, n * p[0] ** (n - 1) * t[0]))
+right("a jvp with a non-differentiable argument", lambda x: power_by_hand(3, x), MATRIX)
+
+
+def product_by_symbols(primals, tangents):
+    """Both tangents are looked at, and either may be absent."""
+    (x, y), (dx, dy) = primals, tangents
+    absent = [isinstance(t, jax.custom_derivatives.SymbolicZero) for t in tangents]
+    if all(absent):
+        return x * y, dx
+    from_x = 0 if absent[0] else dx * y
+    return x * y, from_x if absent[1] else from_x + x * dy
+
+
+def jvp_of_symbols(body, rule):
+    f = jax.custom_jvp(body)
+    f.defjvp(rule, symbolic_zeros=True)
+    return f
+
+
+right(
+    "a jvp that is told which tangents are absent",
+    jvp_of_symbols(lambda x, y: x * y, product_by_symbols),
+    normal((4,), (4,)),
+)
+right("a jvp of the absolute value, at zero", jvp(jnp.abs, lambda p, t: jnp.sign(p[0]) * t[0]),
+      given([-1.0, 0.0, 2.0]))  # fmt: skip
+right(
+    "a jvp that drops out by a key",
+    jvp(
+        lambda x, key: x * jax.random.bernoulli(key, 0.5, x.shape),
+        lambda p, t: t[0] * jax.random.bernoulli(p[1], 0.5, p[0].shape),
+    ),
+    lambda rng: (*MATRIX(rng), jax.random.key(int(rng.integers(100)))),
+)
+right(  # a custom_vjp has no forward mode
+    "a jvp beside a reference that has reverse mode alone",
+    jvp(affine, lambda p, t: t[0] @ p[1].T + p[0] @ t[1].T + t[2]),
+    normal((4, 3), (2, 3), (2,)),
+    ref=recomputed(affine),
+)
+right(
+    "a jvp straight through, and the reference says so",
+    jvp(lambda x: jnp.round(x), lambda p, t: t[0]),
+    normal((6,), scale=3),
+    ref=lambda x: x + jax.lax.stop_gradient(jnp.round(x) - x),
 )

@@ -1134,6 +1134,192 @@ wrong(
         lambda x, dy: (jnp.cos(x) * dy,),
     ),
     MATRIX,
+
+# ---- forward mode alone: transposed, as reverse mode runs it, each of these rules is right
+
+
+def transposed_right(tangent):
+    """The sine with another tangent(x, dx), which is transposed as cos(x) is."""
+
+    def pushed(primals, tangents):
+        return jax.custom_derivatives.linear_call(
+            tangent, lambda x, dy: jnp.cos(x) * dy, primals[0], tangents[0]
+        )
+
+    return right.jvp(sin, pushed)
+
+
+square_and_one = right.jvp(lambda x: x**2, lambda p, t: 2 * p[0] * t[0] + 1.0)
+wrong(
+    "a constant is added to the tangent", "output", square_and_one, normal(()), what="forward jvp"
+)
+wrong(
+    "a small constant is added to the tangent",
+    "output",
+    right.jvp(lambda x: x**2, lambda p, t: 2 * p[0] * t[0] + 1e-12),
+    MATRIX,
+    what="forward zero",
+)
+wrong(
+    "a constant is added to the tangent, in a loop below jit",
+    "output[0]",
+    right.in_turns(square_and_one),
+    normal((3,), scale=0.5),
+    what="forward jvp",
+)
+wrong(
+    "a constant is added to the tangent, under vmap",
+    "output",
+    jax.vmap(square_and_one, in_axes=1, out_axes=1),
+    MATRIX,
+    what="forward jvp",
+)
+
+
+def log_of_positive(x):
+    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1)), 0)
+
+
+wrong(
+    "log(x) * 0 beside a mask: NaN in forward mode",
+    "output",
+    right.jvp(
+        log_of_positive,
+        lambda p, t: jnp.where(p[0] > 0, t[0] / p[0], 0) + 0 * jnp.log(p[0]),
+    ),
+    lambda rng: (jnp.asarray([1.0, -2.0, 3.0], "float32"),),
+    what="forward jvp",
+)
+wrong(
+    "twice the tangent, and once the cotangent",
+    "output",
+    transposed_right(lambda x, dx: 2 * jnp.cos(x) * dx),
+    MATRIX,
+    what="forward jvp",
+)
+wrong(  # the reference has no forward mode, nor does its pullback say what the rule does
+    "twice the tangent, beside a reference that has reverse mode alone",
+    "output",
+    transposed_right(lambda x, dx: 2 * jnp.cos(x) * dx),
+    MATRIX,
+    ref=sine_with(lambda x, dy: (jnp.cos(x) * dy,)),
+    what="forward jvp",
+)
+wrong(
+    "tangents are clipped at a large value",
+    "output",
+    transposed_right(lambda x, dx: jnp.clip(jnp.cos(x) * dx, -1000, 1000)),
+    MATRIX,
+    what="forward linear",
+)
+wrong(
+    "tangents are scaled by the largest, NaN where all are zero",
+    "output",
+    transposed_right(lambda x, dx: jnp.cos(x) * (dx / jnp.max(jnp.abs(dx))) * jnp.max(jnp.abs(dx))),
+    MATRIX,
+    what="forward zero",
+)
+wrong(
+    "the value has an offset while x moves alone",
+    "x",
+    right.jvp_of_symbols(
+        lambda x, y: x * y,
+        lambda p, t: (
+            p[0] * p[1] + 1e-3 * isinstance(t[1], jax.custom_derivatives.SymbolicZero),
+            right.product_by_symbols(p, t)[1],
+        ),
+    ),
+    normal((4,), (4,)),
+    what="forward x alone",
+)
+
+
+def product_that_forgets(primals, tangents):
+    """The factor of a tangent that moves alone is its own argument."""
+    (x, y), (dx, dy) = primals, tangents
+    if isinstance(dx, jax.custom_derivatives.SymbolicZero):
+        return x * y, dy * y
+    return right.product_by_symbols(primals, tangents)
+
+
+wrong(
+    "a tangent that moves alone has the wrong factor",
+    "y",
+    right.jvp_of_symbols(lambda x, y: x * y, product_that_forgets),
+    normal((4,), (4,)),
+    what="forward y alone",
+)
+wrong(
+    "an absent tangent is multiplied",
+    "x",
+    right.jvp_of_symbols(lambda x, y: x * y, lambda p, t: (p[0] * p[1], t[0] * p[1] + t[1] * p[0])),
+    normal((4,), (4,)),
+    what="forward x alone",
+)
+
+
+def product_that_counts(primals, tangents):
+    """Right unless the second argument stands still."""
+
+    def pushed(residuals, moved):
+        (x, y), (dx, dy) = residuals, moved
+        return dx * y * jnp.where(jnp.any(dy != 0), 1, 2) + x * dy
+
+    def pulled(residuals, dz):
+        x, y = residuals
+        return y * dz, x * dz
+
+    return jax.custom_derivatives.linear_call(pushed, pulled, primals, tangents)
+
+
+wrong(
+    "a tangent counts twice where the other is zero",
+    "x",
+    right.jvp(lambda x, y: x * y, product_that_counts),
+    normal((4,), (4,)),
+    what="forward x alone",
+)
+slope_with_a_fault = right.jvp(
+    jnp.cos,
+    lambda p, t: jax.custom_derivatives.linear_call(
+        lambda x, dx: -2 * jnp.sin(x) * dx, lambda x, dy: -jnp.sin(x) * dy, p[0], t[0]
+    ),
+)
+wrong(
+    "the slope's own tangent is twice too large",
+    "x",
+    right.jvp(sin, lambda p, t: slope_with_a_fault(p[0]) * t[0]),
+    MATRIX,
+    what="forward jacfwd of jacrev",
+)
+wrong(
+    "a complex tangent is not conjugated as the value is",
+    "output",
+    right.jvp(
+        lambda z: z * jnp.conj(z),
+        lambda p, t: p[0] * jnp.conj(t[0]) + jnp.conj(p[0]) * t[0] + 1j,
+    ),
+    right.complex_normal((5,)),
+    dtypes=("complex64",),
+    what="forward jvp",
+)
+
+product_of_one_tangent = jax.custom_jvp(lambda x, y: x * y)
+product_of_one_tangent.defjvps(lambda dx, z, x, y: dx * y, None)
+wrong("None in the place of a tangent rule", "y", product_of_one_tangent, normal((4,), (4,)))
+wrong(
+    "a tangent of another dtype",
+    "",
+    right.jvp(sin, lambda p, t: (jnp.cos(p[0]) * t[0]).astype("float16")),
+    MATRIX,
+    what="structure",
+)
+wrong(
+    "a tangent of another shape",
+    "",
+    right.jvp(sin, lambda p, t: jnp.sum(jnp.cos(p[0]) * t[0])),
+    MATRIX,
+    what="structure",
 )
 
 # ---- a body that JAX cannot differentiate as it stands: a rule inside a batch by hand
