@@ -14,6 +14,7 @@ from jaxnet.checking.findings import Verdict
 from jaxnet.checking.questions import (
     algebra,
     kinks,
+    forward,
     laws,
     power,
     precision,
@@ -285,9 +286,62 @@ replaced(
     owner=transforms,
     attribute="_is_excluded",
     by=lambda r, largest_r, slopes, eps: True,
+    "tangents are not compared",
+    noticed_by="twice the tangent, and once the cotangent",
+    owner=forward,
+    attribute="_compared",
+    by=find_nothing,
+)
+replaced(
+    "differences along a tangent say nothing",
+    noticed_by="twice the tangent, beside a reference whose pullback is a callback",
+    owner=bench,
+    attribute="slopes_of",
+    by=lambda *args: arbiter.Slopes(*[np.nan, np.inf] * 3),
+)
+replaced(
+    "no argument is moved alone",
+    noticed_by="a tangent counts twice where the other is zero",
+    owner=forward,
+    attribute="_each_alone",
+    by=find_nothing,
+)
+replaced(
+    "the value beside a tangent is not compared",
+    noticed_by="the value has an offset while x moves alone",
+    owner=forward,
+    attribute="_values",
+    by=find_nothing,
+)
+replaced(
+    "a gradient is not moved",
+    noticed_by="the slope's own tangent is twice too large",
+    owner=forward,
+    attribute="_second_order",
+    by=find_nothing,
+)
+replaced(
+    "tangents need not be linear",
+    noticed_by="tangents are clipped at a large value",
+    owner=forward,
+    attribute="_broken",
+    by=find_nothing,
 )
 
 # ---- more than that
+
+
+@mutation(
+    "a tangent of 0 is not tried",
+    noticed_by="tangents are scaled by the largest, NaN where all are zero",
+)
+def _(patch):
+    original = forward._broken
+
+    def but_zero(law, *args):
+        return [] if law.name == forward.ZERO else original(law, *args)
+
+    patch.setattr(forward, "_broken", but_zero)
 
 
 @mutation(

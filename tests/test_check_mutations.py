@@ -47,6 +47,13 @@ WITNESSES = [
     "by way of the bits: autodiff is 0",
     "sin(x) / x: the second derivative at 0 is that of a constant",
     "sin(x) / x, where autodiff is NaN at 0",
+    "twice the tangent, and once the cotangent",
+    "twice the tangent, beside a reference whose pullback is a callback",
+    "tangents are clipped at a large value",
+    "tangents are scaled by the largest, NaN where all are zero",
+    "a tangent counts twice where the other is zero",
+    "the value has an offset while x moves alone",
+    "the slope's own tangent is twice too large",
 ]
 
 

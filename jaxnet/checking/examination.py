@@ -120,9 +120,8 @@ def _ask_more(
     findings += transformed
     yield (report := replace(report, findings=tuple(findings)))
 
-    if not budget.is_spent("forward"):
-        findings += forward.ask(bench, look, value, slope, transformed)
-        yield (report := replace(report, findings=tuple(findings)))
+    findings += forward.ask(bench, look, value, slope, transformed, budget)
+    yield (report := replace(report, findings=tuple(findings)))
 
     if measure_power and not budget.is_spent("power"):
         first = len(value) + len(form)

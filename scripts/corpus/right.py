@@ -1156,3 +1156,24 @@ right(
     normal((6,), scale=3),
     ref=lambda x: x + jax.lax.stop_gradient(jnp.round(x) - x),
 )
+
+
+def by_callback(function, x):
+    """A function of NumPy: nobody can differentiate it."""
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+    def on_the_host(x):
+        return np.asarray(function(np.asarray(x)), x.dtype)
+
+    return jax.pure_callback(on_the_host, shape, x, vmap_method="sequential")
+
+
+sine_by_callback = by_hand(
+    lambda x: jnp.sin(x), lambda x, dy: (by_callback(np.positive, jnp.cos(x) * dy),)
+)
+right(
+    "a jvp beside a reference whose pullback is a callback",
+    jvp(lambda x: jnp.sin(x), lambda p, t: jnp.cos(p[0]) * t[0]),
+    MATRIX,
+    ref=sine_by_callback,
+)

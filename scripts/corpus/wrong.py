@@ -1197,12 +1197,20 @@ wrong(
     MATRIX,
     what="forward jvp",
 )
-wrong(  # the reference has no forward mode, nor does its pullback say what the rule does
+wrong(  # only its pullback can say what the tangents are
     "twice the tangent, beside a reference that has reverse mode alone",
     "output",
     transposed_right(lambda x, dx: 2 * jnp.cos(x) * dx),
     MATRIX,
     ref=sine_with(lambda x, dy: (jnp.cos(x) * dy,)),
+    what="forward jvp",
+)
+wrong(  # only differences can
+    "twice the tangent, beside a reference whose pullback is a callback",
+    "output",
+    transposed_right(lambda x, dx: 2 * jnp.cos(x) * dx),
+    MATRIX,
+    ref=right.sine_by_callback,
     what="forward jvp",
 )
 wrong(

@@ -22,6 +22,7 @@ import numpy as np
 
 from jaxnet.checking.arrays import Array, largest, on_host, spread, times, typical
 from jaxnet.checking.bench import MOVES, Bench, Look, move
+from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import SECOND_ORDER
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Leaves
@@ -47,12 +48,19 @@ class Seen:
 
 
 def ask(
-    bench: Bench, look: Look, value: Sequence[Finding], slope: Algebra, others: Sequence[Finding]
+    bench: Bench,
+    look: Look,
+    value: Sequence[Finding],
+    slope: Algebra,
+    others: Sequence[Finding],
+    budget: Budget,
 ) -> list[Finding]:
     """others: what was found of the transformed functions."""
     said = [*value, *slope.findings]
     if bench.programs.forward is None or any(f.verdict is Verdict.WRONG for f in said):
         return []  # what a wrong rule does in forward mode says nothing new
+    if budget.is_spent(Question.FORWARD):
+        return []
     rng = bench.stream("forward")
     tangents = [tangent(look.x, bench.eps, rng) for _ in range(2)]
     try:
@@ -220,12 +228,13 @@ def _second_order(
     cell = next((c for c in bench.programs.cells if c.is_second_order), None)
     is_right = any(f.detail == SECOND_ORDER and f.verdict is Verdict.OK for f in others)
     moved = seen.runs[0].second
-    if cell is None or not is_right or not moved:
+    if cell is None or not is_right:
         return []
-    if not is_trusted:
-        return [_finding(SECOND, verdict=Verdict.UNSUPPORTED, note=NOWHERE)]
+    if not moved or not is_trusted:
+        note = NOWHERE if moved else "its gradient has no forward mode"
+        return [_finding(SECOND, verdict=Verdict.UNSUPPORTED, note=note)]
     look = bench.look_under(cell, seen.look.x, seen.look.cs, bench.stream(cell.detail))
-    standard = Standard(bench.eps, look.is_finite(), only_wrong=False, by_design=np.inf)
+    standard = Standard(bench.eps, seen.look.is_finite(), only_wrong=False, by_design=np.inf)
     found = []
     for k, name in enumerate(bench.problem.names):
         x = on_host(look.x[k])
