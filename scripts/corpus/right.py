@@ -1177,3 +1177,25 @@ right(
     MATRIX,
     ref=sine_by_callback,
 )
+
+
+def fifth_power(x):
+    """By a loop, which has forward mode alone."""
+
+    def turn(state):
+        n, y = state
+        return n + 1, x * y
+
+    return jax.lax.while_loop(lambda state: state[0] < 5, turn, (0, jnp.ones_like(x)))[1]
+
+
+right(
+    "a jvp of a while_loop",
+    jvp(fifth_power, lambda p, t: 5 * p[0] ** 4 * t[0]),
+    MATRIX,
+)
+right(
+    "a jvp of a host callback",
+    jvp(lambda x: by_callback(np.sin, x), lambda p, t: jnp.cos(p[0]) * t[0]),
+    MATRIX,
+)

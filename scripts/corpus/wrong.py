@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erf
 
 import jaxnet
@@ -1337,4 +1338,17 @@ wrong(
     "x",
     by_hand(batched_by_hand(sine_with(lambda x, dy: (jnp.cos(x) * dy,))), lambda x, dy: (dy,)),
     MATRIX,
+wrong(
+    "a constant is added to the tangent of a while_loop",
+    "output",
+    right.jvp(right.fifth_power, lambda p, t: 5 * p[0] ** 4 * t[0] + 1e-3),
+    MATRIX,
+    what="forward jvp",
+)
+wrong(
+    "a constant is added to the tangent of a host callback",
+    "output",
+    right.jvp(lambda x: right.by_callback(np.sin, x), lambda p, t: jnp.cos(p[0]) * t[0] + 1e-3),
+    MATRIX,
+    what="forward jvp",
 )

@@ -228,7 +228,7 @@ def _second_order(
     cell = next((c for c in bench.programs.cells if c.is_second_order), None)
     is_right = any(f.detail == SECOND_ORDER and f.verdict is Verdict.OK for f in others)
     moved = seen.runs[0].second
-    if cell is None or not is_right:
+    if cell is None or not is_right or bench.programs.start(cell) is not None:
         return []
     if not moved or not is_trusted:
         note = NOWHERE if moved else "its gradient has no forward mode"
