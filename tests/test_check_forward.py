@@ -192,6 +192,18 @@ def test_audit_tells_calls_that_differ_in_forward_mode_alone_apart():
     assert "forward jvp" in report.sentence()
 
 
+def test_where_no_time_is_left_it_is_cut():
+    report = check(square_with(1.0), X, budget=0)
+    assert not in_forward_mode(report)
+    assert "forward" in report.cut
+
+
+def test_leaves_without_elements_and_without_numbers_are_no_trouble():
+    f = right.jvp(lambda x, y: (x * 2, y * 2), lambda p, t: (t[0] * 2, t[1] * 2))
+    report = check(f, np.zeros((0, 3), np.float32), np.float32([np.nan, np.inf, 1]))
+    assert not [f for f in in_forward_mode(report).values() if f.verdict != "ok"]
+
+
 def test_a_second_check_compiles_nothing(monkeypatch):
     f = square_with(0.0)
     first = check(f, X)
