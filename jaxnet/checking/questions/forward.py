@@ -23,7 +23,7 @@ import numpy as np
 from jaxnet.checking.arrays import Array, largest, on_host, spread, times, typical
 from jaxnet.checking.bench import MOVES, Bench, Look, move
 from jaxnet.checking.budget import Budget
-from jaxnet.checking.cells import SECOND_ORDER
+from jaxnet.checking.cells import SECOND_ORDER, Cell
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Leaves
 from jaxnet.checking.questions import laws, values
@@ -225,10 +225,9 @@ def _second_order(
     bench: Bench, seen: Seen, others: Sequence[Finding], is_trusted: bool
 ) -> list[Finding]:
     """Against the reference's reverse over reverse, along the same weights: it is symmetric."""
-    cell = next((c for c in bench.programs.cells if c.is_second_order), None)
-    is_right = any(f.detail == SECOND_ORDER and f.verdict is Verdict.OK for f in others)
+    cell = _second_order_cell(bench, others)
     moved = seen.runs[0].second
-    if cell is None or not is_right or bench.programs.start(cell) is not None:
+    if cell is None:
         return []
     if not moved or not is_trusted:
         note = NOWHERE if moved else "its gradient has no forward mode"
@@ -241,3 +240,12 @@ def _second_order(
         leaf = Leaf(name, moved[k][None], look.ref(cell, k), look.noise(cell, k), x)
         found.append(judge(leaf, bench.arbiter(cell, look, k), standard).finding)
     return _asked(SECOND, found)
+
+
+def _second_order_cell(bench: Bench, others: Sequence[Finding]) -> Cell | None:
+    """Where its reverse over reverse was compared, and is right."""
+    is_right = any(f.detail == SECOND_ORDER and f.verdict is Verdict.OK for f in others)
+    if not is_right:
+        return None
+    cells = (c for c in bench.programs.cells if c.is_second_order)
+    return next((c for c in cells if bench.programs.start(c) is None), None)
