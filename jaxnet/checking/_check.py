@@ -34,6 +34,8 @@ def check(
 ) -> Report:
     """Compare the custom backward rule of f with autodiff and with finite differences, at args.
 
+    Where the rules in its graph are jvps (`jax.custom_jvp`), forward mode is judged too.
+
     f: a function with a custom derivative (`jaxnet.rule`, `jax.custom_vjp`, `jax.custom_jvp`,
     anyone's), pure and traceable. args, kwargs: pytrees; every floating array in them is
     differentiated (a Python float in args too, where f can be traced with it), integers, keys, None
