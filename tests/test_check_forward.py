@@ -11,7 +11,7 @@ from corpus import by_hand, right
 from corpus.wrong import transposed_right
 
 from jaxnet import audit, check
-from jaxnet.checking import programs
+from jaxnet.checking import programs, tangents
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 Y = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
@@ -182,6 +182,27 @@ def test_it_is_not_asked_of_what_is_wrong_already():
     report = check(right.jvp(lambda x: jnp.sin(x), lambda p, t: 2 * jnp.cos(p[0]) * t[0]), X)
     assert report.sentence().startswith("WRONG in `x`")
     assert not in_forward_mode(report)
+
+
+@pytest.mark.parametrize(
+    ("raised", "verdict"),
+    [
+        (
+            TypeError("can't apply forward-mode autodiff (jvp) to a custom_vjp function."),
+            "unsupported",
+        ),
+        (NotImplementedError("no rule for this primitive"), "unsupported"),
+        (ValueError("shapes"), "error"),
+    ],
+)
+def test_what_has_no_forward_mode_is_no_fault(raised, verdict, monkeypatch):
+    def run(*args):
+        raise raised
+
+    monkeypatch.setattr(tangents.Forward, "run", run)
+    report = check(square_with(0.0), X, transforms=())
+    assert in_forward_mode(report)["jvp"].verdict == verdict
+    assert report.ok == (verdict == "unsupported")
 
 
 def test_audit_tells_calls_that_differ_in_forward_mode_alone_apart():

@@ -66,7 +66,7 @@ def ask(
     try:
         runs = [_run(bench, look, t) for t in tangents]
     except Exception as e:
-        return [_finding(JVP, verdict=Verdict.ERROR, note=f"jax.jvp raised {first_line(e)}")]
+        return [_raised(e)]
     seen = Seen(look, tangents, runs)
     found = [
         *_asked(JVP, _compared(bench, look, tangents, runs)),
@@ -84,6 +84,13 @@ def _run(bench: Bench, look: Look, tangents: Leaves) -> ForwardRun:
 
 def _finding(detail: str, leaf: str = "", verdict: Verdict = Verdict.OK, note: str = "") -> Finding:
     return Finding(Question.FORWARD, leaf, verdict, note=note, detail=detail)
+
+
+def _raised(e: Exception) -> Finding:
+    """A custom_vjp that the graph does not show has no forward mode either."""
+    is_missing = isinstance(e, NotImplementedError) or "custom_vjp" in str(e)
+    verdict = Verdict.UNSUPPORTED if is_missing else Verdict.ERROR
+    return _finding(JVP, verdict=verdict, note=f"jax.jvp raised {first_line(e)}")
 
 
 def _asked(detail: str, findings: Iterable[Finding]) -> list[Finding]:
