@@ -13,8 +13,8 @@ from jaxnet.checking import arbiter, arrays, bench, examination, nearby, program
 from jaxnet.checking.findings import Verdict
 from jaxnet.checking.questions import (
     algebra,
-    kinks,
     forward,
+    kinks,
     laws,
     power,
     precision,
@@ -286,6 +286,8 @@ replaced(
     owner=transforms,
     attribute="_is_excluded",
     by=lambda r, largest_r, slopes, eps: True,
+)
+replaced(
     "tangents are not compared",
     noticed_by="twice the tangent, and once the cotangent",
     owner=forward,

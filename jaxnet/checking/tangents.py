@@ -138,7 +138,7 @@ class Forward:
         equations = _graph.equations(self.at.value.jaxpr)
         if not any(_graph.sees_what_is_differentiated(e) for e, _ in equations):
             return apart
-        for argument in sorted(set(self.problem.argument)):
+        for argument in sorted(set(self.problem.argument) - self.problem.never_alone):
             try:
                 apart[argument] = trace(self._alone(argument), given)
             except Exception as e:

@@ -1028,6 +1028,7 @@ right(
     pointwise(sinc, slope_of_sinc_by_series),
     given([0.0, 1.0, 2.0, -1.0]),
 )
+
 # ---- what is not differentiated: integers, whose width is another in float64, and constants
 
 
@@ -1064,6 +1065,8 @@ right(
         lambda x, dy: (jnp.cos(x) * dy,),
     ),
     MATRIX,
+)
+
 # ---- forward mode: rules that jax.jvp runs as they are written
 
 

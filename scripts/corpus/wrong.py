@@ -1135,6 +1135,7 @@ wrong(
         lambda x, dy: (jnp.cos(x) * dy,),
     ),
     MATRIX,
+)
 
 # ---- forward mode alone: transposed, as reverse mode runs it, each of these rules is right
 

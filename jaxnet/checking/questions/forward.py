@@ -187,10 +187,10 @@ def _broken(law: laws.Law, run: ForwardRun, bench: Bench, seen: Seen) -> list[Fi
 
 
 def _each_alone(bench: Bench, seen: Seen) -> list[Finding]:
-    arguments = sorted(set(bench.problem.argument))
-    if len(arguments) == 1:
+    if len(set(bench.problem.argument)) == 1:
         return []
-    return [f for argument in arguments for f in _alone(bench, seen, argument)]
+    arguments = set(bench.problem.argument) - bench.problem.never_alone
+    return [f for argument in sorted(arguments) for f in _alone(bench, seen, argument)]
 
 
 def _alone(bench: Bench, seen: Seen, argument: int) -> list[Finding]:
