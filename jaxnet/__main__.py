@@ -64,6 +64,16 @@ def import_function(name: str) -> Any:  # a function, as far as can be known her
     return found
 
 
+def read_seed(text: str) -> int:
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: give an integer of at least 0")
+    return seed
+
+
 def colour_first_line(text: str, verdict: Verdict) -> str:
     """The text, its first line in the colour of the verdict on a terminal that wants colours."""
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
@@ -88,12 +98,15 @@ def make_parser() -> argparse.ArgumentParser:
             epilog="\n".join(["verdicts:", *(f"  {v:<12} {v.meaning}" for v in Verdict)]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument("function", metavar="MODULE:FUNCTION", type=import_function)
+        command.add_argument("function", metavar="MODULE:FUNCTION")
         command.add_argument(
             "specs", metavar="ARRAY", nargs="+", help="'f32[4,7]', 'f32[4,7]*10', 'i32[4]<7', ..."
         )
         command.add_argument(
-            "--seed", type=int, default=0, help="of arguments and cotangents (default: %(default)s)"
+            "--seed",
+            type=read_seed,
+            default=0,
+            help="of arguments and cotangents (default: %(default)s)",
         )
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     return parser
@@ -111,14 +124,21 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     try:
+        function = import_function(options.function)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+    try:
         arrays = [draw_array(spec, rng) for spec in options.specs]
         run = check if options.command == "check" else audit
-        found: Report | Audit = run(options.function, *arrays, seed=options.seed)
+        found: Report | Audit = run(function, *arrays, seed=options.seed)
     except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
         parser.error(str(error))
     print(colour_first_line(str(found), Verdict.OK if found.ok else Verdict.WRONG))
     if options.json:
-        write_whole(options.json, found.json() + "\n")
+        try:
+            write_whole(options.json, found.json() + "\n")
+        except OSError as error:
+            parser.error(f"argument --json: {options.json} cannot be written: {error}")
     return 0 if found.ok else 1
 
 

@@ -676,7 +676,20 @@ def _call_of(body: Any, e: Equation) -> Equation:
     if not _are_alike(body.in_avals, [v.aval for v in e.invars]):
         raise TypeError(f"{name_of_rule(e)} is called with other shapes or dtypes than it is for")
     effects = _with_callbacks(e.effects, [body.effects])
-    return e.replace(primitive=closed_call_p, params={"call_jaxpr": body}, effects=effects)
+    params = {"call_jaxpr": _with_fitting_names(body)}
+    return e.replace(primitive=closed_call_p, params=params, effects=effects)
+
+
+def _with_fitting_names(jaxpr: Any) -> Any:
+    """The body as a function that JAX calls: with a name for each of its arguments, or none.
+
+    Of a custom_jvp with static arguments given by keyword, jax before 0.12 keeps their names too.
+    """
+    inner = plain(jaxpr)
+    if len(names_of_arguments(inner)) in (0, len(inner.invars)):
+        return jaxpr
+    nameless = inner.replace(debug_info=inner.debug_info._replace(arg_names=None))
+    return core.ClosedJaxpr(nameless, jaxpr.consts)
 
 
 def call_of(e: Equation, function: Callable[..., Any]) -> Equation:
@@ -781,6 +794,64 @@ def constants(jaxpr: Any) -> Iterator[Any]:
     for e, _ in equations(jaxpr):
         for inner in inner_jaxprs(e):
             yield from getattr(inner, "consts", ())
+
+
+def numpy_constants(jaxpr: Any) -> Iterator[Any]:
+    """Every NumPy array that the traced function took from outside, a single number too."""
+    yield from (c for c in constants(jaxpr) if isinstance(c, np.ndarray))
+    literals = (v for e, _ in equations(jaxpr) for v in e.invars if is_literal(v))
+    strong = (v.val for v in literals if not getattr(v.aval, "weak_type", False))
+    yield from (value for value in strong if isinstance(value, np.ndarray))
+
+
+def with_own_constants(value: Any, known: Known) -> Any:
+    """value (a jaxpr, or a parameter of an equation) with copies of NumPy's arrays in it.
+
+    JAX gives a NumPy array the same canonical copy as long as anything holds that copy: what is
+    traced in x64 mode then meets a float32 copy of a float64 array. A jaxpr with constants of its
+    own holds nothing.
+    """
+    if isinstance(value, tuple | list):
+        items = [with_own_constants(v, known) for v in value]
+        if _are_the_same(items, value):
+            return value
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if not is_jaxpr(value):
+        return value
+    if value not in known:
+        known[value] = _with_own_constants(value, known)
+    return known[value]
+
+
+def _with_own_constants(jaxpr: Any, known: Known) -> Any:
+    inner = plain(jaxpr)
+    eqns = [_reading_own_literals(e, known) for e in inner.eqns]
+    outvars = [_own_literal(v) for v in inner.outvars]
+    consts = [_own(c) for c in getattr(jaxpr, "consts", ())]
+    same_equations = _are_the_same(eqns, inner.eqns) and _are_the_same(outvars, inner.outvars)
+    if same_equations and _are_the_same(consts, getattr(jaxpr, "consts", ())):
+        return jaxpr
+    new = inner if same_equations else inner.replace(eqns=eqns, outvars=outvars)
+    return core.ClosedJaxpr(new, consts) if hasattr(jaxpr, "consts") else new
+
+
+def _reading_own_literals(e: Equation, known: Known) -> Equation:
+    params = {k: with_own_constants(v, known) for k, v in e.params.items()}
+    invars = [_own_literal(v) for v in e.invars]
+    if all(params[k] is v for k, v in e.params.items()) and _are_the_same(invars, e.invars):
+        return e
+    return e.replace(params=params, invars=invars)
+
+
+def _own_literal(v: Any) -> Any:
+    if not is_literal(v) or _own(v.val) is v.val:
+        return v
+    return core.Literal(_own(v.val), v.aval)
+
+
+def _own(constant: Any) -> Any:
+    """A copy of a NumPy array, which keeps what JAX has noted on it."""
+    return constant.copy() if isinstance(constant, np.ndarray) else constant
 
 
 class Same:

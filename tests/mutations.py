@@ -4,12 +4,24 @@ Each names an example of the corpus that a checker so broken misjudges.
 """
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnet.checking import arbiter, arrays, bench, examination, nearby, programs, traces, truth
+from jaxnet import _graph
+from jaxnet.checking import (
+    arbiter,
+    arrays,
+    bench,
+    branches,
+    examination,
+    nearby,
+    programs,
+    traces,
+    truth,
+)
 from jaxnet.checking.findings import Verdict
 from jaxnet.checking.questions import (
     algebra,
@@ -173,6 +185,13 @@ replaced(
     owner=arbiter.Slopes,
     attribute="holds",
     by=lambda self, value: False,
+)
+replaced(
+    "differences of 16 bits are the judge",
+    noticed_by="twice the gradient, in bfloat16 alone",
+    owner=algebra.Standard,
+    attribute="differences_can_tell",
+    by=True,
 )
 replaced(
     "differences have no bar",
@@ -404,3 +423,13 @@ def _(patch):
 
     for which in ("rule", "ref"):
         patch.setattr(bench.Look, which, first(which))
+
+
+@mutation(
+    "NumPy constants are what JAX remembers",
+    noticed_by="an embedding of ids from NumPy, 4e-4 too large",
+)
+def _(patch):
+    patch.setattr(_graph, "with_own_constants", lambda jaxpr, known: jaxpr)
+    for module in (programs, branches):
+        patch.setattr(module, "_known", OrderedDict())  # its graphs hold such constants

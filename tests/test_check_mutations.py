@@ -54,6 +54,8 @@ WITNESSES = [
     "a tangent counts twice where the other is zero",
     "the value has an offset while x moves alone",
     "the slope's own tangent is twice too large",
+    "an embedding of ids from NumPy, 4e-4 too large",
+    "twice the gradient, in bfloat16 alone",
 ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from jaxnet.__main__ import colour_first_line, draw_array, main
 from jaxnet.checking import Verdict
+from jaxnet.checking.findings import Never, Report
 
 ROOT = Path(__file__).parents[1]
 
@@ -104,3 +105,31 @@ def test_colour_on_a_terminal_only(monkeypatch):
     assert colour_first_line("a\nb", Verdict.OK) == "\033[32ma\033[0m\nb"
     monkeypatch.setenv("NO_COLOR", "1")
     assert colour_first_line("a\nb", Verdict.OK) == "a\nb"
+
+
+def test_a_seed_below_zero_is_an_error_in_words(capsys):
+    with pytest.raises(SystemExit):
+        main(["check", "jaxnet:softmax", "f32[3]", "--seed", "-1"])
+    assert "'-1' is no seed: give an integer of at least 0" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["check", "jaxnet:softmax", "f32[3]", "--json", str(tmp_path / "none" / "a.json")])
+    assert "--json" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_what_a_module_raises_comes_through(error, tmp_path, monkeypatch):
+    (tmp_path / f"raises_{error.__name__}.py").write_text(f"raise {error.__name__}('mine')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match="mine"):
+        main(["check", f"raises_{error.__name__}:f", "f32[3]"])
+
+
+def test_what_was_never_entered_has_names_in_json():
+    never = Never("condition true", "where(x)", "file.py:3")
+    report = Report("f", "x f32[3]", "auto(f)", (), never_entered=(never,))
+    assert json.loads(report.json())["never_entered"] == [
+        {"side": "condition true", "line": "where(x)", "place": "file.py:3"}
+    ]

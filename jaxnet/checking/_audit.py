@@ -8,7 +8,7 @@ from typing import Any
 from jaxnet import _graph
 from jaxnet._auto import auto, limits
 from jaxnet.checking import hiprim
-from jaxnet.checking._check import NO_RULE, name_of, problem_of, quietly, signature_of
+from jaxnet.checking._check import NO_RULE, name_of, problem_of, quietly, signature_of, with_jit
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cut_out import problem_at
 from jaxnet.checking.examination import examine
@@ -197,6 +197,7 @@ def _line(s: Site) -> str:
     return _columns(name, str(s.count), s.verdict.shown(), error, kept, share)
 
 
+@with_jit
 def audit(
     f: Callable[..., Any],
     *args: Any,

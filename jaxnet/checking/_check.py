@@ -1,11 +1,12 @@
 """check: is the backward rule of this function right?"""
 
 import contextlib
+import functools
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +20,23 @@ from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
 
+P = ParamSpec("P")
+R = TypeVar("R")
 NO_RULE = "no rule"  # what a caller may accept
 
 
+def with_jit(f: Callable[P, R]) -> Callable[P, R]:
+    """Also where the caller has turned jit off: graphs are what is looked at."""
+
+    @functools.wraps(f)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.disable_jit(False):
+            return f(*args, **kwargs)
+
+    return called
+
+
+@with_jit
 def check(
     f: Callable[..., Any],
     *args: Any,

@@ -75,6 +75,9 @@ class Slopes:
         return bool(abs(value - self.central) <= self.bar)
 
 
+# Where f raises beside the point: no step can be taken.
+UNTAKEN = Slopes(np.nan, np.inf, np.nan, np.inf, np.nan, np.inf)
+
 # (row of the cotangents, number of the element in its leaf) -> the derivative there
 Arbiter: TypeAlias = Callable[[int, int], Slopes]
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 
+FEW_DIGITS = 1e-6  # an eps above this is that of float16 or bfloat16
+
 
 def on_host(x: Any) -> Array:
     """Floating arrays in float64, the others as they are."""
@@ -76,8 +78,11 @@ def tolerance(t: Array, noise: Array | float, eps: float) -> Array:
     64 noise         t itself moves by that much when its inputs move by one eps: 64 is the room for
                      a rule that sums in another order;
     4096 eps max|t|  small elements of a leaf come from the cancellation of large ones.
+
+    Of 16 bits that would be more than all of t: there it is 8 noise and 64 eps max|t|.
     """
     half_the_digits = np.sqrt(eps) * np.abs(t)
+    of_noise, of_largest = (64, 4096) if eps < FEW_DIGITS else (8, 64)
     with np.errstate(all="ignore"):
-        allowed: Array = np.fmax(half_the_digits, np.multiply(64, noise))
-    return np.fmax(allowed, 4096 * eps * largest(t))
+        allowed: Array = np.fmax(half_the_digits, np.multiply(of_noise, noise))
+    return np.fmax(allowed, of_largest * eps * largest(t))

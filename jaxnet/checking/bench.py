@@ -1,20 +1,21 @@
 """The bench on which a rule lies: points, cotangents, runs. Only the bench calls the programs."""
 
+import contextlib
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
 
-from jaxnet.checking.arbiter import Arbiter, Slopes, slopes
+from jaxnet.checking.arbiter import UNTAKEN, Arbiter, Slopes, slopes
 from jaxnet.checking.arrays import Array, on_host, spread, times, typical
 from jaxnet.checking.cells import Cell, Inputs, Point
 from jaxnet.checking.problem import Leaves, Problem, as_dtypes, eps_of
 from jaxnet.checking.programs import NarrowRun, Programs, Run
 from jaxnet.checking.tangents import BLOCK, Forward, ForwardRun, Push, slopes_of
-from jaxnet.checking.traces import WIDE, RuleShapes, Working, precision_of
+from jaxnet.checking.traces import RuleShapes, Working, first_line, precision_of
 
 COTANGENTS = 4  # one alone may happen to suit autodiff
 MOVES = 4  # of the inputs: one in eight numbers goes the same way in all, few of its neighbours do
@@ -65,6 +66,7 @@ class Bench:
     problem: Problem
     programs: Programs
     seed: int
+    skipped: dict[str, str] = field(default_factory=dict)  # points where f raised: how -> what
 
     @property
     def eps(self) -> float:
@@ -96,9 +98,7 @@ class Bench:
 
     def look_at(self, draw: Draw, rng: np.random.Generator | None) -> Look:
         """The same numbers, which widening leaves as they are, in the dtypes of the algebra."""
-        x = draw.leaves
-        if self.programs.dtype == WIDE:
-            x = tuple(np.asarray(a).astype(WIDE) for a in x)
+        x = as_dtypes(draw.leaves, [a.dtype for a in self.programs.at.leaves])
         cs = [as_dtypes(c, self.programs.cotangents) for c in draw.cotangents]
         return self.look(x, cs, rng)
 
@@ -115,12 +115,31 @@ class Bench:
         moved = []
         for _ in range(self.moves(cell) if rng else 0):
             there, c, d = (move(arrays, self.eps, rng) for arrays in (x, cs[0], cs[-1]))
-            moved.append(self.run_under(cell, there, c, d))
+            with self.skipping("every number moved by an eps"):
+                moved.append(self.run_under(cell, there, c, d))
         return Look(x, cs, runs, moved)
 
     def moves(self, cell: Cell) -> int:
         """How often the inputs are moved; differences have bars of their own, which tell more."""
         return MOVES if self.programs.has_autodiff(cell) else 0
+
+    @contextlib.contextmanager
+    def skipping(self, how: str) -> Iterator[None]:
+        """At a point that was made up, so: a function may raise outside of its domain."""
+        try:
+            yield
+        except Exception as e:
+            self.skipped.setdefault(how, first_line(e))
+
+    def notes(self) -> tuple[str, ...]:
+        if not self.skipped:
+            return ()
+        points = ", ".join(f"with {how}" for how in list(self.skipped)[:3])
+        more = f" and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
+        why = next(iter(self.skipped.values()))
+        return (
+            f"f raised at points that were made up, which were skipped: {points}{more} ({why})",
+        )
 
     # -- runs
 
@@ -148,7 +167,9 @@ class Bench:
         if name not in self.programs.working:
             return []
         points = [Point(draw.leaves, self.problem.others, c) for c in draw.cotangents]
-        return [jax.tree.map(on_host, self.programs.narrow_run(name, point)) for point in points]
+        with precision_of(draw.working.widest):
+            runs = [self.programs.narrow_run(name, point) for point in points]
+        return [jax.tree.map(on_host, run) for run in runs]
 
     def point(self, cell: Cell, look: Look, row: int) -> Point:
         """What the cell's pullback was given in this run of the look."""
@@ -212,7 +233,9 @@ class Bench:
             before = sum(int(np.prod(a.shape)) for a in leaves[:leaf])
             first = np.asarray(first_step(on_host(leaves[leaf]), i), self.programs.dtype)
             number = np.int32(before + i)
-            return slopes(climb(cell, points[row], number, first), self.eps)
+            with self.skipping("one number moved for a difference"):
+                return slopes(climb(cell, points[row], number, first), self.eps)
+            return UNTAKEN
 
         return arbitrate
 

@@ -1,5 +1,6 @@
 """The branches in the user's own files: which sides of them a point enters, and points that may."""
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
@@ -92,8 +93,13 @@ class Branches:
         if self._program is None:
             self._program = self._tapped()
         self._entered = dict.fromkeys(self._entered, False)
-        cast(Any, jax).block_until_ready(self._program(leaves, others, c))
-        cast(Any, jax).effects_barrier()
+        try:
+            cast(Any, jax).block_until_ready(self._program(leaves, others, c))
+            cast(Any, jax).effects_barrier()
+        except Exception:  # f may raise at a point that was made up: it enters nothing there
+            with contextlib.suppress(Exception):
+                cast(Any, jax).effects_barrier()
+            return set()
         return {side for side, entered in self._entered.items() if entered}
 
     def _tapped(self) -> Any:

@@ -168,7 +168,8 @@ def _scanned(f: Function) -> Function:
 
 
 def _remat(f: Function) -> Function:
-    return jax.checkpoint(f)
+    # Of a function of its own: JAX remembers the trace of f itself.
+    return jax.checkpoint(lambda *args: f(*args))
 
 
 # -- grad of grad

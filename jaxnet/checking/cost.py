@@ -14,8 +14,11 @@ from jaxnet.checking.traces import AtDtypes, pull
 def cost_of(at: AtDtypes, others: Leaves) -> Cost | None:
     """By rule, by autodiff, and by autodiff of the function under jax.checkpoint.
 
-    None where a cost cannot be had: it is shown, and decides nothing.
+    None where a cost cannot be had: it is shown, and decides nothing. Nor of what closes over NumPy
+    arrays: this would be traced in the caller's mode while copies of 64 bits are held.
     """
+    if at.value.function is not None:
+        return None
     ref = at.ref_value
     ways: dict[str, Function] = {
         "rule": at.value,

@@ -1,5 +1,6 @@
 """One check: which question is asked after which, and what one hands to the next."""
 
+import gc
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -7,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnet.checking import constants
 from jaxnet.checking.bench import Bench, Draw, Look, working_dtypes
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cost import cost_of
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
-from jaxnet.checking.problem import Problem
+from jaxnet.checking.problem import Problem, eps_of
 from jaxnet.checking.programs import Programs, programs_for
 from jaxnet.checking.questions import (
     algebra,
@@ -26,7 +28,14 @@ from jaxnet.checking.questions import (
     vacuous,
     values,
 )
-from jaxnet.checking.traces import Failed, Working, first_line
+from jaxnet.checking.traces import (
+    NARROWER,
+    Failed,
+    Working,
+    first_line,
+    precision_of,
+    wider_than,
+)
 from jaxnet.checking.truth import Route
 
 SAID_OF_ROUTE = {
@@ -49,11 +58,57 @@ def examine(
     Value, structure, algebra and laws are always asked whole; the rest while the budget lasts.
     Ctrl-C shows on stderr what is known.
     """
+
+    if not any(x.size for x in problem.leaves):
+        return replace(report, findings=(_no_elements(),))
+
+    def examined(problem: Problem) -> tuple[Report, bool]:
+        try:
+            return _examine(problem, report, dtypes, under, seed, budget, measure_power)
+        except Failed as failed:
+            return replace(report, findings=(failed.finding,)), False
+
+    first, has_numpy = examined(problem)
+    if has_numpy:
+        gc.collect()  # or what is left of it holds copies of 64 bits in the caller's mode
+    if not _may_be_for_its_constants(first) or not constants.closes_over_numpy(problem):
+        return first
+    budget.cut.clear()
+    with constants.with_fresh_constants(problem) as fresh:
+        return examined(fresh)[0]
+
+
+def _no_elements() -> Finding:
+    note = "no argument has an element, so there is no number to compare: give some that have"
+    return Finding(Question.GRADIENT, "", Verdict.NOT_JUDGED, note=note, detail="no elements")
+
+
+def _may_be_for_its_constants(report: Report) -> bool:
+    """Whether the report is what NumPy constants of 32 bits in float64 may lead to."""
+    if any(note.startswith(NARROWER) for note in report.notes):
+        return True
+    return any(
+        f.verdict is Verdict.ERROR or (f.verdict is Verdict.WRONG and _is_rounding(f))
+        for f in report.findings
+    )
+
+
+def _is_rounding(finding: Finding) -> bool:
+    return bool(abs(finding.rule - finding.true) <= 8 * eps_of(np.float32) * abs(finding.true))
+
+
+def _examine(
+    problem: Problem,
+    report: Report,
+    dtypes: Sequence[Any] | None,
+    under: Sequence[str],
+    seed: int,
+    budget: Budget,
+    measure_power: bool,
+) -> tuple[Report, bool]:
+    """And whether NumPy arrays were met. Raises Failed where nothing can be compared."""
     working = working_dtypes(problem, dtypes)
-    try:
-        bench, draws, look = _begin(problem, working, under, seed)
-    except Failed as failed:
-        return replace(report, findings=(failed.finding,))
+    bench, draws, look = _begin(problem, working, under, seed)
     programs = bench.programs
     said = [SAID_OF_ROUTE[programs.route]] if programs.route in SAID_OF_ROUTE else []
     report = replace(report, notes=(*report.notes, *said, *programs.notes))
@@ -68,7 +123,8 @@ def examine(
         print(f"stopped; known so far:\n{known}", file=sys.stderr)
         raise
     budget.clear()
-    return replace(known, cut=tuple(budget.cut))
+    known = replace(known, cut=tuple(budget.cut), notes=(*known.notes, *bench.notes()))
+    return known, programs.at.value.function is not None
 
 
 class _Core(NamedTuple):
@@ -128,7 +184,10 @@ def _ask_more(
         findings[first : first + len(seen)], powers = power.ask(bench, look, seen)
         yield (report := replace(report, findings=tuple(findings), power=powers))
     if not budget.is_spent("cost"):
-        yield replace(report, cost=cost_of(bench.programs.own, bench.problem.others))
+        own = bench.programs.own
+        with precision_of(own.widest):
+            cost = cost_of(own, bench.problem.others)
+        yield replace(report, cost=cost)
 
 
 class _Begun(NamedTuple):
@@ -152,18 +211,20 @@ def _begin(problem: Problem, working: Sequence[Working], under: Sequence[str], s
 def _begin_by(
     problem: Problem, working: Sequence[Working], under: Sequence[str], seed: int, route: Route
 ) -> _Begun:
-    programs = programs_for(problem, working, under, route)
-    try:
-        return _first_look(problem, programs, working, seed)
-    except Exception as e:
-        if programs.dtype == programs.own.leaves[0].dtype:
-            raise Failed(_raised_when_run(e)) from e
-    # A host callback, say, that wants float32.
-    programs = programs_for(problem, working, under, route, in_float64=False)
-    try:
-        return _first_look(problem, programs, working, seed)
-    except Exception as e:
-        raise Failed(_raised_when_run(e)) from e
+    """In the widest dtypes that can be run: a host callback, say, may want float32."""
+    wider, why_not = wider_than(working), ""
+    while True:
+        programs = programs_for(problem, working, under, route, wider, why_not)
+        try:
+            return _first_look(problem, programs, working, seed)
+        except Failed:
+            raise
+        except Exception as e:
+            is_own = programs.dtype == programs.own.leaves[0].dtype
+            if is_own or not wider:
+                raise Failed(_raised_when_run(e)) from e
+            why_not = why_not or f"in {programs.dtype} it raised {first_line(e)}"
+            wider = wider[1:]
 
 
 def _first_look(

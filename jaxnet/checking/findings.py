@@ -375,7 +375,9 @@ def clip(text: str) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no inf and no NaN."""
+    """JSON has no inf and no NaN, and calls what has names by them."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

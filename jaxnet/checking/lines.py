@@ -3,6 +3,7 @@
 import linecache
 import site
 import sysconfig
+import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,13 @@ class Frame(NamedTuple):
 
 def is_users(file: str) -> bool:
     return not file.startswith((*_LIBRARIES, *_OURS))
+
+
+def place_of(e: BaseException) -> str:
+    """file:line of the user's innermost frame from which it was raised ('' where there is none)."""
+    stack = traceback.extract_tb(e.__traceback__)
+    mine = [Frame(f.filename, f.lineno or 0, f.name) for f in stack if is_users(f.filename)]
+    return mine[-1].place if mine else ""
 
 
 def frames(e: Any) -> list[Frame]:

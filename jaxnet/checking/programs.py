@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -23,11 +23,14 @@ from jaxnet import _graph
 from jaxnet.checking import arbiter, lines
 from jaxnet.checking.branches import Branches, branches_of
 from jaxnet.checking.cells import Cell, Inputs, Point, cells
-from jaxnet.checking.findings import Finding, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Function, Leaves, Problem, eps_of
 from jaxnet.checking.tangents import Forward
 from jaxnet.checking.traces import (
+    LEAKED,
+    WIDE,
     AtDtypes,
+    Failed,
     RuleShapes,
     Traced,
     Working,
@@ -126,7 +129,13 @@ class Programs:
     def start(self, cell: Cell) -> Finding | None:
         """Trace and begin to compile the cell; a finding where it cannot be compared."""
         if cell.key not in self._started:
-            self._started[cell.key] = self._start(cell)
+            try:
+                self._started[cell.key] = self._start(cell)
+            except Failed as e:
+                if cell is self.cells[0]:
+                    raise
+                found = replace(e.finding, question=cell.question, detail=cell.detail)
+                self._started[cell.key] = found
         started = self._started[cell.key]
         return started if isinstance(started, Finding) else None
 
@@ -187,13 +196,15 @@ def programs_for(
     working: Sequence[Working],
     transforms: Sequence[str],
     route: Route = Route.REVERSE,
-    in_float64: bool = True,
+    wider: Sequence[Any] = (WIDE,),
+    why_not: str = "",
 ) -> Programs:
     """Trace the problem, and begin to compile what is always run. Raises Failed.
 
-    route: the first that is tried. in_float64: False where float64 is known to fail.
+    route: the first that is tried. wider: dtypes of the algebra; why_not: those before are known to
+    fail.
     """
-    traces = trace_problem(problem, working, ways_from(route), in_float64)
+    traces = trace_problem(problem, working, ways_from(route), wider, why_not)
     at, own = traces.wide, traces.working[0]
     dtype = max((np.dtype(d) for d in traces.dtypes), key=eps_of)
     value_equations = [e for e, _ in _graph.equations(at.value.jaxpr)]
@@ -218,15 +229,23 @@ def programs_for(
         draws=draws_random_numbers(at.ref.jaxpr),
         is_one_rule=_graph.is_one_rule(at.value.jaxpr),
         branches=branches_of(at.rule.jaxpr, at.ref_value.jaxpr),
-        notes=traces.notes,
+        notes=traces.notes + _not_precise(working, dtype),
     )
     programs.start(programs.cells[0])
     for w, narrow_at in zip(working, traces.working, strict=True):
         if any(np.dtype(d) != dtype for d in w.dtypes):  # else the algebra is judged in it
             c = narrow_at.zero_cotangents()
             point = Point(narrow_at.leaves, problem.others, c)
-            programs.working[w.name] = compiled(_narrow(narrow_at), point)
+            with precision_of(w.widest):
+                programs.working[w.name] = compiled(_narrow(narrow_at), point)
     return programs
+
+
+def _not_precise(working: Sequence[Working], dtype: Any) -> tuple[str, ...]:
+    """What is to be said of the dtypes that the algebra itself is judged in."""
+    names = [w.name for w in working if all(np.dtype(d) == dtype for d in w.dtypes)]
+    said = "the digits that the rule keeps in {} were not judged: nothing here has more"
+    return tuple(said.format(name) for name in names)
 
 
 def _always_zero(ref: Any, count: int) -> tuple[bool, ...]:
@@ -247,16 +266,18 @@ def _pulls_of(
     cell: Cell, problem: Problem, own: AtDtypes, at: AtDtypes, route: Route, dtype: Any
 ) -> _Pulls | Finding:
     """The cell's pullbacks in the algebra's dtypes; a finding where they cannot be compared."""
+    rule, ref = at.value.to_differentiate, at.ref_value.to_differentiate
     try:
         with precision_of(dtype):
             return _Pulls(
-                _pull_of(pull(cell.transform(at.value)), cell, problem, at),
-                _pull_of(pull_of_truth(route, cell, at.value, at.ref_value), cell, problem, at),
+                _pull_of(pull(cell.transform(rule)), cell, problem, at),
+                _pull_of(pull_of_truth(route, cell, rule, ref), cell, problem, at),
             )
     except Exception as e:
         note = f"traced only: in float64 it raised {first_line(e)}"
         in_wide = Finding(cell.question, "", Verdict.OK, note=note, detail=cell.detail)
-    return _trouble_with(cell, problem, own, route) or in_wide
+    with precision_of(own.widest):
+        return _trouble_with(cell, problem, own, route) or in_wide
 
 
 def _trouble_with(cell: Cell, problem: Problem, own: AtDtypes, route: Route) -> Finding | None:
@@ -265,8 +286,9 @@ def _trouble_with(cell: Cell, problem: Problem, own: AtDtypes, route: Route) -> 
     def finding(verdict: Verdict, note: str, leaf: str = "") -> Finding:
         return Finding(cell.question, leaf, verdict, note=note, detail=cell.detail)
 
+    rule, ref = own.value.to_differentiate, own.ref_value.to_differentiate
     try:
-        _pull_of(pull(cell.transform(own.value)), cell, problem, own)
+        _pull_of(pull(cell.transform(rule)), cell, problem, own)
         return None
     except Exception as e:
         said = first_line(e)
@@ -275,7 +297,7 @@ def _trouble_with(cell: Cell, problem: Problem, own: AtDtypes, route: Route) -> 
     if cell.is_second_order or is_missing:
         return finding(Verdict.UNSUPPORTED, said)
     try:
-        _pull_of(pull_of_truth(route, cell, own.value, own.ref_value), cell, problem, own)
+        _pull_of(pull_of_truth(route, cell, rule, ref), cell, problem, own)
     except Exception:
         return finding(Verdict.UNSUPPORTED, f"the reference raises too: {said}")
     return finding(Verdict.ERROR, said, leaf)
@@ -348,12 +370,22 @@ def compiled(f: Callable[..., Any], *args: Any) -> "Future[Any]":
     )
     with _known_lock:
         if key not in _known:
-            lowered = traced.lower()
+            lowered = _lowered(traced)
             _known[key] = _workers.submit(lowered.compile, compiler_options=compiler_options())
         _known.move_to_end(key)
         while len(_known) > REMEMBERED:
             _known.popitem(last=False)
         return _known[key]
+
+
+def _lowered(traced: Any) -> Any:
+    """Raises Failed where it cannot be compiled."""
+    try:
+        return traced.lower()
+    except Exception as e:
+        is_leak = "Tracer" in str(e)  # in a loop, say: in static data JAX would not ask for it
+        note = f"it could not be compiled: {LEAKED if is_leak else first_line(e)}"
+        raise Failed(Finding(Question.GRADIENT, "", Verdict.ERROR, note=note)) from e
 
 
 @functools.cache

@@ -145,7 +145,7 @@ def trace_flat(problem: Problem, arrays: Sequence[Any]) -> Any:
     def flat(*xs: Any) -> Any:
         return problem.rule(xs[:count], xs[count:])
 
-    return jax.make_jaxpr(flat)(*arrays)
+    return _graph.with_own_constants(jax.make_jaxpr(flat)(*arrays), {})
 
 
 def rules_in(jaxpr: Any) -> list[Found]:

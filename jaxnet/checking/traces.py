@@ -1,8 +1,10 @@
 """Functions as jaxprs: a function and its pullback; a problem at all its dtypes, or why not."""
 
 import contextlib
+import gc
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet import _graph
+from jaxnet.checking import lines
+from jaxnet.checking.arrays import FEW_DIGITS
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, shape_text
 
 WIDE = np.dtype(np.float64)
+# What JAX makes of NumPy's 64 bits outside of its x64 mode.
+MAYBE_CUT = tuple(map(np.dtype, ("float32", "int32", "uint32", "complex64")))
+NARROWER = "the algebra was judged in"
+LEAKED = "a tracer leaked: a value of one call was kept outside and used in another"
 SAME_TWICE = "the same twice"  # the law
 NOT_DETERMINISTIC = (
     "two runs with the same arguments differ: pass randomness in as a key, and keep no state"
@@ -26,6 +34,7 @@ class Traced:
 
     jaxpr: Any
     tree: Any  # of what it returns
+    function: Callable[..., Any] | None = None  # what is differentiated instead, where that matters
 
     def __call__(self, *args: Any) -> Any:
         pairs = zip(jax.tree.leaves(args), self.jaxpr.in_avals, strict=True)
@@ -35,16 +44,33 @@ class Traced:
     def shapes(self) -> Any:
         return jax.tree.unflatten(self.tree, self.jaxpr.out_avals)
 
+    @property
+    def to_differentiate(self) -> Callable[..., Any]:
+        """The graph of a rule remembers what its forward and its backward were traced to.
+
+        With it go JAX's copies of the NumPy arrays in them, to be met in another mode of JAX.
+        """
+        return self.function or self
+
 
 def trace(f: Callable[..., Any], *args: Any) -> Traced:
     """Raises RuntimeError where f hands out what it was traced with."""
     # A function of its own each time: JAX remembers the traces of one that it has seen.
     jaxpr, shapes = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)(*args)
-    if any(isinstance(c, jax.core.Tracer) for c in _graph.constants(jaxpr)):
-        raise RuntimeError(
-            "a tracer leaked: a value of one call was kept outside and used in another"
-        )
-    return Traced(jaxpr, jax.tree.structure(shapes))
+    # Those inside it may be of a trace that is over: primitives hold jaxprs as static data.
+    if any(isinstance(c, jax.core.Tracer) for c in jaxpr.consts):
+        raise RuntimeError(LEAKED)
+    return Traced(_graph.with_own_constants(jaxpr, {}), jax.tree.structure(shapes))
+
+
+def has_numpy_constants(*traced: Traced) -> bool:
+    constants = (c for t in traced for c in _graph.numpy_constants(t.jaxpr))
+    return any(c.dtype in MAYBE_CUT for c in constants)
+
+
+def shapes_of(f: Callable[..., Any], *args: Any) -> Any:
+    """jax.eval_shape, of a function of its own each time: JAX remembers the trace of f itself."""
+    return jax.eval_shape(lambda *args: f(*args), *args)
 
 
 def zeros_like(shapes: Leaves) -> Leaves:
@@ -53,7 +79,7 @@ def zeros_like(shapes: Leaves) -> Leaves:
 
 def zero_cotangents(f: Function, leaves: Leaves, others: Leaves) -> Leaves:
     """One for each floating output of f, in its dtype."""
-    return zeros_like(jax.eval_shape(f, leaves, others)[0])
+    return zeros_like(shapes_of(f, leaves, others)[0])
 
 
 def pull(f: Function) -> Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves, Leaves]]:
@@ -94,6 +120,21 @@ class Working:
     name: str
     dtypes: tuple[Any, ...]
 
+    @property
+    def widest(self) -> Any:
+        """Whether it is float64 decides in which mode of JAX they are traced and run."""
+        return widest_of(self.dtypes)
+
+
+def widest_of(dtypes: Sequence[Any]) -> Any:
+    return min(map(np.dtype, dtypes), key=eps_of)
+
+
+def wider_than(working: Sequence[Working]) -> tuple[Any, ...]:
+    """The dtypes in which the algebra is judged, the first that can be had."""
+    has_few_digits = max(map(eps_of, working[0].dtypes)) > FEW_DIGITS
+    return (WIDE, np.dtype(np.float32)) if has_few_digits else (WIDE,)
+
 
 @contextlib.contextmanager
 def precision_of(dtype: Any) -> Iterator[None]:
@@ -103,8 +144,16 @@ def precision_of(dtype: Any) -> Iterator[None]:
 
 
 def first_line(e: BaseException) -> str:
-    text = str(e).strip().splitlines()
-    return f"{type(e).__name__}: {text[0] if text else ''}"[:300]
+    """Of what it says, and one line more where that ends in a colon.
+
+    Of what a host callback raised, the last: JAX's message holds its whole traceback.
+    """
+    first, *rest = str(e).strip().splitlines() or [""]
+    if "Traceback (most recent call last)" in str(e):
+        at = [line for line in rest if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+        first, rest = (at or [first])[-1], []
+    more = f" {rest[0].strip()}" if first.endswith(":") and rest else ""
+    return f"{type(e).__name__}: {first}{more}"[:300]
 
 
 class RuleShapes(NamedTuple):
@@ -132,6 +181,10 @@ class AtDtypes:
     ref_value: Traced
     ref: Traced  # the reference's pullback
     route: str  # by which it was had
+
+    @property
+    def widest(self) -> Any:
+        return widest_of([x.dtype for x in self.leaves])
 
     def rule_shapes(self) -> "RuleShapes":
         forward, _, cotangents = self.rule.shapes()
@@ -178,25 +231,35 @@ class Traces(NamedTuple):
 
 
 def trace_problem(
-    problem: Problem, working: Sequence[Working], ways: Sequence[Way], in_float64: bool
+    problem: Problem,
+    working: Sequence[Working],
+    ways: Sequence[Way],
+    wider: Sequence[Any],
+    why_not: str,
 ) -> Traces:
-    """ways: to the truth, of which the first that can be traced is taken."""
+    """ways: to the truth, of which the first that can be traced is taken.
+
+    wider: dtypes, of which the first that can be traced is the algebra's. why_not: those before.
+    """
     traced: list[AtDtypes] = []
     for w in working:
-        traced.append(_trace_at(problem, w.dtypes, ways))
-        if not computes_the_same_twice(problem, traced[0]):
-            raise NotDeterministic
+        with precision_of(w.widest):
+            traced.append(_trace_at(problem, w.dtypes, ways))
+            if not computes_the_same_twice(problem, traced[-1]):
+                raise NotDeterministic
         ways = [way for way in ways if way.route == traced[-1].route]
-    own = Traces(working[0].dtypes, traced[0], traced, ())
-    if not in_float64:
-        return own
-    wide: tuple[Any, ...] = (WIDE,) * len(problem.leaves)
-    try:
-        with precision_of(WIDE):
-            return own._replace(dtypes=wide, wide=_trace_at(problem, wide, ways))
-    except Failed as e:
-        note = f"the algebra was judged in the arguments' own dtypes: in float64 {e.finding.note}"
-        return own._replace(notes=(note,))
+    for dtype in wider:
+        dtypes = (dtype,) * len(problem.leaves)
+        note = f"{NARROWER} {dtype}: {why_not}"
+        try:
+            with precision_of(dtype):
+                wide = _trace_at(problem, dtypes, ways)
+            return Traces(dtypes, wide, traced, (note,) if why_not else ())
+        except Failed as e:
+            why_not = why_not or f"in {dtype} {e.finding.note}"
+    best = min(range(len(working)), key=lambda i: eps_of(working[i].widest))
+    notes = (f"{NARROWER} the arguments' own dtypes: {why_not}",)
+    return Traces(working[best].dtypes, traced[best], traced, notes)
 
 
 def _trace_at(problem: Problem, dtypes: Sequence[Any], ways: Sequence[Way]) -> AtDtypes:
@@ -205,10 +268,15 @@ def _trace_at(problem: Problem, dtypes: Sequence[Any], ways: Sequence[Way]) -> A
         value = trace(problem.rule, leaves, problem.others)
         # Of the function itself, not of its graph: in a graph JAX asks more of a rule.
         rule = pullback(problem.rule, leaves, problem.others)
+        if has_numpy_constants(value, rule):
+            value = replace(value, function=problem.rule)
+            gc.collect()  # what was traced before still holds such copies
     except Exception as e:
         raise Failed(_why_the_rule_raised(problem, leaves, e)) from e
     try:
         ref_value = trace(problem.ref, leaves, problem.others)
+        if value.function is not None:
+            ref_value = replace(ref_value, function=problem.ref)
         return _with_truth(leaves, problem.others, value, rule, ref_value, ways)
     except Exception as e:
         note = (
@@ -247,17 +315,42 @@ def _why_the_rule_raised(problem: Problem, leaves: Leaves, e: Exception) -> Find
         return jax.vjp(lambda *leaves: problem.rule(leaves, problem.others)[0], *leaves)[0]
 
     with contextlib.suppress(Exception):
-        value = jax.eval_shape(problem.rule, leaves, problem.others)[0]
+        value = shapes_of(problem.rule, leaves, problem.others)[0]
         other = other_forward(problem, jax.eval_shape(forward, *leaves), value)
         if other:
             return other[0]
-    note = f"the rule raised {first_line(e)}"
-    return Finding(Question.STRUCTURE, blamed(e), Verdict.ERROR, note=note)
+    place = lines.place_of(e)
+    at = f" at {place}" if place else ""
+    note = f"the rule raised{at}: {first_line(e)}"
+    if isinstance(e, jax.errors.TracerArrayConversionError):
+        note += "; what computes with NumPy is called by jax.pure_callback"
+    return Finding(
+        Question.STRUCTURE, blamed(e) or _leaf_blamed(problem, e), Verdict.ERROR, note=note
+    )
 
 
 def blamed(e: Exception) -> str:
-    """JAX says when a forward is at fault; of a backward it does not say for which argument."""
+    """JAX says when a forward is at fault."""
     return "output" if "fwd rule" in str(e) else ""
+
+
+def _leaf_blamed(problem: Problem, e: Exception) -> str:
+    """Of a backward's cotangents JAX names the one of another type: "output[1]", of an argument.
+
+    Its argument is the function's where only one leaf of that argument is of the type that JAX
+    says; of a rule inside the function nobody knows.
+    """
+    said = re.search(r"at output\[(\d+)\].* input of type (\w+\[[\d,]*\])", str(e), re.DOTALL)
+    if said is None:
+        return ""
+    argument, kind = int(said[1]), said[2]
+    leaves = zip(problem.names, problem.leaves, problem.argument, strict=True)
+    fitting = [
+        name
+        for name, x, a in leaves
+        if a == argument and f"{x.dtype}[{','.join(map(str, x.shape))}]" == kind
+    ]
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def other_forward(problem: Problem, forward: Any, value: Any) -> list[Finding]:

@@ -1202,3 +1202,84 @@ right(
     jvp(lambda x: by_callback(np.sin, x), lambda p, t: jnp.cos(p[0]) * t[0]),
     MATRIX,
 )
+
+# ---- NumPy arrays of 64 bits in the closure
+
+PICKED = np.array([0, 2, 1, 2])
+WEIGHTS = np.arange(4.0) / 7
+
+
+def picked(table):
+    return table[PICKED]
+
+
+def picked_backward(table, dy):
+    return (jnp.zeros_like(table).at[PICKED].add(dy),)
+
+
+right("an embedding of ids from NumPy", by_hand(picked, picked_backward), MATRIX)
+right(
+    "a product with NumPy's float64",
+    by_hand(lambda x: x @ WEIGHTS, lambda x, dy: (dy[..., None] * WEIGHTS,)),
+    normal((3, 4)),
+)
+
+# ---- in 16 bits alone, as kernels that insist on their dtype
+
+
+def sine_in_16_bits(x):
+    assert x.dtype == jnp.bfloat16
+    return jnp.sin(x)
+
+
+def slope_in_16_bits(x, dy):
+    wide = jnp.cos(x.astype("float32")) * dy.astype("float32")
+    return (wide.astype(x.dtype),)
+
+
+right(
+    "a sine in bfloat16 alone",
+    by_hand(sine_in_16_bits, slope_in_16_bits),
+    normal((4, 5), dtype="bfloat16"),
+)
+
+# ---- arguments that are static, and given by keyword
+
+
+def sum_of_sines(slope):
+    """slope(x): what the rule takes for the sine's."""
+    f = jax.custom_jvp(lambda x, axis=None: jnp.sum(jnp.sin(x), axis), nondiff_argnums=(1,))
+    f.defjvp(lambda axis, p, t: (f(p[0], axis), jnp.sum(slope(p[0]) * t[0], axis)))
+    return lambda x: f(x, axis=-1)
+
+
+right("a static argument by keyword, of a custom_jvp", sum_of_sines(jnp.cos), MATRIX)
+
+# ---- a function that raises outside of its domain
+
+
+def logarithm(x):
+    def computed(v):
+        if not (v > 0).all():
+            raise ValueError("x must be above 0")
+        return np.log(v)
+
+    return jax.pure_callback(
+        computed, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="expand_dims"
+    )
+
+
+def logarithm_of_jax(x):
+    """The same, with a derivative; it raises there too."""
+    return jnp.log(x) + 0 * jax.lax.stop_gradient(logarithm(jax.lax.stop_gradient(x)))
+
+
+# The first is so small that no difference can be taken.
+SMALL_AND_LARGE = given([1e-3, 0.7, 2.0])
+
+right(
+    "a logarithm that raises below 0",
+    by_hand(logarithm, lambda x, dy: (dy / x,)),
+    SMALL_AND_LARGE,
+    ref=logarithm_of_jax,
+)

@@ -1339,6 +1339,7 @@ wrong(
     "x",
     by_hand(batched_by_hand(sine_with(lambda x, dy: (jnp.cos(x) * dy,))), lambda x, dy: (dy,)),
     MATRIX,
+)
 wrong(
     "a constant is added to the tangent of a while_loop",
     "output",
@@ -1352,4 +1353,54 @@ wrong(
     right.jvp(lambda x: right.by_callback(np.sin, x), lambda p, t: jnp.cos(p[0]) * t[0] + 1e-3),
     MATRIX,
     what="forward jvp",
+)
+
+# ---- NumPy arrays of 64 bits in the closure: they must not cost the digits of float64
+
+wrong(
+    "an embedding of ids from NumPy, 4e-4 too large",
+    "table",
+    by_hand(right.picked, lambda table, dy: (1.0004 * right.picked_backward(table, dy)[0],)),
+    MATRIX,
+)
+wrong(
+    "bfloat16 rows taken by ids from NumPy, and twice the gradient",
+    "table",
+    by_hand(
+        lambda table: jnp.take(table, right.PICKED, axis=0),
+        lambda table, dy: (2 * right.picked_backward(table, dy)[0],),
+    ),
+    normal((4, 3), dtype="bfloat16"),
+)
+
+# ---- in 16 bits alone: twice, none and the opposite of the gradient
+
+for factor, how in ((2, "twice"), (0, "none of"), (-1, "the opposite of")):
+    wrong(
+        f"{how} the gradient, in bfloat16 alone",
+        "x",
+        by_hand(
+            right.sine_in_16_bits,
+            lambda x, dy, factor=factor: (factor * right.slope_in_16_bits(x, dy)[0],),
+        ),
+        normal((4, 5), dtype="bfloat16"),
+    )
+
+# ---- arguments that are static, and given by keyword
+
+wrong(
+    "a static argument by keyword, and no slope of the sine",
+    "x",
+    right.sum_of_sines(lambda x: jnp.sin(x)),
+    MATRIX,
+)
+
+# ---- a function that raises outside of its domain
+
+wrong(
+    "a logarithm that raises below 0, and a small number that gets nothing",
+    "x",
+    by_hand(right.logarithm, lambda x, dy: (jnp.where(x > 0.01, dy / x, 0),)),
+    right.SMALL_AND_LARGE,
+    ref=right.logarithm_of_jax,
 )

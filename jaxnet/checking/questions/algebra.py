@@ -8,7 +8,8 @@ moves when its inputs move by one eps. An element passes where
 The noise counts only where it is itself at most the other two: at a tie t jumps, and anything would
 pass. Every other element is a suspect and goes to the arbiter (arbiter.py): wrong where the
 differences exclude r; disputed where they exclude t, for automatic differentiation may be the wrong
-one; kink where the one-sided derivatives differ and r lies between them; ok where they cannot tell.
+one; kink where the one-sided derivatives differ and r lies between them; ok where they cannot tell,
+but in 16 bits, where they hardly ever can: there t is believed.
 """
 
 import enum
@@ -22,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnet.checking import nearby
-from jaxnet.checking.arbiter import Arbiter, Slopes
-from jaxnet.checking.arrays import Array, index_of, on_host, same, tolerance, unit_of
+from jaxnet.checking.arbiter import UNTAKEN, Arbiter, Slopes
+from jaxnet.checking.arrays import FEW_DIGITS, Array, index_of, on_host, same, tolerance, unit_of
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.cells import Cell
 from jaxnet.checking.findings import Finding, Question, Verdict
@@ -31,6 +32,7 @@ from jaxnet.checking.hints import hint_of
 
 # Of one leaf the arbiter looks at so many suspects, or for so long: a leaf that is wrong is found
 # out at the first, and what is left over is counted in the note.
+NO_ELEMENTS = "no elements: nothing to judge"
 ARBITRATED, SECONDS = 4096, 2.0
 
 
@@ -82,6 +84,11 @@ class Standard(NamedTuple):
     # The reference's slopes of an element (row, number) very near the point.
     beside: Callable[[int, int], Array] = lambda row, i: np.empty(0)
 
+    @property
+    def differences_can_tell(self) -> bool:
+        """Those of 16 bits hold almost anything: there the reference is the only truth."""
+        return self.eps < FEW_DIGITS
+
 
 class Judged(NamedTuple):
     finding: Finding
@@ -129,7 +136,7 @@ def _beside(bench: Bench, cell: Cell, look: Look, k: int) -> Callable[[int, int]
 
 def judge(leaf: Leaf, arbiter: Arbiter, standard: Standard) -> Judged:
     if leaf.t.size == 0:
-        no_elements = Finding(Question.ALGEBRA, leaf.name, Verdict.OK, note="no elements")
+        no_elements = Finding(Question.ALGEBRA, leaf.name, Verdict.UNSUPPORTED, note=NO_ELEMENTS)
         return Judged(no_elements, np.zeros(leaf.t.shape[1:], bool), [])
     suspect = suspects(leaf, standard)
     arbitrated = arbitrate(leaf, suspect, arbiter, standard)
@@ -144,7 +151,8 @@ def suspects(leaf: Leaf, standard: Standard) -> Array:
     with np.errstate(all="ignore"):
         strict = np.stack([tolerance(row, 0.0, standard.eps) for row in t])
         is_rounding = leaf.noise <= strict
-        allowed = np.where(is_rounding, np.fmax(strict, 64 * leaf.noise), strict)
+        lenient = np.stack([tolerance(row, leaf.noise, standard.eps) for row in t])
+        allowed = np.where(is_rounding, lenient, strict)
         suspect: Array = ~((np.abs(r - t) <= allowed) | same(r, t))
     # Both are NaN: is there a slope all the same?
     suspect |= ~np.isfinite(r) & np.isfinite(leaf.x) & standard.value_is_finite
@@ -211,6 +219,9 @@ def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -
     element = element_at(r, t, float(leaf.x.flat[i]), slopes)
     if element is Element.DISPUTED and abs(r - t) > standard.by_design:
         return Element.WRONG
+    is_open = element is Element.UNRESOLVED and np.isfinite(t)
+    if is_open and not standard.differences_can_tell:
+        return Element.WRONG
     if element is Element.WRONG and nearby.is_between(r, standard.beside(row, i), standard.eps):
         return Element.KINK
     return element
@@ -219,13 +230,14 @@ def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -
 def element_at(r: float, t: float, x: float, s: Slopes) -> Element:
     """Of an element x at which the rule's r is not the reference's t.
 
-    x is not finite         no step can be taken: t is believed where it is a number
+    x is not finite, or f raises beside it
+                            no step can be taken: t is believed where it is a number
     r is not finite         wrong where slopes are finite, also the two of a kink, or where t is
     a kink                  any number between the one-sided slopes will do
     no slope was resolved   the sides may still exclude r
     else                    the slope holds r, t, both or neither
     """
-    if not np.isfinite(x):
+    if not np.isfinite(x) or s is UNTAKEN:
         return Element.WRONG if np.isfinite(t) else Element.DISPUTED
     if not np.isfinite(r):
         has_slope = np.isfinite(t) or s.is_finite

@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnet.checking.arrays import Array, index_of, largest, on_host, same, times, worst_of
+from jaxnet.checking.arrays import (
+    FEW_DIGITS,
+    Array,
+    index_of,
+    largest,
+    on_host,
+    same,
+    times,
+    worst_of,
+)
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Leaves
@@ -26,7 +35,6 @@ from jaxnet.checking.traces import NOT_DETERMINISTIC, SAME_TWICE
 ALL_LAWS = f"linear, zero for zero, {SAME_TWICE}"
 # Beyond any clip that somebody would write. In float16 2⁴: 2²⁰ has no room there.
 FAR, FAR_IN_FEW_DIGITS = 2.0**20, 2.0**4
-FEW_DIGITS = 1e-6  # an eps above this is that of float16 or bfloat16
 
 
 class Names(NamedTuple):

@@ -22,6 +22,7 @@ import numpy as np
 from jaxnet.checking import arbiter
 from jaxnet.checking.arbiter import Slopes, slopes
 from jaxnet.checking.arrays import (
+    FEW_DIGITS,
     Array,
     distance,
     index_of,
@@ -256,7 +257,7 @@ def _points(first: Given, second: Given, eps: float) -> Iterator[Given]:
 
 
 def _far(eps: float) -> float:
-    return laws.FAR if eps < laws.FEW_DIGITS else laws.FAR_IN_FEW_DIGITS
+    return laws.FAR if eps < FEW_DIGITS else laws.FAR_IN_FEW_DIGITS
 
 
 def _moved(given: Given, eps: float, rng: Any) -> Given:

@@ -31,8 +31,10 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
     for how, x in points:
         if budget.is_spent(f"with {how}"):
             continue
-        there = bench.look(x, look.cs[:2], bench.stream(f"reach, {how}"))
-        if not there.is_finite():
+        there = None
+        with bench.skipping(how):
+            there = bench.look(x, look.cs[:2], bench.stream(f"reach, {how}"))
+        if there is None or not there.is_finite():
             continue  # the point is outside the function's domain
         looks.append(there)
         for k, judged in enumerate(judge_cell(bench, bench.plain, there, only_wrong=True)):

@@ -20,6 +20,7 @@ from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import SECOND_ORDER, Cell
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.questions.algebra import Algebra, judge_cell
+from jaxnet.checking.traces import first_line
 from jaxnet.checking.truth import Route
 
 BESIDE = "a little beside the arguments, where the reference is to be trusted"
@@ -42,8 +43,19 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> list[Find
         trouble = bench.programs.start(cell)
         for next_cell in transformed[n + 1 : n + 2]:
             bench.programs.start(next_cell)  # compiles meanwhile
-        found += [trouble] if trouble else _judged(bench, cell, look, algebra, wrong)
+        found += [trouble] if trouble else _judged_or_raised(bench, cell, look, algebra, wrong)
     return found
+
+
+def _judged_or_raised(
+    bench: Bench, cell: Cell, look: Look, algebra: Algebra, wrong: set[str]
+) -> list[Finding]:
+    """Its neighbours are made up, and f may raise there."""
+    try:
+        return _judged(bench, cell, look, algebra, wrong)
+    except Exception as e:
+        note = f"it raised when it was run: {first_line(e)}"
+        return [Finding(cell.question, "", Verdict.UNSUPPORTED, note=note, detail=cell.detail)]
 
 
 def _judged(

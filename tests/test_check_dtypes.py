@@ -1,0 +1,57 @@
+"""Digits are judged in dtypes that the caller's mode of JAX does not have."""
+
+import jax.numpy as jnp
+import pytest
+from corpus import by_hand
+
+from jaxnet import check
+
+RULE = by_hand(lambda x, y: jnp.sin(x) * y, lambda x, y, dz: (jnp.cos(x) * y * dz, jnp.sin(x) * dz))
+# Its slope has the digits of bfloat16.
+ROUGH = by_hand(
+    lambda x, y: jnp.sin(x) * y,
+    lambda x, y, dz: (
+        jnp.cos(x.astype("bfloat16")).astype(x.dtype) * y * dz,
+        jnp.sin(x) * dz,
+    ),
+)
+X, Y = jnp.asarray([0.3, -0.7]), jnp.asarray([1.3, -0.2])
+
+
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        ("float64",),
+        ("complex128",),
+        ("float64", "float32"),
+        ("bfloat16", "float64"),
+        ("float32", "bfloat16"),
+    ],
+)
+def test_a_right_rule_is_right_in_every_dtype(dtypes):
+    report = check(RULE, X, Y, dtypes=dtypes, transforms=("vmap", "scan"))
+    assert report.ok, report
+    assert any("not judged" in note for note in report.notes) is (
+        bool({"float64", "complex128"} & set(dtypes))
+    )
+    judged = {f.detail for f in report.findings if f.question == "precision"}
+    assert judged == set(dtypes) - {"float64", "complex128"}
+
+
+def test_digits_are_judged_beside_float64():
+    report = check(ROUGH, X, Y, dtypes=("float64", "float32"), transforms=())
+    assert not report.ok
+
+
+def test_several_dtypes_where_float64_cannot_be_had():
+    def body(x, y):
+        assert x.dtype != jnp.float64
+        return jnp.sin(x) * y
+
+    def backward(x, y, dz):
+        return jnp.cos(x) * y * dz, jnp.sin(x) * dz
+
+    for dtypes in (("float32", "bfloat16"), ("bfloat16", "float32")):
+        report = check(by_hand(body, backward), X, Y, dtypes=dtypes, transforms=("vmap",))
+        assert report.ok, report
+        assert report.power["x"].scale < 0.01  # of the wider of both

@@ -1,0 +1,66 @@
+"""Functions that raise: outside of their domain, at a point that the checker made up, or at all."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from corpus import by_hand, right
+
+from jaxnet import audit, check
+
+X = jnp.asarray([0.3, 0.5, 1.2])
+
+
+def positive_by_equinox(x):
+    return jnp.log(eqx.error_if(x, jnp.any(x <= 0), "x must be positive"))
+
+
+BODIES = {"equinox": positive_by_equinox, "host callback": right.logarithm}
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_point_that_f_refuses_is_skipped_and_said(body, factor):
+    rule = by_hand(body, lambda x, dy: (factor * dy / x,))
+    report = check(rule, X, transforms=("vmap",))
+    assert report.ok is (factor == 1.0), report
+    (note,) = [n for n in report.notes if "made up" in n]
+    assert "the arguments times -1" in note
+    assert "must be" in note
+    assert audit(lambda x: rule(x).sum(), X).ok is (factor == 1.0)
+
+
+def test_a_function_that_raises_at_the_arguments_is_an_error():
+    rule = by_hand(right.logarithm, lambda x, dy: (dy / x,))
+    report = check(rule, -X, transforms=())
+    assert not report.ok
+    assert "x must be above 0" in report.sentence()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_where_no_difference_can_be_taken_autodiff_is_believed(lost):
+    """The small one is nearer to the end of the domain than the smallest step is large."""
+    rule = by_hand(right.logarithm, lambda x, dy: (jnp.where(lost & (x < 1e-3), 0, dy / x),))
+    small = jnp.asarray([1e-12, 0.7, 2.0])
+    report = check(rule, small, ref=right.logarithm_of_jax, transforms=())
+    assert report.ok is not lost, report
+
+
+def test_a_transformation_that_raises_when_it_runs_is_no_crash():
+    """Its neighbour is outside of the domain."""
+
+    def whole(x):
+        def computed(v):
+            if (v > 1).any():
+                raise ValueError("x must be at most 1")
+            return np.sin(v)
+
+        return jax.pure_callback(
+            computed, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="expand_dims"
+        )
+
+    rule = by_hand(whole, lambda x, dy: (jnp.cos(x) * dy,))
+    ones = jnp.ones(3)
+    report = check(rule, ones, ref=lambda x: jnp.sin(x) + 0 * whole(x), transforms=("vmap",))
+    assert "x must be at most 1" in str(report)
