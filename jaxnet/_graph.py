@@ -686,7 +686,8 @@ def _with_fitting_names(jaxpr: Any) -> Any:
     Of a custom_jvp with static arguments given by keyword, jax before 0.12 keeps their names too.
     """
     inner = plain(jaxpr)
-    if len(names_of_arguments(inner)) in (0, len(inner.invars)):
+    names = getattr(inner.debug_info, "arg_names", None) or ()
+    if len(names) in (0, len(inner.invars)):
         return jaxpr
     nameless = inner.replace(debug_info=inner.debug_info._replace(arg_names=None))
     return core.ClosedJaxpr(nameless, jaxpr.consts)
