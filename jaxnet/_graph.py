@@ -479,7 +479,9 @@ def outputs_reached(jaxpr: Any, inputs: Any) -> tuple[bool, ...]:
     jaxpr = plain(jaxpr)
     reached = {jaxpr.invars[i] for i in inputs}
     for e in jaxpr.eqns:
-        if any(v in reached for v in inputs_of(e)):
+        if computes_nothing(e):
+            reached |= {out for v, out in _straight_through(e) if v in reached}
+        elif any(v in reached for v in inputs_of(e)):
             reached |= set(e.outvars)
     return tuple(not is_literal(v) and v in reached for v in jaxpr.outvars)
 
@@ -593,6 +595,16 @@ _WALKS: dict[str, Callable[[Equation, list[Any], list[int], Walk], list[int]]] =
     "scan": _through_scan,
     "while": _through_while,
 }
+
+
+def computes_nothing(e: Equation) -> bool:
+    """Whether each output is the input of its place."""
+    return bool(e.primitive.name == "optimization_barrier")
+
+
+def _straight_through(e: Equation) -> list[tuple[Any, Any]]:
+    """The inputs and outputs of an equation that computes nothing."""
+    return [(v, out) for v, out in zip(e.invars, e.outvars, strict=True) if not is_literal(v)]
 
 
 # -- rewrite

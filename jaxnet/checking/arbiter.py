@@ -128,8 +128,11 @@ def _climb(
 
     def step(h: Any) -> Step:
         (above, up), (below, down) = moved(h), moved(-h)
-        rise, fall = (_change(here, values_at(there), c, x) for there in (above, below))
-        return Step(up, -down, *rise, *fall)
+        # One after the other: where x is large, both at once would take twice the memory.
+        change, size = jax.lax.map(
+            lambda there: _change(here, values_at(there), c, x), jnp.stack([above, below])
+        )
+        return Step(up, -down, change[0], size[0], change[1], size[1])
 
     sizes = first * 4.0 ** -jnp.arange(RUNGS, dtype=flat.dtype)
     every: Step = jax.lax.map(step, sizes)

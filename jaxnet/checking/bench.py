@@ -77,6 +77,10 @@ class Bench:
         """The function as it is."""
         return self.programs.cells[0]
 
+    def count(self, usual: int) -> int:
+        """Of runs that differ in random numbers alone."""
+        return usual // 2 if self.problem.is_long else usual
+
     def stream(self, question: str) -> np.random.Generator:
         """The random numbers of one question, whatever was asked before."""
         return np.random.default_rng([STREAM, self.seed, zlib.crc32(question.encode())])
@@ -94,7 +98,7 @@ class Bench:
         def cotangents() -> Leaves:
             return tuple(np.asarray(rng.normal(size=s.shape)).astype(s.dtype) for s in shapes.value)
 
-        return Draw(working, leaves, [cotangents() for _ in range(COTANGENTS)])
+        return Draw(working, leaves, [cotangents() for _ in range(self.count(COTANGENTS))])
 
     def look_at(self, draw: Draw, rng: np.random.Generator | None) -> Look:
         """The same numbers, which widening leaves as they are, in the dtypes of the algebra."""
@@ -121,7 +125,7 @@ class Bench:
 
     def moves(self, cell: Cell) -> int:
         """How often the inputs are moved; differences have bars of their own, which tell more."""
-        return MOVES if self.programs.has_autodiff(cell) else 0
+        return self.count(MOVES) if self.programs.has_autodiff(cell) else 0
 
     @contextlib.contextmanager
     def skipping(self, how: str) -> Iterator[None]:

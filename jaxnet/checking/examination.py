@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnet.checking import constants
+from jaxnet.checking import constants, large
 from jaxnet.checking.bench import Bench, Draw, Look, working_dtypes
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cost import cost_of
@@ -61,6 +61,13 @@ def examine(
 
     if not any(x.size for x in problem.leaves):
         return replace(report, findings=(_no_elements(),))
+    if large.is_large(problem):
+        small = large.sampled(problem, seed=seed, working=working_dtypes(problem, dtypes))
+        left_out = tuple(under) if small.problem.is_long else ()
+        asked = [name for name in under if name not in left_out]
+        found = examine(small.problem, report, dtypes, asked, seed, budget, measure_power)
+        cut = (*(f"{name} (too large)" for name in left_out), *found.cut)
+        return replace(small.translate(found), cut=cut)
 
     def examined(problem: Problem) -> tuple[Report, bool]:
         try:

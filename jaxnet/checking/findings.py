@@ -245,7 +245,7 @@ class Report(Judgement):
     never_entered: tuple[Never, ...] = ()
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
-    cut: tuple[str, ...] = ()  # what was not asked for lack of time
+    cut: tuple[str, ...] = ()  # what was not asked, for lack of time or because arrays are large
 
     def unasked(self) -> tuple[str, ...]:
         return self.cut
@@ -295,7 +295,7 @@ class Report(Judgement):
     def _said_of_cut(self) -> str:
         if not self.cut:
             return ""
-        return f"out of time, not asked: {self.cut[0]} and {len(self.cut) - 1} more"
+        return f"not asked: {self.cut[0]} and {len(self.cut) - 1} more"
 
     def __str__(self) -> str:
         head = f"{self.name}({self.signature})  against {self.reference}"
@@ -311,7 +311,7 @@ class Report(Judgement):
             lines += row("residual bytes", "", "", _numbers(self.cost.residual_bytes))
             lines += row("flops", "", "", _numbers(self.cost.flops))
         if self.cut:
-            lines += row("not asked", "", "", f"out of time: {', '.join(self.cut)}")
+            lines += row("not asked", "", "", ", ".join(self.cut))
         for note in self.notes:
             lines += row("note", "", "", note)
         return "\n".join(lines)

@@ -17,6 +17,9 @@ Leaves: TypeAlias = tuple[Any, ...]
 # (floating leaves, other arrays) -> (floating outputs, other outputs)
 Function: TypeAlias = Callable[[Leaves, Leaves], tuple[Leaves, Leaves]]
 
+LARGE = 2**16  # elements of an array: up to there all of them are judged
+NO_ARGUMENT = -1  # of which an array is that was made here: vmap maps over none of it
+
 # Of dtypes, as JAX prints them.
 SHORT_NAMES = {"bfloat": "bf", "float": "f", "complex": "c", "uint": "u", "int": "i"}
 
@@ -38,6 +41,10 @@ class Problem:
     ref_is_given: bool = False  # by the caller: it may be another function on purpose
     never_alone: frozenset[int] = frozenset()  # arguments not differentiated without others
     in_forward_mode: bool = True  # is it judged too?
+    # Names of leaves and outputs of which each number stands for many elements together: no digits
+    # are theirs, and where some of the elements are at kinks, nothing lies between two slopes.
+    wholes: frozenset[str] = frozenset()
+    is_long: bool = False  # one run of it takes a second: half as many must do
 
 
 def is_floating(x: Any) -> bool:
@@ -46,6 +53,10 @@ def is_floating(x: Any) -> bool:
 
 def _is_array(x: Any) -> bool:
     return isinstance(x, jax.Array | np.ndarray | np.generic)
+
+
+def is_any_large(arrays: Any) -> bool:
+    return any(getattr(x, "size", 0) > LARGE for x in jax.tree.leaves(arrays))
 
 
 def as_dtypes(leaves: Leaves, dtypes: Sequence[Any]) -> Leaves:

@@ -24,7 +24,7 @@ from jaxnet.checking import arbiter, lines
 from jaxnet.checking.branches import Branches, branches_of
 from jaxnet.checking.cells import Cell, Inputs, Point, cells
 from jaxnet.checking.findings import Finding, Question, Verdict
-from jaxnet.checking.problem import Function, Leaves, Problem, eps_of
+from jaxnet.checking.problem import Function, Leaves, Problem, eps_of, is_any_large
 from jaxnet.checking.tangents import Forward
 from jaxnet.checking.traces import (
     LEAKED,
@@ -38,6 +38,7 @@ from jaxnet.checking.traces import (
     draws_random_numbers,
     first_line,
     narrowest_float,
+    one_after_the_other,
     precision_of,
     pull,
     trace,
@@ -50,6 +51,10 @@ from jaxnet.checking.truth import Route, function_of_truth, pull_of_truth, ways_
 QUICK: tuple[dict[str, Any], ...] = (
     {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
     {"xla_backend_optimization_level": 0},
+)
+# Where arrays are large, what is run takes longer, and memory is what may be short.
+THRIFTY: tuple[dict[str, Any], ...] = (
+    {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"},
 )
 REMEMBERED = 512  # programs: a test suite's worth, up to some MB each
 NOT_IMPLEMENTED = re.compile("not (yet )?(implemented|support)")
@@ -316,6 +321,8 @@ def _main(cell: Cell, pulls: _Pulls, value: Traced | None) -> Callable[[Inputs],
     def main(inputs: Inputs) -> Run:
         point = cell.prepare(inputs)
         forward, other_forward, of_rule = pulls.rule(*point)
+        if is_any_large(point):
+            of_rule, point = one_after_the_other(of_rule, point)
         ref_value, _, of_ref = pulls.ref(*point)
         values, other_values = forward, other_forward
         if value is not None:
@@ -371,7 +378,8 @@ def compiled(f: Callable[..., Any], *args: Any) -> "Future[Any]":
     with _known_lock:
         if key not in _known:
             lowered = _lowered(traced)
-            _known[key] = _workers.submit(lowered.compile, compiler_options=compiler_options())
+            options = compiler_options(is_any_large(args))
+            _known[key] = _workers.submit(lowered.compile, compiler_options=options)
         _known.move_to_end(key)
         while len(_known) > REMEMBERED:
             _known.popitem(last=False)
@@ -389,10 +397,10 @@ def _lowered(traced: Any) -> Any:
 
 
 @functools.cache
-def compiler_options() -> dict[str, Any]:
-    """The first of QUICK that this XLA knows; nothing where it knows none."""
+def compiler_options(large: bool = False) -> dict[str, Any]:
+    """The first of those wanted that this XLA knows; nothing where it knows none."""
     trial = jax.jit(lambda x: x + 1).lower(np.float32(0))
-    for options in QUICK:
+    for options in THRIFTY if large else QUICK:
         try:
             trial.compile(compiler_options=options)
             return options

@@ -5,7 +5,7 @@ import gc
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,15 @@ from jaxnet import _graph
 from jaxnet.checking import lines
 from jaxnet.checking.arrays import FEW_DIGITS
 from jaxnet.checking.findings import Finding, Question, Verdict
-from jaxnet.checking.problem import Function, Leaves, Problem, as_dtypes, eps_of, shape_text
+from jaxnet.checking.problem import (
+    Function,
+    Leaves,
+    Problem,
+    as_dtypes,
+    eps_of,
+    is_any_large,
+    shape_text,
+)
 
 WIDE = np.dtype(np.float64)
 # What JAX makes of NumPy's 64 bits outside of its x64 mode.
@@ -87,9 +95,19 @@ def pull(f: Function) -> Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves
 
     def pulled(leaves: Leaves, others: Leaves, c: Leaves) -> tuple[Leaves, Leaves, Leaves]:
         outputs, vjp, rest = jax.vjp(lambda *leaves: f(leaves, others), *leaves, has_aux=True)
+        if is_any_large((leaves, others)):
+            outputs, c = one_after_the_other(outputs, c)
         return outputs, rest, vjp(c)
 
     return pulled
+
+
+def one_after_the_other(results: Any, inputs: Any) -> tuple[Any, Any]:
+    """The same; but what is computed from the inputs waits for the results.
+
+    XLA may compute both at once, which takes more memory.
+    """
+    return cast(tuple[Any, Any], cast(Any, jax.lax).optimization_barrier((results, inputs)))
 
 
 def pullback(f: Function, leaves: Leaves, others: Leaves) -> Traced:
@@ -99,7 +117,9 @@ def pullback(f: Function, leaves: Leaves, others: Leaves) -> Traced:
 
 def narrowest_float(*jaxprs: Any) -> Any:
     """The floating dtype with the fewest digits that any equation computes (float64 for none)."""
-    outputs = (v for jaxpr in jaxprs for e, _ in _graph.equations(jaxpr) for v in e.outvars)
+    every = (e for jaxpr in jaxprs for e, _ in _graph.equations(jaxpr))
+    computing = (e for e in every if not _graph.computes_nothing(e))
+    outputs = (v for e in computing for v in e.outvars)
     dtypes = {v.aval.dtype for v in outputs if hasattr(v.aval, "dtype")}
     floating = (d for d in dtypes if jnp.issubdtype(d, jnp.inexact))
     return max(floating, key=eps_of, default=np.dtype(np.float64))

@@ -1056,6 +1056,26 @@ right(
     MATRIX,
 )
 
+# ---- in a large array, of which a sample is judged
+
+
+def many_at_one(rng):
+    """A third of them at the kink of max(x, 1)."""
+    x = rng.normal(size=70_001)
+    return (jnp.asarray(np.where(rng.uniform(size=x.shape) < 1 / 3, 1, x), "float32"),)
+
+
+right(
+    "many elements at a kink that a move of all of them leaves",
+    pointwise(lambda x: jnp.maximum(x, 1), lambda x: jnp.where(x >= 1, 1.0, 0.0)),
+    many_at_one,
+)
+right(
+    "a large array in bfloat16, with zeros",
+    pointwise(lambda x: jnp.maximum(x, 0) ** 2, lambda x: 2 * jnp.maximum(x, 0)),
+    lambda rng: (jnp.asarray(np.maximum(rng.normal(size=70_001), 0), "bfloat16"),),
+)
+
 # ---- a body that JAX cannot differentiate as it stands: a rule inside a batch by hand
 
 right(

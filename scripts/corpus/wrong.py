@@ -1137,6 +1137,31 @@ wrong(
     MATRIX,
 )
 
+# ---- in a large array, of which a sample is judged
+
+MANY = 70_001
+
+wrong(
+    "one element of many is half as large again",
+    "x",
+    by_hand(lambda x: jnp.sin(x), lambda x, dy: ((jnp.cos(x) * dy).at[34_567].multiply(1.5),)),
+    normal((MANY,)),
+)
+
+
+def one_for_nothing(x, dy):
+    """Not 0 for a cotangent of 0, in one element of many."""
+    return ((jnp.cos(x) * dy).at[34_567].add(jnp.where(jnp.any(dy != 0), 0, 1)),)
+
+
+wrong(
+    "not zero for zero, in one element of many",
+    "x",
+    by_hand(lambda x: jnp.sin(x), one_for_nothing),
+    normal((MANY,)),
+    what="law",
+)
+
 # ---- forward mode alone: transposed, as reverse mode runs it, each of these rules is right
 
 

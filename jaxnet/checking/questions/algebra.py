@@ -16,7 +16,7 @@ import enum
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -70,6 +70,7 @@ class Leaf(NamedTuple):
     t: Array
     noise: Array
     x: Array
+    is_whole: bool = False  # each number stands for many elements (Problem.wholes)
 
 
 class Standard(NamedTuple):
@@ -96,12 +97,21 @@ class Judged(NamedTuple):
     kinks: list[int]  # numbers of elements
 
 
-def judge_cell(bench: Bench, cell: Cell, look: Look, only_wrong: bool = False) -> list[Judged]:
-    """Every leaf of a cell."""
+def judge_cell(
+    bench: Bench,
+    cell: Cell,
+    look: Look,
+    only_wrong: bool = False,
+    left_out: Collection[str] = (),
+) -> list[Judged]:
+    """Every leaf of a cell, but for those left out, by name: a fault that is known costs nothing."""
     x = [on_host(a) for a in bench.point(cell, look, 0).leaves]
     judged = []
     for k, name in enumerate(cell.names):
-        leaf = Leaf(name, look.rule(cell, k), look.ref(cell, k), look.noise(cell, k), x[k])
+        if name in left_out:
+            continue
+        r, t, noise = look.rule(cell, k), look.ref(cell, k), look.noise(cell, k)
+        leaf = Leaf(name, r, t, noise, x[k], name in bench.problem.wholes)
         by_design = bench.by_design(look, k) if cell is bench.plain else np.inf
         beside = _beside(bench, cell, look, k)
         standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, beside)
@@ -219,6 +229,8 @@ def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -
     element = element_at(r, t, float(leaf.x.flat[i]), slopes)
     if element is Element.DISPUTED and abs(r - t) > standard.by_design:
         return Element.WRONG
+    if leaf.is_whole and slopes.kink and np.isfinite(r):
+        return Element.KINK  # what each of its elements may be is not between the two
     is_open = element is Element.UNRESOLVED and np.isfinite(t)
     if is_open and not standard.differences_can_tell:
         return Element.WRONG

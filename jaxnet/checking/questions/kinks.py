@@ -36,7 +36,9 @@ def ask(bench: Bench, look: Look, algebra: Algebra) -> Algebra:
     if not any(algebra.kinks) or not is_known(bench, look):
         return algebra
     findings = list(algebra.findings)
-    for finding, k in _wrong(_lines(bench, look), algebra.kinks):
+    pairs = zip(bench.problem.names, algebra.kinks, strict=True)
+    kinks = [[] if name in bench.problem.wholes else found for name, found in pairs]
+    for finding, k in _wrong(_lines(bench, look), kinks):
         if findings[k].verdict is not Verdict.WRONG:
             findings[k] = finding
     return replace(algebra, findings=findings)
@@ -74,6 +76,9 @@ class Lines:
 def _lines(bench: Bench, look: Look) -> Lines:
     key, run = bench.plain.key, look.runs[0]
     x = [on_host(a) for a in look.x]
+    for k, name in enumerate(bench.problem.names):
+        if name in bench.problem.wholes:
+            x[k] = np.full_like(x[k], np.nan)  # what is tied to it is many elements
     steps = [first_steps(a) for a in x]
     rule, ref, every, first = (
         np.concatenate([np.ravel(a) for a in arrays])

@@ -68,7 +68,7 @@ def ask(bench: Bench, draw: Draw, look: Look, algebra: Algebra, spoiled: Spoiled
     moved = _moved(bench, draw, look)
     found = []
     for k, output in enumerate(bench.problem.outputs):
-        if output not in spoiled.outputs:
+        if output not in spoiled.outputs | bench.problem.wholes:
             compared = _output(k, draw, look, runs, moved)
             finding = replace(
                 _judged(bench, output, compared), question=Question.VALUE, detail=name
@@ -76,7 +76,7 @@ def ask(bench: Bench, draw: Draw, look: Look, algebra: Algebra, spoiled: Spoiled
             # That a value is precise is not worth a row.
             found += [] if finding.verdict is Verdict.OK else [finding]
     for k, leaf in enumerate(bench.problem.names):
-        if leaf not in spoiled.leaves:
+        if leaf not in spoiled.leaves | bench.problem.wholes:
             compared = _leaf(bench, k, draw, look, runs, moved, algebra.distrusted[k])
             found.append(replace(_judged(bench, leaf, compared), detail=name))
     return Precision(found, runs)

@@ -37,9 +37,10 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
         if there is None or not there.is_finite():
             continue  # the point is outside the function's domain
         looks.append(there)
-        for k, judged in enumerate(judge_cell(bench, bench.plain, there, only_wrong=True)):
-            is_news = findings[k].verdict is not Verdict.WRONG
-            if is_news and judged.finding.verdict is Verdict.WRONG:
+        wrong = {f.leaf for f in findings if f.verdict is Verdict.WRONG}
+        for judged in judge_cell(bench, bench.plain, there, only_wrong=True, left_out=wrong):
+            if judged.finding.verdict is Verdict.WRONG:
+                k = bench.problem.names.index(judged.finding.leaf)
                 findings[k] = with_hint(bench, there, k, _made(judged.finding, how))
     return Reach(findings, looks, never)
 

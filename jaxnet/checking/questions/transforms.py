@@ -70,8 +70,8 @@ def _judged(
 def _compared(bench: Bench, cell: Cell, look: Look, wrong: set[str]) -> list[Finding]:
     """What is wrong under the transformation alone; one ok where nothing is."""
     there = bench.look_under(cell, look.x, look.cs, bench.stream(cell.detail))
-    judged = [j.finding for j in judge_cell(bench, cell, there)]
-    bad = [f for f in judged if f.verdict is Verdict.WRONG and f.leaf not in wrong]
+    judged = [j.finding for j in judge_cell(bench, cell, there, left_out=wrong)]
+    bad = [f for f in judged if f.verdict is Verdict.WRONG]
     if cell.is_second_order and bench.programs.route is not Route.REVERSE:
         bad = [_as_autodiff_is(f) for f in bad]
     return bad or ([] if wrong else [_ok(cell)])
