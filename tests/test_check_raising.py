@@ -1,6 +1,5 @@
 """Functions that raise: outside of their domain, at a point that the checker made up, or at all."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ X = jnp.asarray([0.3, 0.5, 1.2])
 
 
 def positive_by_equinox(x):
+    eqx = pytest.importorskip("equinox")
     return jnp.log(eqx.error_if(x, jnp.any(x <= 0), "x must be positive"))
 
 
