@@ -125,7 +125,8 @@ def kinds_differentiated(jaxpr: Any) -> set[str]:
 
 def is_reverse_only(jaxpr: Any) -> bool:
     """Whether it holds a tangent of a custom_vjp, which may be transposed and not computed."""
-    return any(e.primitive.name == "custom_lin" for e, _ in equations(jaxpr))
+    names = ("custom_lin", "call_hi_primitive_linearized")
+    return any(e.primitive.name in names for e, _ in equations(jaxpr))
 
 
 def sees_what_is_differentiated(e: Equation) -> bool:
