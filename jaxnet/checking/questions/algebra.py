@@ -104,7 +104,7 @@ def judge_cell(
     only_wrong: bool = False,
     left_out: Collection[str] = (),
 ) -> list[Judged]:
-    """Every leaf of a cell, but for those left out, by name: a fault that is known costs nothing."""
+    """Every leaf of a cell, but for those left out by name: a known fault costs nothing more."""
     x = [on_host(a) for a in bench.point(cell, look, 0).leaves]
     judged = []
     for k, name in enumerate(cell.names):
