@@ -231,9 +231,8 @@ def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -
         return Element.WRONG
     if leaf.is_whole and slopes.kink and np.isfinite(r):
         return Element.KINK  # what each of its elements may be is not between the two
-    is_open = element is Element.UNRESOLVED and np.isfinite(t)
-    if is_open and not standard.differences_can_tell:
-        return Element.WRONG
+    if element is Element.UNRESOLVED and not standard.differences_can_tell:
+        return Element.WRONG if np.isfinite(t) else element
     if element is Element.WRONG and nearby.is_between(r, standard.beside(row, i), standard.eps):
         return Element.KINK
     return element
