@@ -62,12 +62,7 @@ def examine(
     if not any(x.size for x in problem.leaves):
         return replace(report, findings=(_no_elements(),))
     if large.is_large(problem):
-        small = large.sampled(problem, seed=seed, working=working_dtypes(problem, dtypes))
-        left_out = tuple(under) if small.problem.is_long else ()
-        asked = [name for name in under if name not in left_out]
-        found = examine(small.problem, report, dtypes, asked, seed, budget, measure_power)
-        cut = (*(f"{name} (too large)" for name in left_out), *found.cut)
-        return replace(small.translate(found), cut=cut)
+        return _examine_sample(problem, report, dtypes, under, seed, budget, measure_power)
 
     def examined(problem: Problem) -> tuple[Report, bool]:
         try:
@@ -83,6 +78,24 @@ def examine(
     budget.cut.clear()
     with constants.with_fresh_constants(problem) as fresh:
         return examined(fresh)[0]
+
+
+def _examine_sample(
+    problem: Problem,
+    report: Report,
+    dtypes: Sequence[Any] | None,
+    under: Sequence[str],
+    seed: int,
+    budget: Budget,
+    measure_power: bool,
+) -> Report:
+    """Of a problem with large arrays; of very large ones some questions are not asked."""
+    small = large.sampled(problem, seed=seed, working=working_dtypes(problem, dtypes))
+    left_out = tuple(under) if small.problem.is_long else ()
+    asked = [name for name in under if name not in left_out]
+    found = examine(small.problem, report, dtypes, asked, seed, budget, measure_power)
+    cut = (*(f"{name} (too large)" for name in left_out), *found.cut)
+    return replace(small.translate(found), cut=cut)
 
 
 def _no_elements() -> Finding:
