@@ -456,25 +456,26 @@ class _Translation:
     cost: Cost | None
 
     def __call__(self, report: Report) -> Report:
-        pairs = [(f, self._told(f)) for f in report.findings]
-        samples = [told for f, told in pairs if not _is_whole(f)]
-        bad = {_about(told) for told in samples if told.verdict.bad}
-        # A whole has a word of its own only where it is wrong and its sample is not.
-        wholes = {
-            _about(told): told
-            for f, told in pairs
-            if _is_whole(f) and _says_something(f) and _about(told) not in bad
-        }
-        findings = [wholes.pop(_about(told), told) for told in samples]
-        if self.form:  # in place of what is said of the samples
-            findings = [f for f in findings if f.question is not Question.STRUCTURE]
         return replace(
             report,
-            findings=(*self.form, *findings, *wholes.values()),
+            findings=tuple(self._findings(report)),
             power={k: v for k, v in report.power.items() if not k.endswith(WHOLE)},
             cost=self.cost if report.cost else None,
             notes=(*report.notes, *self._notes()),
         )
+
+    def _findings(self, report: Report) -> list[Finding]:
+        """A whole has a word of its own only where it is wrong and its sample is not."""
+        found = report.findings
+        if self.form:  # in place of what is said of the samples
+            found = tuple(f for f in found if f.question is not Question.STRUCTURE)
+        samples = [self._told(f) for f in found if not _is_whole(f)]
+        wholes = {_about(self._told(f)): self._told(f) for f in found if _says_something(f)}
+        for sample in samples:
+            if sample.verdict.bad:
+                wholes.pop(_about(sample), None)
+        told = [wholes.pop(_about(sample), sample) for sample in samples]
+        return [*self.form, *told, *wholes.values()]
 
     def _told(self, f: Finding) -> Finding:
         """The finding with leaf and element of the large problem."""
@@ -507,7 +508,8 @@ def _is_whole(f: Finding) -> bool:
 
 
 def _says_something(f: Finding) -> bool:
-    return f.verdict.bad and f.verdict is not Verdict.VACUOUS
+    """Of a whole: zeros add up to nothing, and no more."""
+    return _is_whole(f) and f.verdict.bad and f.verdict is not Verdict.VACUOUS
 
 
 def _about(f: Finding) -> tuple[Question, str, str]:
