@@ -310,7 +310,7 @@ def _reduced(f: Function, sizes: _Sizes, ways: _Ways) -> Function:
         # In a loop over leaves XLA would compute once, and keep, every array of full size that is
         # made of others alone; nothing is, where all come through this barrier together.
         leaves, large, numbers, start = cast(Any, jax.lax).optimization_barrier(
-            (leaves, others[given:places], others[places:], np.uint32(0))
+            (leaves, others[given:places], others[places:], jnp.zeros((), jnp.uint32))
         )
         chosen = dict(zip(sizes.counts(), numbers, strict=True))
         parts, data = iter(leaves), zip(large, ways.restored, strict=True)
@@ -460,7 +460,7 @@ class _Translation:
             report,
             findings=tuple(self._findings(report)),
             power={k: v for k, v in report.power.items() if not k.endswith(WHOLE)},
-            cost=self.cost if report.cost else None,
+            cost=self.cost,
             notes=(*report.notes, *self._notes()),
         )
 
