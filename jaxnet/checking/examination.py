@@ -199,9 +199,9 @@ def _ask_more(
     findings += forward.ask(bench, look, value, slope, transformed, budget)
     yield (report := replace(report, findings=tuple(findings)))
 
-    if measure_power and not budget.is_spent("power"):
+    if measure_power:
         first = len(value) + len(form)
-        findings[first : first + len(seen)], powers = power.ask(bench, look, seen)
+        findings[first : first + len(seen)], powers = power.ask(bench, look, seen, budget)
         yield (report := replace(report, findings=tuple(findings), power=powers))
     if not budget.is_spent("cost"):
         own = bench.programs.own

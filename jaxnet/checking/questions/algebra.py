@@ -15,7 +15,6 @@ but in 16 bits, where they hardly ever can: there t is believed.
 import enum
 import functools
 import math
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -30,10 +29,10 @@ from jaxnet.checking.cells import Cell
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.hints import hint_of
 
-# Of one leaf the arbiter looks at so many suspects, or for so long: a leaf that is wrong is found
-# out at the first, and what is left over is counted in the note.
+# Of one leaf the arbiter looks at so many suspects: a leaf that is wrong is found out at the first,
+# and what is left over is counted in the note.
+ARBITRATED = 256
 NO_ELEMENTS = "no elements: nothing to judge"
-ARBITRATED, SECONDS = 4096, 2.0
 
 
 @dataclass(frozen=True)
@@ -199,13 +198,11 @@ class Arbitrated(NamedTuple):
 def arbitrate(leaf: Leaf, suspect: Array, arbiter: Arbiter, standard: Standard) -> Arbitrated:
     """Ask the arbiter about one suspect after the other, until one is wrong."""
     elements: dict[Element, list[tuple[int, int, Slopes]]] = {}
-    looked_at, started = 0, 0.0
+    looked_at = 0
     for row, i in _in_order(leaf, suspect):
-        late = looked_at > 1 and time.perf_counter() - started > SECONDS
-        if looked_at >= ARBITRATED or late:
+        if looked_at >= ARBITRATED:
             break
         slopes = arbiter(row, i)
-        started = started or time.perf_counter()  # the first call may compile
         element = _element(leaf, row, i, slopes, standard)
         elements.setdefault(element, []).append((row, i, slopes))
         looked_at += 1
@@ -231,11 +228,17 @@ def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -
         return Element.WRONG
     if leaf.is_whole and slopes.kink and np.isfinite(r):
         return Element.KINK  # what each of its elements may be is not between the two
-    if element is Element.UNRESOLVED and not standard.differences_can_tell:
-        return Element.WRONG if np.isfinite(t) else element
+    if element is Element.UNRESOLVED:
+        return _where_nothing_tells(t, standard)
     if element is Element.WRONG and nearby.is_between(r, standard.beside(row, i), standard.eps):
         return Element.KINK
     return element
+
+
+def _where_nothing_tells(t: float, standard: Standard) -> Element:
+    """Where differences never could, t is believed."""
+    is_believed = np.isfinite(t) and not standard.differences_can_tell
+    return Element.WRONG if is_believed else Element.UNRESOLVED
 
 
 def element_at(r: float, t: float, x: float, s: Slopes) -> Element:

@@ -10,7 +10,6 @@ must lie between the one-sided slopes. Where these do not hold all slopes very n
 a sort, it may also lie between those, or as far beyond them again: not every one of them is met.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -23,10 +22,10 @@ from jaxnet.checking.bench import Bench, Look, first_steps
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.nearby import Beside, is_known
 from jaxnet.checking.problem import Leaves
-from jaxnet.checking.questions.algebra import SECONDS, Algebra
+from jaxnet.checking.questions.algebra import Algebra
 
 SEEDS = 4  # kinks from which others are sought
-PARTNERS = 32  # for each, half of them the nearest
+PARTNERS = 16  # for each, half of them the nearest
 SIGNS = 4  # random ones
 SLACK = 1e-6  # of what is added up: a fault in how ties are paid is of the size of the cotangent
 
@@ -95,12 +94,10 @@ def _wrong(lines: Lines, kinks: Sequence[Sequence[int]]) -> Iterator[tuple[Findi
     rng = lines.bench.stream("kinks")
     before = np.cumsum([0, *(a.size for a in lines.look.x)])
     numbers = [int(before[k]) + i for k, found in enumerate(kinks) for i in found]
-    until = 0.0
     for seed in _some(numbers, SEEDS, rng):
         pairs = _Pairs(lines, seed)
-        until = until or time.perf_counter() + SECONDS  # the first may compile
         others = _partners(lines, seed, numbers, rng)
-        outside = _outside(lines, _directions(pairs, others, until, rng))
+        outside = _outside(lines, _directions(pairs, others, rng))
         if outside:
             leaf = int(np.searchsorted(before, seed, side="right")) - 1
             yield _finding(lines, outside, seed - int(before[leaf]), leaf), leaf
@@ -153,14 +150,10 @@ def _differ(both: Slopes, one: Slopes, two: Slopes) -> bool:
     return any(gap > 2 * bars + slack for gap, bars in (rights, lefts))
 
 
-def _directions(
-    pairs: _Pairs, others: Sequence[int], until: float, rng: np.random.Generator
-) -> list[Line]:
-    """Through all that go together, with signs, then through pairs. until: a time."""
+def _directions(pairs: _Pairs, others: Sequence[int], rng: np.random.Generator) -> list[Line]:
+    """Through all that go together, with signs, then through pairs."""
     lines, group, through_pairs = pairs.lines, [pairs.seed], []
     for other in others:
-        if time.perf_counter() > until:
-            break
         go_together, two_lines = pairs.with_partner(other)
         if go_together:
             group.append(other)

@@ -8,7 +8,6 @@ The same differences show where automatic differentiation is as wrong as the rul
 same, and nothing that was measured does.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,8 +16,8 @@ import numpy as np
 from jaxnet.checking.arbiter import UNTAKEN, Arbiter, Slopes
 from jaxnet.checking.arrays import FEW_DIGITS, Array, index_of, tolerance, unit_of
 from jaxnet.checking.bench import Bench, Look
+from jaxnet.checking.budget import Budget
 from jaxnet.checking.findings import Finding, Power, Question, Verdict
-from jaxnet.checking.questions.algebra import SECONDS
 
 SAMPLED = 8  # elements at random, and half as many of the largest
 PASSED = (Verdict.OK, Verdict.KINK, Verdict.DISPUTED)
@@ -28,13 +27,15 @@ AS_WRONG = "finite differences exclude both: autodiff is as wrong as the rule"
 
 
 def ask(
-    bench: Bench, look: Look, algebra: Sequence[Finding]
+    bench: Bench, look: Look, algebra: Sequence[Finding], budget: Budget
 ) -> tuple[list[Finding], dict[str, Power]]:
     """The algebra's findings, wrong ones among them now; and by name, of the leaves that passed."""
     findings, powers = list(algebra), {}
     for k, finding in enumerate(algebra):
         is_whole = finding.leaf in bench.problem.wholes
         if finding.verdict not in PASSED or not look.x[k].size or is_whole:
+            continue
+        if budget.is_spent(f"power of {finding.leaf}"):
             continue
         t = look.ref(bench.plain, k)[0]
         measured = _measured(t, bench.arbiter(bench.plain, look, k), bench.seed)
@@ -49,15 +50,12 @@ def ask(
 
 
 def _measured(t: Array, arbiter: Arbiter, seed: int) -> dict[int, Slopes]:
-    """By element, for as long as there is time."""
-    measured, started = {}, 0.0
+    """By element."""
+    measured: dict[int, Slopes] = {}
     if not _size(t).any():
         return {}
     for i in _sampled(_size(t), seed):
-        if started and time.perf_counter() - started > SECONDS:
-            break
         slopes = arbiter(0, i)
-        started = started or time.perf_counter()  # the first call may compile
         if slopes is UNTAKEN or (slopes.resolved and not slopes.kink):
             measured[i] = slopes
     return measured
