@@ -811,8 +811,12 @@ def constants(jaxpr: Any) -> Iterator[Any]:
 
 
 def numpy_constants(jaxpr: Any) -> Iterator[Any]:
-    """Every NumPy array that the traced function took from outside, a single number too."""
+    """Every NumPy array with axes that the traced function took from outside."""
     yield from (c for c in constants(jaxpr) if isinstance(c, np.ndarray))
+
+
+def numpy_numbers(jaxpr: Any) -> Iterator[Any]:
+    """NumPy arrays without axes: literals, of which JAX's own functions make some too."""
     literals = (v for e, _ in equations(jaxpr) for v in e.invars if is_literal(v))
     strong = (v.val for v in literals if not getattr(v.aval, "weak_type", False))
     yield from (value for value in strong if isinstance(value, np.ndarray))

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnet.checking.problem import Function, Leaves, Problem
-from jaxnet.checking.traces import has_numpy_constants, pullback
+from jaxnet.checking.traces import has_numpy_constants, has_numpy_numbers, pullback
 
 
 def closes_over_numpy(problem: Problem) -> bool:
@@ -25,7 +25,7 @@ def closes_over_numpy(problem: Problem) -> bool:
         traced = [pullback(f, problem.leaves, problem.others) for f in (problem.rule, problem.ref)]
     except Exception:  # then it is not for its constants that it is not judged
         return False
-    return has_numpy_constants(*traced)
+    return has_numpy_constants(*traced) or has_numpy_numbers(*traced)
 
 
 @contextmanager

@@ -72,8 +72,15 @@ def trace(f: Callable[..., Any], *args: Any) -> Traced:
 
 
 def has_numpy_constants(*traced: Traced) -> bool:
+    """Whether there are NumPy arrays that may have been cut to 32 bits."""
     constants = (c for t in traced for c in _graph.numpy_constants(t.jaxpr))
     return any(c.dtype in MAYBE_CUT for c in constants)
+
+
+def has_numpy_numbers(*traced: Traced) -> bool:
+    """The same of single numbers, which may be JAX's own."""
+    numbers = (c for t in traced for c in _graph.numpy_numbers(t.jaxpr))
+    return any(c.dtype in MAYBE_CUT for c in numbers)
 
 
 def shapes_of(f: Callable[..., Any], *args: Any) -> Any:
