@@ -70,6 +70,7 @@ class Leaf(NamedTuple):
     noise: Array
     x: Array
     is_whole: bool = False  # each number stands for many elements (Problem.wholes)
+    most: int = ARBITRATED  # that the arbiter looks at
 
 
 class Standard(NamedTuple):
@@ -110,7 +111,7 @@ def judge_cell(
         if name in left_out:
             continue
         r, t, noise = look.rule(cell, k), look.ref(cell, k), look.noise(cell, k)
-        leaf = Leaf(name, r, t, noise, x[k], name in bench.problem.wholes)
+        leaf = Leaf(name, r, t, noise, x[k], name in bench.problem.wholes, most_of(bench))
         by_design = bench.by_design(look, k) if cell is bench.plain else np.inf
         beside = _beside(bench, cell, look, k)
         standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, beside)
@@ -138,6 +139,13 @@ def _beside(bench: Bench, cell: Cell, look: Look, k: int) -> Callable[[int, int]
         return every[np.isfinite(every)]
 
     return slopes
+
+
+def most_of(bench: Bench) -> int:
+    """How many suspects of a leaf the arbiter looks at: where arrays are large, each takes long."""
+    if bench.problem.is_long:
+        return ARBITRATED // 64
+    return ARBITRATED // 8 if bench.problem.wholes else ARBITRATED
 
 
 # -- a leaf
@@ -200,7 +208,7 @@ def arbitrate(leaf: Leaf, suspect: Array, arbiter: Arbiter, standard: Standard) 
     elements: dict[Element, list[tuple[int, int, Slopes]]] = {}
     looked_at = 0
     for row, i in _in_order(leaf, suspect):
-        if looked_at >= ARBITRATED:
+        if looked_at >= leaf.most:
             break
         slopes = arbiter(row, i)
         element = _element(leaf, row, i, slopes, standard)
@@ -226,8 +234,8 @@ def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -
     element = element_at(r, t, float(leaf.x.flat[i]), slopes)
     if element is Element.DISPUTED and abs(r - t) > standard.by_design:
         return Element.WRONG
-    if leaf.is_whole and slopes.kink and np.isfinite(r):
-        return Element.KINK  # what each of its elements may be is not between the two
+    if _is_between_many(leaf, r, slopes):
+        return Element.KINK
     if element is Element.UNRESOLVED:
         return _where_nothing_tells(t, standard)
     if element is Element.WRONG and nearby.is_between(r, standard.beside(row, i), standard.eps):
@@ -239,6 +247,11 @@ def _where_nothing_tells(t: float, standard: Standard) -> Element:
     """Where differences never could, t is believed."""
     is_believed = np.isfinite(t) and not standard.differences_can_tell
     return Element.WRONG if is_believed else Element.UNRESOLVED
+
+
+def _is_between_many(leaf: Leaf, r: float, slopes: Slopes) -> bool:
+    """Of a whole: what its elements may be adds up to what is not between the two slopes."""
+    return leaf.is_whole and slopes.kink and bool(np.isfinite(r))
 
 
 def element_at(r: float, t: float, x: float, s: Slopes) -> Element:
