@@ -247,7 +247,7 @@ def test_what_is_not_asked_of_very_many_elements_is_said(monkeypatch):
     monkeypatch.setattr(large, "LONG", 100_000)
     report = check(sine(), X, transforms=("vmap", "scan"), budget=None)
     assert report.ok, report
-    assert report.cut == ("vmap (too large)", "scan (too large)")
+    assert report.cut == ("vmap (too large)", "scan (too large)", "kinks together (too large)")
     assert "not asked" in str(report)
 
 

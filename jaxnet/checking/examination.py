@@ -91,7 +91,7 @@ def _examine_sample(
 ) -> Report:
     """Of a problem with large arrays; of very large ones some questions are not asked."""
     small = large.sampled(problem, seed=seed, working=working_dtypes(problem, dtypes))
-    left_out = tuple(under) if small.problem.is_long else ()
+    left_out = (*under, "kinks together") if small.problem.is_long else ()
     asked = [name for name in under if name not in left_out]
     found = examine(small.problem, report, dtypes, asked, seed, budget, measure_power)
     cut = (*(f"{name} (too large)" for name in left_out), *found.cut)
