@@ -1,7 +1,7 @@
 """`auto` takes the custom rules off a function: what is left is the reference.
 
 jax.grad(f) is the derivative by hand, jax.grad(auto(f)) the automatic one, of the same graph. How
-JAX writes a rule into a graph stands in _graph.py; here is what is taken off, and what cannot be.
+JAX writes a rule into a graph stands in _graph/; here is what is taken off, and what cannot be.
 """
 
 import functools

@@ -13,6 +13,7 @@ from test_audit_references import straight_through
 from test_audit_unseen import PARAMS, ROWS, attention, spike
 
 from jaxnet import _graph, audit
+from jaxnet._graph import reach
 from jaxnet.checking import _audit, cut_out, sites
 
 
@@ -155,13 +156,13 @@ MUTATIONS = {
     ),
     "a loop is walked once": (
         "a wrong rule through a carry that the second turn moves",
-        _graph,
+        reach,
         "_WALKS",
-        _graph._WALKS | {"scan": once_through_a_scan},
+        reach._WALKS | {"scan": once_through_a_scan},
     ),
     "derivatives pass integers": (
         "a wrong rule whose output is compared with a number",
-        _graph,
+        reach,
         "is_differentiable",
         everything_is_differentiable,
     ),

@@ -28,6 +28,7 @@ from jax.extend.core.primitives import custom_jvp_call_p, custom_vjp_call_p, sin
 from jax.sharding import PartitionSpec
 
 from jaxnet import _auto, _graph, auto, rule
+from jaxnet._graph import forms, objects, rewrite
 
 X = jnp.float32(0.7)
 SIN, COS = float(jnp.sin(X)), float(jnp.cos(X))
@@ -666,7 +667,7 @@ def test_repeated_calls_compile_once(probe, caplog):
 def test_what_is_remembered_dies_with_the_function():
     def remembered():
         gc.collect()
-        return sum(map(len, _graph._stripped.values())), len(_auto._limits)
+        return sum(map(len, rewrite._stripped.values())), len(_auto._limits)
 
     before = remembered()
     f = jax.jit(lambda x: theirs(x) * 3)
@@ -826,7 +827,7 @@ def classical():
 
 
 def test_a_jax_that_records_custom_vjp_otherwise_is_an_error(monkeypatch, classical):
-    monkeypatch.setattr(_graph, "custom_vjp_call_p", sin_p)
+    monkeypatch.setattr(forms, "custom_vjp_call_p", sin_p)
     message = (
         rf"auto cannot take rules off under jax {jax.__version__} as configured: "
         "it records a custom rule as custom_vjp_call, not as sin. "
@@ -840,15 +841,15 @@ def test_a_jax_that_records_custom_vjp_otherwise_is_an_error(monkeypatch, classi
 
 
 def test_a_jax_that_records_custom_jvp_otherwise_is_an_error_where_those_are_asked_for(monkeypatch):
-    monkeypatch.setattr(_graph, "custom_jvp_call_p", sin_p)
+    monkeypatch.setattr(forms, "custom_jvp_call_p", sin_p)
     with pytest.raises(RuntimeError, match="records a custom rule as custom_jvp_call, not as sin"):
         auto(make_custom_jvp(), jvp=True)(X)
     assert_off(auto(theirs))
 
 
 def test_the_names_the_canary_compares_are_jaxs(classical):
-    assert _graph.custom_vjp_call_p is custom_vjp_call_p
-    assert _graph.custom_jvp_call_p is custom_jvp_call_p
+    assert forms.custom_vjp_call_p is custom_vjp_call_p
+    assert forms.custom_jvp_call_p is custom_jvp_call_p
     assert jax.make_jaxpr(theirs)(X).eqns[0].primitive is custom_vjp_call_p
 
 
@@ -885,10 +886,10 @@ def test_the_body_of_a_rule_is_one_object_as_long_as_the_rule_lives():
     with jax_flag("jax_custom_vjp3"):
         e = jax.make_jaxpr(make_theirs())(X).eqns[0]
         assert _graph.body_of_rule(e) is _graph.body_of_rule(e)
-        known = len(_graph._bodies)
+        known = len(objects._bodies)
         del e
         gc.collect()
-        assert len(_graph._bodies) < known
+        assert len(objects._bodies) < known
 
 
 def test_a_rule_with_generic_batching_is_taken_off():
