@@ -237,12 +237,10 @@ def _begin_by(
         programs = programs_for(problem, working, under, route, wider, why_not)
         try:
             return _first_look(problem, programs, working, seed)
-        except Failed:
-            raise
         except Exception as e:
             is_own = programs.dtype == programs.own.leaves[0].dtype
             if is_own or not wider:
-                raise Failed(_raised_when_run(e)) from e
+                raise e if isinstance(e, Failed) else Failed(_raised_when_run(e)) from e
             why_not = why_not or f"in {programs.dtype} it raised {first_line(e)}"
             wider = wider[1:]
 
@@ -250,6 +248,7 @@ def _begin_by(
 def _first_look(
     problem: Problem, programs: Programs, working: Sequence[Working], seed: int
 ) -> _Begun:
+    programs.begin(working)
     bench = Bench(problem, programs, seed)
     draws = [bench.draw(w, shapes) for w, shapes in zip(working, programs.shapes, strict=True)]
     if len(programs.cells) > 1:

@@ -99,7 +99,7 @@ class Programs:
     eps: float  # of the narrowest dtype in which anything is computed there
     route: Route  # to the truth
     cells: list[Cell]  # whose values are compared; the first is the function as it is
-    working: dict[str, "Future[Any]"]  # by dtype: Point -> NarrowRun
+    narrow: list[AtDtypes]  # traced at each of the working dtypes
     shapes: list[RuleShapes]  # in each working dtype
     stops_gradient: bool  # the reference does: its derivative is not its slope, by design
     keeps_rules: bool  # the reference's derivative is in part what somebody wrote
@@ -109,6 +109,7 @@ class Programs:
     is_one_rule: bool  # the function is nothing but one rule
     branches: Branches
     notes: tuple[str, ...]
+    working: dict[str, "Future[Any]"] = field(default_factory=dict)  # by dtype, Point -> NarrowRun
     _started: dict[str, "Future[Any] | Finding"] = field(default_factory=dict)
     _ladders: dict[Any, "Future[Any]"] = field(default_factory=dict)
 
@@ -130,6 +131,15 @@ class Programs:
             return None
         is_second_order = any(cell.is_second_order for cell in self.cells)
         return Forward(self.problem, self.at, is_second_order, compiled)
+
+    def begin(self, working: Sequence[Working]) -> None:
+        """Begin to compile what is always run; raises Failed where that is refused."""
+        self.start(self.cells[0])
+        for w, at in zip(working, self.narrow, strict=True):
+            if any(np.dtype(d) != self.dtype for d in w.dtypes):  # else the algebra is judged in it
+                point = Point(at.leaves, self.problem.others, at.zero_cotangents())
+                with precision_of(w.widest):
+                    self.working[w.name] = compiled(_narrow(at), point)
 
     def start(self, cell: Cell) -> Finding | None:
         """Trace and begin to compile the cell; a finding where it cannot be compared."""
@@ -225,7 +235,7 @@ def programs_for(
         ),
         route=Route(at.route),
         cells=cells(problem, transforms, is_told),
-        working={},
+        narrow=traces.working,
         shapes=[narrow_at.rule_shapes() for narrow_at in traces.working],
         stops_gradient=lines.stops_gradient(at.ref_value.jaxpr),
         keeps_rules=lines.keeps_rules(at.ref_value.jaxpr),
@@ -236,13 +246,6 @@ def programs_for(
         branches=branches_of(at.rule.jaxpr, at.ref_value.jaxpr),
         notes=traces.notes + _not_precise(working, dtype),
     )
-    programs.start(programs.cells[0])
-    for w, narrow_at in zip(working, traces.working, strict=True):
-        if any(np.dtype(d) != dtype for d in w.dtypes):  # else the algebra is judged in it
-            c = narrow_at.zero_cotangents()
-            point = Point(narrow_at.leaves, problem.others, c)
-            with precision_of(w.widest):
-                programs.working[w.name] = compiled(_narrow(narrow_at), point)
     return programs
 
 
@@ -368,7 +371,7 @@ _known_lock = threading.Lock()
 
 def compiled(f: Callable[..., Any], *args: Any) -> "Future[Any]":
     """f as a program of arrays like args, by what it computes: known, or being compiled."""
-    traced: Any = cast(Any, jax.jit(f)).trace(*args)
+    traced = _traced(f, *args)
     key = (
         _graph.identity(traced.jaxpr),
         jax.tree.structure(args),
@@ -386,14 +389,26 @@ def compiled(f: Callable[..., Any], *args: Any) -> "Future[Any]":
         return _known[key]
 
 
+def _traced(f: Callable[..., Any], *args: Any) -> Any:
+    """Raises Failed where the parts that were traced do not fit together."""
+    try:
+        return cast(Any, jax.jit(f)).trace(*args)
+    except Exception as e:
+        raise Failed(_not_compiled(e)) from e
+
+
 def _lowered(traced: Any) -> Any:
     """Raises Failed where it cannot be compiled."""
     try:
         return traced.lower()
     except Exception as e:
-        is_leak = "Tracer" in str(e)  # in a loop, say: in static data JAX would not ask for it
-        note = f"it could not be compiled: {LEAKED if is_leak else first_line(e)}"
-        raise Failed(Finding(Question.GRADIENT, "", Verdict.ERROR, note=note)) from e
+        raise Failed(_not_compiled(e)) from e
+
+
+def _not_compiled(e: Exception) -> Finding:
+    is_leak = "Tracer" in str(e)  # in a loop, say: in static data JAX would not ask for it
+    note = f"it could not be compiled: {LEAKED if is_leak else first_line(e)}"
+    return Finding(Question.GRADIENT, "", Verdict.ERROR, note=note)
 
 
 @functools.cache
