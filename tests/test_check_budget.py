@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from corpus import pointwise
 
-from jaxnet import check
+from jaxnet import audit, check
 from jaxnet.checking import budget as budgets
 from jaxnet.checking import examination
 from jaxnet.checking.budget import Budget
@@ -89,3 +89,17 @@ def test_a_person_at_a_terminal_sees_what_is_asked(monkeypatch):
     assert "precision float32" in shown
     assert shown.rsplit("\r")[-1].startswith("0 s: power")
     assert not cleared.strip()
+
+
+def test_an_audit_asks_every_rule_for_the_core_all_the_same():
+    wrong = pointwise(jnp.tanh, lambda x: 1.1 / jnp.cosh(x) ** 2)
+
+    found = audit(lambda x: jnp.sum(RIGHT(x)), X, budget=0)
+    assert found.ok
+    assert "not asked: precision float32" in found.sentence()
+    with pytest.raises(AssertionError, match="not asked"):
+        found.require(complete=True)
+    assert not audit(lambda x: jnp.sum(wrong(RIGHT(x))), X, budget=0).ok
+    audit(lambda x: jnp.sum(RIGHT(x)), X, budget=None).require(complete=True)
+    with pytest.raises(ValueError, match="audit: budget must be seconds"):
+        audit(RIGHT, X, budget=-1)

@@ -8,7 +8,15 @@ from typing import Any
 from jaxnet import _graph
 from jaxnet._auto import auto, limits
 from jaxnet.checking import hiprim
-from jaxnet.checking._check import NO_RULE, name_of, problem_of, quietly, signature_of, with_jit
+from jaxnet.checking._check import (
+    NO_RULE,
+    name_of,
+    problem_of,
+    quietly,
+    require_budget,
+    signature_of,
+    with_jit,
+)
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cut_out import problem_at
 from jaxnet.checking.examination import examine
@@ -20,6 +28,7 @@ from jaxnet.checking.findings import (
     Verdict,
     clip,
     row,
+    said_of_cut,
     worst,
 )
 from jaxnet.checking.problem import Problem
@@ -96,7 +105,8 @@ class Audit(Judgement):
     notes: tuple[str, ...] = ()
 
     def unasked(self) -> tuple[str, ...]:
-        return self.whole.cut
+        at_sites = [s.report for s in self.sites if s.report is not None]
+        return tuple(dict.fromkeys(c for r in (self.whole, *at_sites) for c in r.cut))
 
     def faults(self) -> set[str]:
         found = set() if self.whole.nothing_bad else self.whole.faults()
@@ -137,9 +147,8 @@ class Audit(Judgement):
         said = f"ok: {judged} custom rule{'s' * (judged != 1)} right"
         if self.whole.ok:
             both = f"{said}, and so is the whole gradient"
-            return "; ".join(
-                [both if judged else "ok: the whole gradient is right", *self._unseen()]
-            )
+            right = both if judged else "ok: the whole gradient is right"
+            return "; ".join([right, *self._unseen(), *said_of_cut(self.unasked())])
         return "; ".join([said, *self._unseen(), self.whole.sentence()])
 
     def _none_judged(self) -> str:
@@ -171,6 +180,8 @@ class Audit(Judgement):
                 lines += row("", "", "", note, indent=6)
         whole = "ok" if self.whole.ok else self.whole.sentence()
         lines += ["", *row("", "", "", f"whole gradient: {whole}", indent=2)]
+        if self.unasked():
+            lines += row("", "", "", f"not asked: {', '.join(self.unasked())}", indent=2)
         for note in (*self.notes, *self.whole.notes):
             lines += row("", "", "", f"note: {note}", indent=2)
         return "\n".join(lines)
@@ -204,6 +215,7 @@ def audit(
     kwargs: dict[str, Any] | None = None,
     ref: Mapping[Any, Callable[..., Any]] | None = None,
     seed: int = 0,
+    budget: float | None = 30.0,
 ) -> Audit:
     """Find every custom rule in the graph of f and check each with the values that it meets.
 
@@ -222,6 +234,9 @@ def audit(
     that of f in which it stands in the place of the rule (but inside shard_map, where the rule's
     own function stays).
 
+    budget: seconds of wall time for all of it, None for none. Value, algebra and laws are asked of
+    every rule all the same; what is not asked for lack of time is listed.
+
     Returns an Audit; `audit.require()` raises AssertionError where it is not ok: a rule or the
     whole gradient is wrong, imprecise or an error, a rule could not be examined, or none was
     judged. A gradient that is 0 is a note. Rules under a derivative that f takes inside cannot be
@@ -233,6 +248,8 @@ def audit(
             f"audit: f must be a function, got {type(f).__name__}; call audit(f, *args)"
         )
     require_references(ref)
+    require_budget("audit", budget)
+    limit = Budget(budget)
     problem, reference, *_ = problem_of("audit", f, args, kwargs or {}, None)
     said = f"{reference} and the refs of {len(ref)} rules" if ref else reference
     report = Report(name_of(f), signature_of(problem), said, ())
@@ -244,22 +261,26 @@ def audit(
         find_what_is_differentiated(problem, jaxpr, found)
         meet_values(jaxpr, found, arrays)
         find_in_float64(problem, found)
-        sites = _sites(found, seed, CHECKED_ALIKE)
-        whole = _whole(with_references(problem, ref or {}, found), report, sites, seed)
+        sites = _sites(found, seed, limit, CHECKED_ALIKE)
+        whole = _whole(with_references(problem, ref or {}, found), report, sites, seed, limit)
         is_wrong = any(finding.verdict in CULPRITS for finding in whole.findings)
         if is_wrong and not any(site.verdict in CULPRITS for site in sites):
-            sites = _sites(found, seed, len(found))  # it is one of those that shared a verdict
+            sites = _sites(
+                found, seed, limit, len(found)
+            )  # it is one of those that shared a verdict
         sites += _left_on(jaxpr)
         not_seen = sorted(limits(jaxpr, jvp=True))
     return Audit(report.name, _with_shares(sites), whole, tuple(not_seen))
 
 
-def _whole(problem: Problem, report: Report, sites: list[Site], seed: int) -> Report:
+def _whole(
+    problem: Problem, report: Report, sites: list[Site], seed: int, budget: Budget
+) -> Report:
     """Of the whole gradient. A custom_jvp that is found wrong is no part of the reference."""
     if any(s.kind == _graph.JVP and s.verdict is Verdict.WRONG for s in sites):
         problem = replace(problem, ref=auto(problem.ref, jvp=True))
     # In forward mode each rule is judged by itself.
-    return _examined(replace(problem, in_forward_mode=False), report, seed)
+    return _examined(replace(problem, in_forward_mode=False), report, seed, budget)
 
 
 def _with_shares(sites: list[Site]) -> tuple[Site, ...]:
@@ -272,7 +293,7 @@ def _with_shares(sites: list[Site]) -> tuple[Site, ...]:
 # -- checking them
 
 
-def _sites(found: list[Found], seed: int, checked_alike: int) -> list[Site]:
+def _sites(found: list[Found], seed: int, budget: Budget, checked_alike: int) -> list[Site]:
     """checked_alike: of the sites that are alike, how many are checked; others share the worst."""
     known: dict[Any, list[Report]] = {}
     sites = []
@@ -283,7 +304,7 @@ def _sites(found: list[Found], seed: int, checked_alike: int) -> list[Site]:
         elif site.takes_numbers:
             alike = known.setdefault(_key(site), [])
             if len(alike) < checked_alike:
-                report = _worst([_check(site, values, seed) for values in site.points()])
+                report = _worst([_check(site, values, seed, budget) for values in site.points()])
             else:
                 report = _worst(alike)
             verdict = _verdict_of(report)
@@ -356,14 +377,14 @@ def _key(site: Found) -> Any:
     return tuple(_graph.identity(t.jaxpr) for t in traced), problem.names, site.ref
 
 
-def _check(site: Found, values: list[Any], seed: int) -> Report:
+def _check(site: Found, values: list[Any], seed: int, budget: Budget) -> Report:
     reference = "autodiff" if site.ref is None else f"ref {name_of(site.ref)}"
     report = Report(site.name, "", reference, ())
     try:
         problem = problem_at(site, values)
     except Exception as e:
         return replace(report, findings=(_not_judged(first_line(e)),))
-    report = _examined(problem, replace(report, signature=signature_of(problem)), seed)
+    report = _examined(problem, replace(report, signature=signature_of(problem)), seed, budget)
     if site.ref is None:
         report = hiprim.with_methods_at(report, site, values, seed)
     if not report.nothing_bad or any(map(_is_compared, report.findings)):
@@ -372,10 +393,10 @@ def _check(site: Found, values: list[Any], seed: int) -> Report:
     return replace(report, findings=(_not_judged(why),))
 
 
-def _examined(problem: Problem, report: Report, seed: int) -> Report:
+def _examined(problem: Problem, report: Report, seed: int, budget: Budget) -> Report:
     """A gradient that is 0 is a note where another was seen; without a reference, no verdict."""
     try:
-        report = examine(problem, report, None, (), seed, Budget(None), measure_power=False)
+        report = examine(problem, report, None, (), seed, budget.shared(), measure_power=False)
     except Exception as e:  # everything else is judged all the same
         return replace(report, findings=(_not_judged(first_line(e)),))
     findings = tuple(map(_without_reference, report.findings))

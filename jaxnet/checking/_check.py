@@ -79,7 +79,7 @@ def check(
     """
     _require_functions(f, ref)
     _require_usable(kwargs, transforms, seed)
-    _require_budget("check", budget)
+    require_budget("check", budget)
     working = None if dtypes is None else _floating_dtypes(dtypes)
     task = problem_of("check", f, args, kwargs or {}, ref)
     problem, has_rule, not_judged = task.problem, task.has_rule, hiprim.not_judged(task.left_on)
@@ -125,7 +125,7 @@ def _require_usable(kwargs: Any, transforms: Any, seed: Any) -> None:
         raise ValueError(f"check: seed must be an integer of at least 0, got {seed!r}")
 
 
-def _require_budget(caller: str, budget: Any) -> None:
+def require_budget(caller: str, budget: Any) -> None:
     is_number = isinstance(budget, int | float) and not isinstance(budget, bool)
     if budget is not None and not (is_number and budget >= 0):
         raise ValueError(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 SHOWN_AFTER = 3.0  # seconds, on a terminal
 
@@ -15,6 +15,10 @@ class Budget:
     cut: list[str] = field(default_factory=list)
     _started: float = field(default_factory=time.perf_counter)
     _shown: str = ""
+
+    def shared(self) -> "Budget":
+        """The same time, for something else of which nothing is cut yet."""
+        return replace(self, cut=[])
 
     def is_spent(self, question: str) -> bool:
         """Whether the time is over; the question, by its name in the report, is cut then."""

@@ -233,6 +233,12 @@ class Judgement:
         return json.dumps(_finite(head | asdict(self)), indent=1)  # type: ignore[call-overload]
 
 
+def said_of_cut(cut: Sequence[str]) -> list[str]:
+    """In a first line."""
+    more = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
+    return [f"not asked: {cut[0]}{more}"] if cut else []
+
+
 @dataclass(frozen=True)
 class Report(Judgement):
     """What `check` found. `ok` is False where any finding is bad, or nothing was judged."""
@@ -264,7 +270,7 @@ class Report(Judgement):
 
     def sentence(self) -> str:
         """What a person should know first."""
-        return "; ".join(filter(None, [self._said_of_findings(), self._said_of_cut()]))
+        return "; ".join([self._said_of_findings(), *said_of_cut(self.cut)])
 
     def _said_of_findings(self) -> str:
         first = min(self.findings, key=lambda f: f.verdict.rank, default=None)
@@ -291,11 +297,6 @@ class Report(Judgement):
         first, *others = self.never_entered
         more = f" and {len(others)} more" if others else ""
         return f"never entered: {first.side} ({first.place}){more}"
-
-    def _said_of_cut(self) -> str:
-        if not self.cut:
-            return ""
-        return f"not asked: {self.cut[0]} and {len(self.cut) - 1} more"
 
     def __str__(self) -> str:
         head = f"{self.name}({self.signature})  against {self.reference}"
