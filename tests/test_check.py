@@ -244,6 +244,21 @@ def test_what_has_no_reverse_mode_is_judged_by_another_route(body, slope, said):
     assert finding(wrong, "algebra", "x").verdict == "wrong"
 
 
+def test_of_many_elements_a_route_that_takes_them_one_by_one_judges_a_sample():
+    x = np.random.default_rng(1).normal(size=(30, 40)).astype(np.float32)
+
+    def slope(x):
+        return jax.jvp(decayed, (x,), (jnp.ones_like(x),))[1]
+
+    right = check(pointwise(decayed, slope), x, transforms=())
+    assert right.ok, right
+    assert "of 1,200 elements of `x`" in " ".join(str(right).split())
+    one_row_off = by_hand(decayed, lambda x, dy: (dy * slope(x).at[7].multiply(1.01),))
+    wrong = finding(check(one_row_off, x, transforms=()), "algebra", "x")
+    assert wrong.verdict == "wrong"
+    assert wrong.index[0] == 7
+
+
 def test_a_route_that_is_nowhere_finite_is_no_truth():
     """Autodiff of eigenvectors is NaN where eigenvalues are equal; the function is smooth."""
 

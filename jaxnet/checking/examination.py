@@ -38,10 +38,17 @@ from jaxnet.checking.traces import (
 )
 from jaxnet.checking.truth import Route
 
+# Elements that a route takes one after the other: of more than so many a sample is judged.
+AT_MOST = {Route.FORWARD: 1024, Route.DIFFERENCES: 128}
+FEW = 64
 SAID_OF_ROUTE = {
     Route.FORWARD: "the truth is the reference's forward mode: it has no reverse mode here",
     Route.DIFFERENCES: "the truth is differences of the value: there is no autodiff of it here",
 }
+
+
+class _TooMany(Exception):
+    """Elements, for the route to the truth."""
 
 
 def examine(
@@ -62,7 +69,8 @@ def examine(
     if not any(x.size for x in problem.leaves):
         return replace(report, findings=(_no_elements(),))
     if large.is_large(problem):
-        return _examine_sample(problem, report, dtypes, under, seed, budget, measure_power)
+        small = large.sampled(problem, seed=seed, working=working_dtypes(problem, dtypes))
+        return _examine_sample(small, report, dtypes, under, seed, budget, measure_power)
 
     def examined(problem: Problem) -> tuple[Report, bool]:
         try:
@@ -70,7 +78,11 @@ def examine(
         except Failed as failed:
             return replace(report, findings=(failed.finding,)), False
 
-    first, has_numpy = examined(problem)
+    try:
+        first, has_numpy = examined(problem)
+    except _TooMany:
+        few = large.sampled(problem, FEW, seed, FEW, working_dtypes(problem, dtypes))
+        return _examine_sample(few, report, dtypes, under, seed, budget, measure_power)
     if has_numpy:
         gc.collect()  # or what is left of it holds copies of 64 bits in the caller's mode
     if not _may_be_for_its_constants(first) or not constants.closes_over_numpy(problem):
@@ -81,7 +93,7 @@ def examine(
 
 
 def _examine_sample(
-    problem: Problem,
+    small: large.Sampled,
     report: Report,
     dtypes: Sequence[Any] | None,
     under: Sequence[str],
@@ -90,7 +102,6 @@ def _examine_sample(
     measure_power: bool,
 ) -> Report:
     """Of a problem with large arrays; of very large ones some questions are not asked."""
-    small = large.sampled(problem, seed=seed, working=working_dtypes(problem, dtypes))
     left_out = (*under, "kinks together") if small.problem.is_long else ()
     asked = [name for name in under if name not in left_out]
     found = examine(small.problem, report, dtypes, asked, seed, budget, measure_power)
@@ -235,6 +246,9 @@ def _begin_by(
     wider, why_not = wider_than(working), ""
     while True:
         programs = programs_for(problem, working, under, route, wider, why_not)
+        elements = sum(x.size for x in problem.leaves)
+        if not problem.wholes and elements > AT_MOST.get(programs.route, elements):
+            raise _TooMany
         try:
             return _first_look(problem, programs, working, seed)
         except Exception as e:
