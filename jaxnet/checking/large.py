@@ -308,9 +308,11 @@ def _reduced(f: Function, sizes: _Sizes, ways: _Ways) -> Function:
         places = len(others) - len(sizes.counts())
         given = places - len(sizes.leaves)
         # In a loop over leaves XLA would compute once, and keep, every array of full size that is
-        # made of others alone; nothing is, where all come through this barrier together.
-        leaves, large, numbers, start = cast(Any, jax.lax).optimization_barrier(
-            (leaves, others[given:places], others[places:], jnp.zeros((), jnp.uint32))
+        # made of others alone; nothing is, where they come through a barrier with the leaves. (Not
+        # differentiated: a tangent of the full arrays, in their own dtype, has fewer digits.)
+        beside = jax.lax.stop_gradient(leaves)
+        _, large, numbers, start = cast(Any, jax.lax).optimization_barrier(
+            (beside, others[given:places], others[places:], jnp.zeros((), jnp.uint32))
         )
         chosen = dict(zip(sizes.counts(), numbers, strict=True))
         parts, data = iter(leaves), zip(large, ways.restored, strict=True)
