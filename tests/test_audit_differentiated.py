@@ -31,6 +31,7 @@ def times_table(factor):
     return by_vjp, by_jvp
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("form", [0, 1], ids=["custom_vjp", "custom_jvp"])
 def test_what_a_rule_closes_over_is_left_alone(form):
     found = audit(lambda v: times_table(1)[form](v).sum(), X)
@@ -74,6 +75,7 @@ UNTOUCHED = {
 }
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", UNTOUCHED)
 def test_a_rule_that_f_never_differentiates_is_not_judged(name):
     """It is wrong, and that is nobody's business here."""
@@ -119,6 +121,7 @@ def through_memory(rule, v):
     return rule(memory[...]).sum()
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", TOUCHED)
 def test_a_rule_that_f_differentiates_is_judged(name):
     found = audit(TOUCHED[name](wrong), X)
@@ -254,6 +257,7 @@ def test_where_nothing_is_known_all_inputs_reach_all_outputs():
 # ---- numbers of another width in float64 ----
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("width", [jnp.int32, jnp.int16])
 def test_integers_on_the_way_to_float64(width):
     """argmax is int64 there, and int32 here."""
@@ -310,6 +314,7 @@ def test_equinox_nondifferentiable():
     assert table(found) == {"right": [(1, "ok")], "_nondifferentiable": [(1, SKIPPED)]}
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("factor", [1, 2])
 def test_equinox_checkpointed_while_loop(factor):
     """All that it loops over is moved at once, and nothing of it alone."""

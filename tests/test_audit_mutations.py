@@ -110,6 +110,7 @@ def is_judged_rightly(case):
     return is_in_float64 and found.ok == case.ok and verdicts == case.verdicts
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", CASES)
 def test_audit_as_it_is_judges_rightly(name):
     assert is_judged_rightly(CASES[name])
@@ -229,6 +230,7 @@ MUTATIONS = {
 }
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_audit_is_noticed(name, monkeypatch):
     noticed_by, owner, attribute, instead = MUTATIONS[name]

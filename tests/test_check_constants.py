@@ -50,6 +50,7 @@ USES = {
 }
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("use", USES)
 def test_a_numpy_array_costs_no_digits(use):
     used = USES[use]
@@ -63,12 +64,14 @@ def test_a_numpy_array_costs_no_digits(use):
     assert used(X[:3]).dtype == jnp.float32  # and f is what it was
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("used", [weighted, USES["scan that JAX remembers"]])
 def test_what_jax_remembers_is_float32_afterwards(used):
     check(lambda x: used(RIGHT(x)), X, transforms=())
     assert jax.jit(jax.vmap(used))(jnp.ones((2, 3))).dtype == jnp.float32
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("factor", [1, 2])
 def test_an_embedding_in_bfloat16_is_judged_with_all_digits(factor):
     looked_up = by_hand(
@@ -87,6 +90,7 @@ def test_a_rule_that_computes_with_numpy_beside_jax():
     assert check(product, X, transforms=()).ok
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("use", ["indexing", "take", "jit that JAX remembers"])
 def test_audit_of_a_function_with_numpy_arrays(use):
     used = USES[use]

@@ -94,6 +94,7 @@ def test_a_rule_that_cannot_do_without_a_tangent_is_an_error():
     assert found["jvp"].verdict == "ok"
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("change", [lambda t: t.astype("float16"), lambda t: t.sum()])
 def test_a_tangent_of_another_dtype_or_shape_is_an_error(change):
     report = check(right.jvp(lambda x: jnp.sin(x), lambda p, t: change(jnp.cos(p[0]) * t[0])), X)
@@ -149,6 +150,7 @@ def test_a_rule_whose_slope_has_a_backward_by_hand_has_no_forward_over_reverse()
     assert in_forward_mode(report)["jacfwd of jacrev"].verdict == "unsupported"
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_where_float64_cannot_be_had_a_right_rule_stays_right(dtype):
     def only(x):
@@ -184,6 +186,7 @@ def test_it_is_not_asked_of_what_is_wrong_already():
     assert not in_forward_mode(report)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("raised", "verdict"),
     [

@@ -141,6 +141,7 @@ class Raising(Wave):
         raise ValueError("only on a machine of its own")
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("f", [counted, lambda x: applied(Raising, x, x)])
 def test_what_cannot_be_taken_off_is_not_judged(f):
     report = check(f, X)
@@ -206,6 +207,7 @@ BROKEN = {  # what the checker then does -> where, what is put there, a fault th
 }  # fmt: skip
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_checker_is_noticed(name, monkeypatch):
     owner, attribute, by, fault = BROKEN[name]

@@ -41,6 +41,7 @@ def test_a_largest_that_pays_every_tie_is_wrong_along_all_of_them():
     np.testing.assert_allclose(wrong.rule, count * wrong.true)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     "share",
     [
@@ -92,6 +93,7 @@ def test_a_sort_may_take_ties_in_any_order():
 # ---- other kinks that go together
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("at_zero", "verdict"), [(0.0, "kink"), (0.5, "kink"), (0.9, "wrong"), (1.0, "wrong")]
 )
@@ -101,6 +103,7 @@ def test_a_norm_at_zero_returns_no_more_than_its_length(at_zero, verdict):
     assert verdicts(norm, x)["x"] in (verdict, "disputed" if verdict == "kink" else verdict)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("slope", [0.3, 1.0])
 def test_relu_at_many_zeros_may_have_any_slope(slope):
     relu = pointwise(
@@ -137,6 +140,7 @@ def test_nan_is_wrong_at_a_kink_where_both_slopes_are_finite():
     assert np.isnan(wrong.rule)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_nothing_finite_is_asked_where_the_function_is_infinitely_steep(value):
     f = pointwise(

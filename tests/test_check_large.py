@@ -57,6 +57,7 @@ def test_a_right_rule_is_ok_and_the_report_says_what_was_judged():
     assert set(report.power) == {"x"}
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("where", [0, 12_345, SIZE - 1])
 def test_one_element_that_is_wrong_is_found_at_its_index(where):
     found = wrong(checked(sine(lambda dx: dx.at[where].multiply(1.01)), X))
@@ -214,6 +215,7 @@ def test_outputs_that_are_not_finite():
     assert not [f for f in report.findings if f.verdict == "wrong"], report
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_sixteen_bits(dtype):
     def slope(x):

@@ -68,6 +68,7 @@ def is_judged_rightly(name):
     return all(examine(RIGHT[name], seed).ok for seed in (0, 6))
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_checker_is_noticed(name, monkeypatch):
     mutation = MUTATIONS[name]
@@ -75,6 +76,7 @@ def test_a_broken_checker_is_noticed(name, monkeypatch):
     assert not is_judged_rightly(mutation.noticed_by)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", WITNESSES)
 def test_the_checker_as_it_is_judges_rightly(name):
     assert is_judged_rightly(name)
