@@ -2,7 +2,7 @@
 
 All three meet the rules of corpus/wrong.py, each with one fault, and of corpus/right.py, which look
 wrong and are not. check_grads runs to second order in reverse mode (in its default modes it raises
-on every custom_vjp), with its own tolerances. The plain comparison is np.allclose, rtol 1e-4 and
+on every custom_vjp), in forward mode too where the fault is there, with its own tolerances. The plain comparison is np.allclose, rtol 1e-4 and
 atol 1e-5, of the gradients of the sum of the outputs with and without the rule. Takes some minutes.
 """
 
@@ -27,8 +27,7 @@ from whole_files import write_json
 
 import jaxnet
 
-KINDS = {
-    "": "another gradient",
+KINDS = {  # by how a finding begins
     "algebra": "another gradient",
     "value": "another value in the forward",
     "structure": "another dtype or structure",
@@ -37,7 +36,13 @@ KINDS = {
     "vmap": "under a transformation only",
     "scan": "under a transformation only",
     "grad of grad": "in the second derivative only",
+    "forward": "in forward mode",
+    "": "another gradient",
 }
+
+
+def kind_of_fault(example: Example) -> str:
+    return next(kind for what, kind in KINDS.items() if example.what.startswith(what))
 
 
 class Verdict(NamedTuple):
@@ -56,7 +61,8 @@ def by_check(example: Example, args: Sequence[Any]) -> Verdict:
 
 def by_check_grads(example: Example, args: Sequence[Any]) -> Verdict:
     f, floating = hold_the_rest(with_options(example.f, example), args)
-    jax.test_util.check_grads(f, floating, order=2, modes=("rev",))
+    modes = ("fwd", "rev") if example.what.startswith("forward") else ("rev",)
+    jax.test_util.check_grads(f, floating, order=2, modes=modes)
     return Verdict(False)
 
 
@@ -111,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     rows = []
     for examples, kind_of in (
-        (WRONG, lambda e: KINDS[e.what]),
+        (WRONG, kind_of_fault),
         (RIGHT, lambda e: "none: right rules"),
     ):
         for name, example in list(examples.items())[: options.most]:
