@@ -2,8 +2,9 @@
 
 All three meet the rules of corpus/wrong.py, each with one fault, and of corpus/right.py, which look
 wrong and are not. check_grads runs to second order in reverse mode (in its default modes it raises
-on every custom_vjp), in forward mode too where the fault is there, with its own tolerances. The plain comparison is np.allclose, rtol 1e-4 and
-atol 1e-5, of the gradients of the sum of the outputs with and without the rule. Takes some minutes.
+on every custom_vjp), in forward mode too where the fault is there, with its own tolerances. The
+plain comparison is np.allclose, rtol 1e-4 and atol 1e-5, of the gradients of the sum of the outputs
+with and without the rule. Takes some minutes.
 """
 
 import argparse
