@@ -855,6 +855,9 @@ right("NaN in, NaN out", pointwise(lambda x: jnp.sin(x), jnp.cos), given([jnp.na
 
 # ---- no reverse mode of the body, or none that is finite
 
+right(
+    "a Pallas kernel by itself", by_hand(in_kernel, lambda x, dy: (3 * x**2 * dy,)), normal((4, 8))
+)
 right("a loop that ends when it has converged", by_hand(root, root_backward), normal((), (3,)))
 right("a host callback", by_hand(host_sine, lambda x, dy: (jnp.cos(x) * dy,)), normal((4,)))
 right(

@@ -1000,6 +1000,14 @@ wrong(
 # ---- no reverse mode of the body, or none that is finite
 
 
+wrong(
+    "a Pallas kernel by itself, a three-hundredth off",
+    "x",
+    by_hand(right.in_kernel, lambda x, dy: (3.01 * x**2 * dy,)),
+    normal((4, 8)),
+)
+
+
 def root_without_the_slope(a, x, dy):
     return jnp.sum(dy * x), dy * a / (1 + 3 * right.root(a, x) ** 2)
 
