@@ -282,17 +282,6 @@ def test_a_route_that_is_nowhere_finite_is_no_truth():
     assert finding(check(wrong, a), "algebra", "a").verdict == "wrong"
 
 
-@pytest.mark.parametrize("k", [2.0, 3.0])
-def test_one_rules_program_is_never_anothers(k):
-    """The two differ in nothing but what an object holds, which a graph does not show."""
-    rules = []
-    for factor in (1.0, k):
-        slope = on_the_host(lambda x, factor=factor: factor * np.cos(x))
-        rules.append(pointwise(jnp.sin, slope))
-    assert [check(f, X).ok for f in rules] == [True, False]
-    assert [check(f, X).ok for f in reversed(rules)] == [False, True]
-
-
 # ---- points, power, hints
 
 
