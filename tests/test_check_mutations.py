@@ -56,8 +56,8 @@ WITNESSES = [
     "the slope's own tangent is twice too large",
     "an embedding of ids from NumPy, 4e-4 too large",
     "twice the gradient, in bfloat16 alone",
-    "not zero for zero, in one element of many",
     "many elements at a kink that a move of all of them leaves",
+    "not zero for zero, in one element of many",
 ]
 
 
