@@ -666,7 +666,14 @@ right(
     of_growth,
     lambda rng: (*normal(())(rng), float(rng.normal())),
 )
-right("an empty array", of_growth, normal((0, 3), (0, 3)))
+right(
+    "an empty array beside another",
+    by_hand(
+        lambda a, b: jnp.sum(a) + jnp.sin(b),
+        lambda a, b, dy: (jnp.full(a.shape, jnp.sum(dy)), dy * jnp.cos(b)),
+    ),
+    normal((0, 3), (4,)),
+)
 right("odd shapes", of_growth, normal((1, 3, 1, 5, 1), (1, 3, 1, 5, 1)))
 right("ten thousand elements", pointwise(jnp.sin, jnp.cos), normal((10_000,)))
 
