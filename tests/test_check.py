@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from corpus import by_hand, pointwise, vjp
+from corpus.right import divided_difference, exponential, exponential_backward, on_the_host
 
 import jaxnet
 from jaxnet import check
@@ -207,16 +208,6 @@ def test_a_reference_may_be_given():
     assert check(straight_through, X, ref=lambda x: x).ok
 
 
-def on_the_host(g):
-    """g of NumPy's arrays, called back from JAX: it has no derivative."""
-
-    def called(x):
-        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
-        return jax.pure_callback(g, shape, x, vmap_method="expand_dims")
-
-    return called
-
-
 def decayed(x):
     """A loop of JAX that has a forward mode and no reverse mode."""
 
@@ -262,23 +253,10 @@ def test_of_many_elements_a_route_that_takes_them_one_by_one_judges_a_sample():
 def test_a_route_that_is_nowhere_finite_is_no_truth():
     """Autodiff of eigenvectors is NaN where eigenvalues are equal; the function is smooth."""
 
-    def exponential(a):
-        w, v = jnp.linalg.eigh((a + a.T) / 2)
-        return (v * jnp.exp(w)) @ v.T
-
-    def backward(a, dy, of_equals):
-        w, v = jnp.linalg.eigh((a + a.T) / 2)
-        gap, e = w[:, None] - w, jnp.exp(w)
-        is_same = jnp.abs(gap) < 1e-6
-        slope = jnp.where(is_same, of_equals(e), (e[:, None] - e) / jnp.where(is_same, 1, gap))
-        d = v @ (slope * (v.T @ dy @ v)) @ v.T
-        return ((d + d.T) / 2,)
-
     a = jnp.diag(jnp.array([1.0, 1.0, 2.0]))
-    right = by_hand(exponential, lambda a, dy: backward(a, dy, lambda e: jnp.sqrt(e[:, None] * e)))
-    report = check(right, a)
+    report = check(by_hand(exponential, exponential_backward(divided_difference)), a)
     assert report.ok, report
-    wrong = by_hand(exponential, lambda a, dy: backward(a, dy, lambda e: jnp.diag(e)))
+    wrong = by_hand(exponential, exponential_backward(jnp.diag))
     assert finding(check(wrong, a), "algebra", "a").verdict == "wrong"
 
 

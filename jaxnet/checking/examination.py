@@ -51,6 +51,17 @@ class _TooMany(Exception):
     """Elements, for the route to the truth."""
 
 
+class Asked(NamedTuple):
+    """What is asked, of the problem as it is or as it is put another way."""
+
+    report: Report  # to be filled in
+    dtypes: Sequence[Any] | None
+    under: Sequence[str]
+    seed: int
+    budget: Budget
+    measure_power: bool
+
+
 def examine(
     problem: Problem,
     report: Report,
@@ -65,46 +76,34 @@ def examine(
     Value, structure, algebra and laws are always asked whole; the rest while the budget lasts.
     Ctrl-C shows on stderr what is known.
     """
+    return _examine(problem, Asked(report, dtypes, under, seed, budget, measure_power))
 
+
+def _examine(problem: Problem, asked: Asked) -> Report:
+    """As it is, or a sample of it, or with constants of its own."""
     if not any(x.size for x in problem.leaves):
-        return replace(report, findings=(_no_elements(),))
+        return replace(asked.report, findings=(_no_elements(),))
+    working = working_dtypes(problem, asked.dtypes)
     if large.is_large(problem):
-        small = large.sampled(problem, seed=seed, working=working_dtypes(problem, dtypes))
-        return _examine_sample(small, report, dtypes, under, seed, budget, measure_power)
-
-    def examined(problem: Problem) -> tuple[Report, bool]:
-        try:
-            return _examine(problem, report, dtypes, under, seed, budget, measure_power)
-        except Failed as failed:
-            return replace(report, findings=(failed.finding,)), False
-
+        return _of_sample(large.sampled(problem, seed=asked.seed, working=working), asked)
     try:
-        first, has_numpy = examined(problem)
+        first, has_numpy = _as_it_is(problem, asked)
     except _TooMany:
-        few = large.sampled(problem, FEW, seed, FEW, working_dtypes(problem, dtypes))
-        return _examine_sample(few, report, dtypes, under, seed, budget, measure_power)
+        return _of_sample(large.sampled(problem, FEW, asked.seed, FEW, working), asked)
     if has_numpy:
         gc.collect()  # or what is left of it holds copies of 64 bits in the caller's mode
     if not _may_be_for_its_constants(first) or not constants.closes_over_numpy(problem):
         return first
-    budget.cut.clear()
+    asked.budget.cut.clear()
     with constants.with_fresh_constants(problem) as fresh:
-        return examined(fresh)[0]
+        return _as_it_is(fresh, asked)[0]
 
 
-def _examine_sample(
-    small: large.Sampled,
-    report: Report,
-    dtypes: Sequence[Any] | None,
-    under: Sequence[str],
-    seed: int,
-    budget: Budget,
-    measure_power: bool,
-) -> Report:
+def _of_sample(small: large.Sampled, asked: Asked) -> Report:
     """Of a problem with large arrays; of very large ones some questions are not asked."""
-    left_out = (*under, "kinks together") if small.problem.is_long else ()
-    asked = [name for name in under if name not in left_out]
-    found = examine(small.problem, report, dtypes, asked, seed, budget, measure_power)
+    left_out = (*asked.under, "kinks together") if small.problem.is_long else ()
+    under = [name for name in asked.under if name not in left_out]
+    found = _examine(small.problem, asked._replace(under=under))
     cut = (*(f"{name} (too large)" for name in left_out), *found.cut)
     return replace(small.translate(found), cut=cut)
 
@@ -128,24 +127,24 @@ def _is_rounding(finding: Finding) -> bool:
     return bool(abs(finding.rule - finding.true) <= 8 * eps_of(np.float32) * abs(finding.true))
 
 
-def _examine(
-    problem: Problem,
-    report: Report,
-    dtypes: Sequence[Any] | None,
-    under: Sequence[str],
-    seed: int,
-    budget: Budget,
-    measure_power: bool,
-) -> tuple[Report, bool]:
-    """And whether NumPy arrays were met. Raises Failed where nothing can be compared."""
-    working = working_dtypes(problem, dtypes)
-    bench, draws, look = _begin(problem, working, under, seed)
+def _as_it_is(problem: Problem, asked: Asked) -> tuple[Report, bool]:
+    """And whether NumPy arrays were met."""
+    try:
+        return _judged(problem, asked)
+    except Failed as failed:
+        return replace(asked.report, findings=(failed.finding,)), False
+
+
+def _judged(problem: Problem, asked: Asked) -> tuple[Report, bool]:
+    """Raises Failed where nothing can be compared."""
+    working, budget = working_dtypes(problem, asked.dtypes), asked.budget
+    bench, draws, look = _begin(problem, working, asked.under, asked.seed)
     programs = bench.programs
     said = [SAID_OF_ROUTE[programs.route]] if programs.route in SAID_OF_ROUTE else []
-    report = replace(report, notes=(*report.notes, *said, *programs.notes))
+    notes = (*asked.report.notes, *said, *programs.notes)
     core = _ask_always(bench, working, look)
-    known = replace(report, findings=core.findings())
-    growing = _ask_more(bench, draws, look, core, known, budget, measure_power)
+    known = replace(asked.report, findings=core.findings(), notes=notes)
+    growing = _ask_more(bench, draws, look, core, known, budget, asked.measure_power)
     try:
         for more in growing:
             known = more
