@@ -1,21 +1,10 @@
 """What the README shows is run as it stands."""
 
-import functools
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from pages import ROOT, blocks, broken_links, python
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-@functools.cache
-def python(code):
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+README = ROOT / "README.md"
+BLOCKS = [block.code for block in blocks(README)]
 
 
 def test_the_first_lines_print_pass():
@@ -41,13 +30,9 @@ def test_your_own_rule_is_right_and_breaks_as_the_text_says():
 
 
 def test_the_broken_rule_is_reported_as_shown():
-    shown = (
-        README.partition("print(jaxnet.check(rms_norm")[2]
-        .partition("```\n```\n")[2]
-        .partition("```")[0]
-    )
-    printed = python(BLOCKS[2]).stdout
-    assert shown.splitlines()[:6] == printed.splitlines()[:6]
+    shown = blocks(README)[2].shown.splitlines()[:6]
+    assert len(shown) == 6
+    assert shown == python(BLOCKS[2]).stdout.splitlines()[:6]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
@@ -58,6 +43,4 @@ def test_every_block_runs(block):
 
 
 def test_links_lead_somewhere():
-    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)#]+)\)", prose):
-        assert (ROOT / target).exists(), target
+    assert not broken_links(README)
