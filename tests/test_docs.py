@@ -1,0 +1,41 @@
+"""What the pages in docs/ show is run as it stands, and their links lead somewhere.
+
+The Python blocks of a page are one program. What a block prints is shown in a plain block right
+below it, in which `...` stands for whatever may differ; a block without one prints nothing.
+"""
+
+import re
+
+import pytest
+from pages import END, ROOT, blocks, broken_links, program, python
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def is_as_shown(printed, shown):
+    return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), printed, re.DOTALL)
+
+
+@every_page
+def test_blocks_print_what_is_shown(page):
+    done = python(program(page))
+    assert done.returncode == 0, done.stderr
+    *printed, rest = done.stdout.split(f"{END}\n")
+    assert not rest
+    for block, output in zip(blocks(page), printed, strict=True):
+        assert is_as_shown(output, block.shown), f"{block.code}\nprints\n{output}"
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    assert not broken_links(page)
+
+
+def test_every_section_that_a_docstring_cites_is_a_heading():
+    page = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^#+ ([\d.]*\d)\.? ", page, re.MULTILINE))
+    for path in (ROOT / "jaxnet").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        cited = re.findall(r"\bsections? ([\d.]*\d)(?:[^.\n]* and ([\d.]*\d))?", text)
+        assert {number for pair in cited for number in pair if number} <= headings, path
