@@ -39,3 +39,12 @@ def test_every_section_that_a_docstring_cites_is_a_heading():
         text = path.read_text(encoding="utf-8")
         cited = re.findall(r"\bsections? ([\d.]*\d)(?:[^.\n]* and ([\d.]*\d))?", text)
         assert {number for pair in cited for number in pair if number} <= headings, path
+
+
+def test_the_map_of_the_house_names_every_file():
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    named = re.findall(r"\b(\w+\.py)\b", page.partition("## The house")[2].partition("scripts/")[0])
+    files = (ROOT / "jaxnet").rglob("*.py")
+    by_folder = {"rules", "questions"}  # their files are named by what they hold
+    expected = {f.name for f in files if f.parent.name not in by_folder}
+    assert set(named) == expected
