@@ -115,6 +115,13 @@ def test_a_gradient_that_is_0_here_is_vacuous():
     assert not report.ok
 
 
+def test_a_hinge_beyond_all_the_arguments_is_vacuous():
+    nothing = by_hand(lambda x: jnp.maximum(x - 1000, 0), lambda x, dy: (jnp.zeros_like(x),))
+    report = check(nothing, X)
+    assert finding(report, "algebra", "x").verdict == "vacuous"
+    assert not report.ok
+
+
 def test_a_gradient_that_is_0_everywhere_is_not():
     total = by_hand(lambda x: jnp.sum(jax.nn.softmax(x)), lambda x, dy: (jnp.zeros_like(x),))
     assert check(total, X[0]).ok

@@ -15,6 +15,7 @@ from jaxnet.checking.programs import NarrowRun
 
 NOT_FINITE = "its gradient is nowhere finite at these arguments: choose others"
 TOO_FEW_DIGITS = "in 16 bits alone as much is allowed as its gradient is large: nothing was seen"
+FARTHER = (1.0, 1e2, 1e4, 1e6)  # in sizes of the argument: a hinge may lie beyond all its values
 ZERO = "its gradient is 0 at these arguments whatever the rule does: choose others"
 
 
@@ -110,7 +111,8 @@ def _depends(bench: Bench, look: Look, k: int) -> bool:
         return bench.programs.is_used[k]
     value = on_host(look.x[k])
     far = 1 + np.abs(value).max(initial=0)
-    for other in (2 * value, value + far, -value, 0.5 * value - 3):
+    farther = (sign * distance * far for distance in FARTHER for sign in (1, -1))
+    for other in (2 * value, -value, 0.5 * value - 3, *(value + d for d in farther)):
         x = tuple(other.astype(a.dtype) if j == k else a for j, a in enumerate(look.x))
         there = look.runs[0].value
         with bench.skipping("an argument far away"):
