@@ -117,7 +117,8 @@ class rule(Generic[P, R]):
         forward, backward = self.halves
         with_rule = jax.custom_vjp(functools.partial(self.body, **options))
         with_rule.defvjp(
-            functools.partial(forward, **options), functools.partial(backward, **options)
+            functools.partial(_forward_of_arrays, forward, **options),
+            functools.partial(_backward_of_arrays, backward, **options),
         )
         try:
             return with_rule(*_varying_alike(arrays))
@@ -149,6 +150,24 @@ class rule(Generic[P, R]):
 
     def __reduce__(self) -> str:  # copied and stored by name, as functions are
         return self.__qualname__
+
+
+# JAX hands the halves a number of Python's where the user gave one, as in jax.grad(f)(1.0).
+
+
+def _forward_of_arrays(forward: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
+    return forward(*_numbers_as_arrays(args), **options)
+
+
+def _backward_of_arrays(
+    backward: Callable[..., Any], residuals: Any, dy: Any, /, **options: Any
+) -> Any:
+    return backward(residuals, _numbers_as_arrays(dy), **options)
+
+
+def _numbers_as_arrays(tree: Any) -> Any:
+    numbers = bool | int | float | complex
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, numbers) else x, tree)
 
 
 def _as_jax_array(x: Any) -> Any:

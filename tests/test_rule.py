@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxnet import auto, linear, relu, rule, softmax_cross_entropy
+from jaxnet.rules import sigmoid
 
 X = jnp.float32(0.7)
 COS, SIN = float(jnp.cos(X)), float(jnp.sin(X))
@@ -47,6 +48,31 @@ def test_the_backward_by_hand_is_what_grad_uses():
     # Forward and backward stay plain functions under their own names.
     assert wrong_sin_forward(X)[1] is X
     close(wrong_sin_backward(X, 2.0)[0], 200 * COS)
+
+
+def test_numbers_of_python_reach_both_halves_as_arrays():
+    seen = []
+
+    @rule
+    def f(x):
+        return 2 * x
+
+    @f.forward
+    def _(x):
+        seen.append(x)
+        return 2 * x, 3
+
+    @f.backward
+    def _(three, dy):
+        seen.append(dy)
+        assert range(three) == range(3)  # a residual stays what it was
+        return (2 * dy,)
+
+    assert float(jax.grad(f)(0.7)) == 2
+    assert float(jax.vjp(f, 0.7)[1](1.0)[0]) == 2
+    assert len(seen) == 4
+    assert all(isinstance(x, jax.Array) for x in seen)
+    assert float(jax.grad(sigmoid)(0.0)) == 0.25
 
 
 @pytest.mark.parametrize(
