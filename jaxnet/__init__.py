@@ -2,6 +2,12 @@
 
 jax.grad(loss)                # by hand: the rules of this library
 jax.grad(jaxnet.auto(loss))   # automatic: the same graph without them
+
+The examples in docstrings begin with
+
+import jax, jax.numpy as jnp, numpy as np, jaxnet
+
+and read data/ from the root of the repository.
 """
 
 from typing import TYPE_CHECKING

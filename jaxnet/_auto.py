@@ -29,10 +29,6 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     a `custom_vmap` its body. Values are unchanged, and so is a function without rules. The result
     may be jitted, vmapped and differentiated in both modes.
 
-    fn is any pure, traceable function of pytrees: arrays are traced, every other leaf (numbers,
-    strings, functions) stays what it is, in arguments and in results. fn is traced at each call, so
-    jit the result where speed matters.
-
     Limits. Rules of other libraries stay on under a derivative taken inside fn. Any rule stays on
     inside the rule of a custom_jvp (unless jvp=True), and inside a linear_call, an exported
     function or a primitive of JAX that is a Python object (custom_root in newer jax, say); so does
@@ -40,8 +36,20 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     of these; only a derivative that is a constant leaves no trace to warn of.
     State that fn changes on the side (batch statistics of an object, say) is not carried out.
 
+    fn: any pure, traceable function of pytrees: arrays are traced, every other leaf (numbers,
+        strings, functions) stays what it is, in arguments and in results.
+    jvp: whether `jax.custom_jvp` rules are taken off too.
+    Returns a function with the parameters of fn. It traces fn at each call, so jit it where speed
+        matters.
     Raises RuntimeError where this JAX keeps its rules in a form that could not be taken off: a
-    reference that is silently the rule itself would make every comparison agree.
+        reference that is silently the rule itself would make every comparison agree.
+
+    >>> loss = lambda x: (jaxnet.rules.tanh(x) - 1) ** 2
+    >>> hand, autodiff = jax.grad(loss)(0.5), jax.grad(jaxnet.auto(loss))(0.5)
+    >>> print(jnp.allclose(hand, autodiff))
+    True
+    >>> print(*jax.jvp(jaxnet.auto(jaxnet.relu), (2.0,), (1.0,)))  # of relu itself jvp raises
+    2.0 1.0
     """
     kinds = kinds_of(jvp)
 

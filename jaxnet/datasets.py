@@ -29,7 +29,11 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Scaling(NamedTuple):
     """The map x -> (x - mean) / scale, per feature.
 
-    Both are float32 [features], in the units of the features.
+    mean, scale: [features], float32, in the units of the features.
+
+    >>> scaling = jaxnet.datasets.Scaling(mean=np.float32([5]), scale=np.float32([2]))
+    >>> print((np.float32([[7]]) - scaling.mean) / scaling.scale)
+    [[1.]]
     """
 
     mean: NDArray[np.float32]
@@ -40,9 +44,15 @@ class Scaling(NamedTuple):
 class Dataset:
     """A classification problem.
 
-    `train` and `test` are pairs: x float32 [rows, features], y int32 [rows].
-    `classes[label]` is the name of a label, `features[column]` the name of a column of x.
-    `scaling` is None while x is in the units of the file, else the map that `standardize` applied.
+    train, test: (x [rows, features], float32; y [rows], int32).
+    features: features[column] is the name of a column of x.
+    classes: classes[label] is the name of a label.
+    scaling: None while x is in the units of the file, else the map that `standardize` applied.
+
+    >>> data = jaxnet.datasets.load("data/breast_cancer.csv", target="diagnosis")
+    >>> x, y = data.train
+    >>> print(x.shape, y.shape, data.features[0], data.classes)
+    (456, 30) (456,) mean radius ('benign', 'malignant')
     """
 
     train: tuple[Features, Labels]
@@ -81,14 +91,24 @@ def load(
       y_test; y is integer or text. It may name `features` and `classes` (arrays of text); integers
       in y are then positions in `classes`.
 
-    Numbers are parsed in float64 and kept in float32. Classes are sorted, by value where all of
-    them are numbers.
-    What comes in one part is shuffled and split by `seed`: of each class the fraction
-    `test_fraction` (between 0 and 1) goes to the test set, rounded, at least one row to either
-    side. Other layouts keep their order and use neither.
+    What comes in one part is shuffled and split: of each class a fraction goes to the test set,
+    rounded, at least one row to either side. Other layouts keep their order.
 
+    path: of the folder or the file.
+    target: the column with the labels, for a .csv file; None for the others.
+    test_fraction: between 0 and 1, of each class what goes to the test set, where there is one
+        part.
+    seed: of the shuffle, where there is one part.
+    Returns a Dataset. Numbers are parsed in float64 and kept in float32. Classes are sorted, by
+        value where all of them are numbers.
     Raises FileNotFoundError where a file is missing, ValueError for an argument or a file that is
-    not as described.
+        not as described.
+
+    >>> cells = jaxnet.datasets.load("data/breast_cancer.csv", "diagnosis", test_fraction=0.25)
+    >>> print(len(cells.train[0]), len(cells.test[0]), cells.classes)
+    427 142 ('benign', 'malignant')
+    >>> print(jaxnet.datasets.load("data/course_twin").features[:3])
+    ('x1', 'x2', 'x3')
     """
     path = _existing(path)
     if not 0 < test_fraction < 1:
@@ -118,10 +138,18 @@ def load(
 def standardize(data: Dataset) -> Dataset:
     """Shift and scale each feature to mean 0 and standard deviation 1 on the training set.
 
-    `scaling` records how. The test set goes through the same map and has no part in it. A constant
-    feature is only shifted: its scale is 1.
+    The test set goes through the same map and has no part in it. A constant feature is only
+    shifted: its scale is 1.
+
+    data: a Dataset as `load` returns it.
+    Returns a Dataset, whose `scaling` records the map.
     Raises ValueError if `data` is standardized already, as two maps in a row would leave only the
-    second on record.
+        second on record.
+
+    >>> data = jaxnet.datasets.standardize(jaxnet.datasets.load("data/course_twin"))
+    >>> x, y = data.train
+    >>> print(np.abs(x.mean(axis=0)).max() < 1e-6, np.abs(x.std(axis=0) - 1).max() < 1e-6)
+    True True
     """
     if data.scaling is not None:
         raise ValueError(
@@ -141,10 +169,17 @@ def standardize(data: Dataset) -> Dataset:
 def read_features(path: str | os.PathLike[str], features: Sequence[str]) -> Features:
     """Read rows to predict from a .csv file.
 
-    Returns float32 [rows, features], columns in the order of `features`. They are found by their
-    name in the header; other columns are ignored, whatever they hold.
+    Columns are found by their name in the header; other columns are ignored, whatever they hold.
+
+    path: of the file.
+    features: names of columns, in the order in which they are wanted.
+    Returns [rows, features], float32.
     Raises FileNotFoundError for a missing file, ValueError for a missing column or a cell that is
-    not a finite number.
+        not a finite number.
+
+    >>> x = jaxnet.datasets.read_features("data/breast_cancer.csv", ["mean radius", "mean area"])
+    >>> print(x.shape, x[0])
+    (569, 2) [  17.99 1001.  ]
     """
     path = _existing(path)
     header, rows = _read_rows(path)
@@ -161,11 +196,22 @@ def read_features(path: str | os.PathLike[str], features: Sequence[str]) -> Feat
 def batches(
     x: NDArray[Any], y: NDArray[Any], batch_size: int, rng: np.random.Generator | None = None
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """One pass over x [rows, ...] and y [rows, ...], `batch_size` rows at a time.
+    """One pass over rows, `batch_size` of them at a time.
 
-    The last batch may be smaller. Rows come in their order, or shuffled by `rng`: the same
-    generator gives a new order at every call.
+    x: [rows, ...], of any dtype.
+    y: [rows, ...], of any dtype.
+    batch_size: a whole number, at least 1; the last batch may be smaller.
+    rng: shuffles the rows, in a new order at every call with the same generator; None keeps their
+        order.
+    Returns an iterator of pairs, of x and of y.
     Raises ValueError, at the call, for a batch size below 1 and for numbers of rows that differ.
+
+    >>> x, y = np.zeros((5, 3)), np.array([0, 1, 0, 1, 1])
+    >>> for x_batch, y_batch in jaxnet.datasets.batches(x, y, batch_size=2):
+    ...     print(x_batch.shape, y_batch)
+    (2, 3) [0 1]
+    (2, 3) [0 1]
+    (1, 3) [1]
     """
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected a whole number, at least 1")

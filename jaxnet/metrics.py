@@ -9,13 +9,18 @@ from jaxnet._require import require_classes
 def accuracy(logits: Array, labels: Array) -> Array:
     """The share of examples whose largest logit (the first of equals) is at the label.
 
-    logits: [..., classes], floating; labels: [...] integers, or [..., classes] distributions, of
-    which the largest entry counts.
-    Returns a float32 scalar in [0, 1]; an example whose logits hold NaN counts as wrong; NaN for no
-    examples.
+    logits: [..., classes], floating.
+    labels: [...], integer; or [..., classes], floating distributions, of which the largest entry
+        counts.
+    Returns [], float32, in [0, 1]; an example whose logits hold NaN counts as wrong; NaN for no
+        examples.
     Raises as `softmax_cross_entropy` does: TypeError on integer logits and boolean labels,
-    ValueError on shapes that do not fit.
-    Source: the course's getAccu.
+        ValueError on shapes that do not fit.
+    Source: the accuracy of docs/report.md, section 3 (getAccu in the course's code).
+
+    >>> logits = jnp.array([[2.0, 1.0], [0.0, 3.0]])
+    >>> print(jaxnet.accuracy(logits, jnp.array([0, 0])))
+    0.5
     """
     require_classes("accuracy", logits, labels)
     truth = labels

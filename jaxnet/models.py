@@ -1,4 +1,4 @@
-"""Multilayer perceptrons; the report's have sizes (10, 100, 2) and (10, 100, 100, 2)."""
+"""Multilayer perceptrons; those of docs/report.md have sizes (10, 100, 2), (10, 100, 100, 2)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,22 +15,38 @@ from jaxnet.rules._linear import linear
 
 
 class Layer(NamedTuple):
-    """The parameters of one affine map, as PyTorch's nn.Linear stores them."""
+    """The parameters of one affine map, as PyTorch's nn.Linear stores them.
 
-    weight: jax.Array  # [out, in]
-    bias: jax.Array  # [out]
+    weight: [out, in], floating.
+    bias: [out], floating.
+
+    >>> layer = jaxnet.Layer(weight=jnp.ones((2, 3)), bias=jnp.zeros(2))
+    >>> print(jaxnet.linear(jnp.ones(3), *layer))
+    [3. 3.]
+    """
+
+    weight: jax.Array
+    bias: jax.Array
 
 
 class NormLayer(NamedTuple):
     """The parameters of an affine map and of the norm of its outputs.
 
     The norm is layer_norm, or rms_norm where shift is None.
+
+    weight: [out, in], floating.
+    bias, scale: [out], floating.
+    shift: [out], floating, or None.
+
+    >>> first, last = jaxnet.init_mlp(jax.random.key(0), (3, 4, 2), norm="rms")
+    >>> print(first.scale, first.shift)
+    [1. 1. 1. 1.] None
     """
 
-    weight: jax.Array  # [out, in]
-    bias: jax.Array  # [out]
-    scale: jax.Array  # [out]
-    shift: jax.Array | None = None  # [out]
+    weight: jax.Array
+    bias: jax.Array
+    scale: jax.Array
+    shift: jax.Array | None = None
 
 
 # One per affine map, from the input on; the last is a Layer.
@@ -42,17 +58,31 @@ Initializer: TypeAlias = Callable[[jax.Array, tuple[int, int], Any], jax.Array |
 def pytorch_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
     """Weights and biases uniform in ±1/sqrt(in): what PyTorch's nn.Linear starts with by default.
 
-    key: a JAX random key. shape: (in, out). dtype: of the parameters, floating.
+    key: a JAX random key.
+    shape: (in, out).
+    dtype: of the parameters, floating.
     Returns Layer(weight [out, in], bias [out]).
+
+    >>> layer = jaxnet.pytorch_init(jax.random.key(0), (4, 100), jnp.float32)
+    >>> print(layer.weight.shape, jnp.abs(layer.weight).max() <= 0.5)
+    (100, 4) True
     """
     return _uniform(key, shape, dtype, _pytorch_range)[0]
 
 
 def course_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
-    """Weights and biases uniform in [0, 0.01), of one sign: what the course's starter code gives.
+    """Weights and biases uniform in [0, 0.01), of one sign.
 
-    key: a JAX random key. shape: (in, out). dtype: of the parameters, floating.
+    The starter code of the course begins so, for which docs/report.md was written (section 3).
+
+    key: a JAX random key.
+    shape: (in, out).
+    dtype: of the parameters, floating.
     Returns Layer(weight [out, in], bias [out]).
+
+    >>> layer = jaxnet.course_init(jax.random.key(0), (4, 100), jnp.float32)
+    >>> print(layer.weight.shape, layer.weight.min() >= 0, layer.weight.max() < 0.01)
+    (100, 4) True True
     """
     return _uniform(key, shape, dtype, _course_range)[0]
 
@@ -104,19 +134,27 @@ def init_mlp(
 ) -> Params:
     """Draw the parameters of `mlp`: one Layer for each two neighbours in sizes.
 
-    key: a JAX random key. sizes: (in, hidden ..., out), at least two positive integers.
+    key: a JAX random key.
+    sizes: (in, hidden ..., out), at least two positive integers.
     initializer: `pytorch_init`, `course_init`, any function of jax.nn.initializers (it draws the
-    weights, its fan-in being the layer's in; biases start at 0), or your own: (key, (in, out),
-    dtype) -> a Layer or weights [in, out].
-    Your own is called once a layer, each with a key split from `key`. The first two are drawn for
-    all layers at once from `key` itself: one of them wrapped in a function of your own counts as
-    yours, and gives other numbers of the same distribution.
+        weights, its fan-in being the layer's in; biases start at 0), or your own: (key, (in, out),
+        dtype) -> a Layer or weights [in, out].
+        Your own is called once a layer, each with a key split from `key`. The first two are drawn
+        for all layers at once from `key` itself: one of them wrapped in a function of your own
+        counts as yours, and gives other numbers of the same distribution.
     norm: "layer" or "rms" makes every layer but the last a NormLayer, whose scale starts at 1 and
-    shift at 0; the draw stays the same.
+        shift at 0; the draw stays the same.
     dtype: of the parameters; Python's float means float32, or float64 where JAX's x64 mode is on.
     Returns a tuple of Layer(weight [out, in], bias [out]), or of NormLayers and a Layer.
     Raises ValueError on sizes that are not at least two positive integers, and on another norm.
-    Source: report, section 2.1 (which does not state its initialisation).
+    Source: docs/report.md, section 2.1 (the report does not state its initialisation).
+
+    >>> params = jaxnet.init_mlp(jax.random.key(0), (10, 100, 2))
+    >>> [layer.weight.shape for layer in params]
+    [(100, 10), (2, 100)]
+    >>> he = jax.nn.initializers.he_normal()
+    >>> print(jaxnet.init_mlp(jax.random.key(0), (10, 100, 2), he)[1].bias)
+    [0. 0.]
     """
     sizes = tuple(sizes)
     if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
@@ -175,17 +213,26 @@ def mlp(
     """Affine maps with an activation between each two.
 
     params: from `init_mlp`, or any sequence of (weight [out, in], bias [out]) pairs; the outputs of
-    a map that is followed by (scale,) go through `rms_norm`, those of one followed by (scale,
-    shift) through `layer_norm`.
-    x: [..., in], floating dtype. activation: applied after every map but the last (and its norm).
+        a map that is followed by (scale,) go through `rms_norm`, those of one followed by (scale,
+        shift) through `layer_norm`.
+    x: [..., in], floating.
     key: a JAX random key while training with dropout (`fit` passes one to each update), None to
-    evaluate.
+        evaluate.
+    activation: applied after every map but the last (and its norm).
     dropout_rate: the probability with which, given a key, each number that leaves an activation is
-    dropped.
+        dropped.
     Returns the logits [..., out], in the dtype that x and the parameters promote to.
     Raises ValueError where there is no layer, TypeError on an activation that is no function, and
-    as `linear`, `layer_norm` and `dropout` do.
-    Source: report, sections 2.1 and 4: its SingleLayerMLP and its two-layer network.
+        as `linear`, `layer_norm` and `dropout` do.
+    Source: docs/report.md, sections 2.1 and 4: SingleLayerMLP and the network with two hidden
+        layers.
+
+    >>> params = jaxnet.init_mlp(jax.random.key(0), (10, 100, 2))
+    >>> jaxnet.mlp(params, jnp.ones((5, 10))).shape
+    (5, 2)
+    >>> model = jax.tree_util.Partial(jaxnet.mlp, activation=jaxnet.rules.gelu, dropout_rate=0.1)
+    >>> model(params, jnp.ones((5, 10)), jax.random.key(1)).shape
+    (5, 2)
     """
     if not len(params):
         raise ValueError(

@@ -41,8 +41,16 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
     """Loss and metrics over the epochs, a panel each, training and test set in the same panel.
 
     history: from `fit`, of one run or of several (a thin line per run and run 0 bold).
+    title: above all panels; None for none.
     Returns a matplotlib Figure: figure.savefig(path) writes it, `png(figure)` gives the bytes,
-    notebooks show it.
+        notebooks show it.
+
+    >>> from jaxnet import plotting
+    >>> values = {"train_loss": np.array([0.7, 0.4]), "test_loss": np.array([0.8, 0.5])}
+    >>> history = jaxnet.History(values, epochs=2, seconds=1.5)  # as `fit` returns it
+    >>> figure = plotting.plot_history(history, title="two epochs")
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['training', 'test']
     """
     # train_loss and test_loss are one panel; a dict, for a set would lose their order.
     metrics = dict.fromkeys(name.partition("_")[2] for name in history.values)
@@ -57,7 +65,16 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of width x height inches, outside pyplot: nothing to close, no window."""
+    """An empty figure outside pyplot: nothing to close, no window.
+
+    width, height: in inches.
+    Returns a matplotlib Figure.
+
+    >>> from jaxnet import plotting
+    >>> figure = plotting.new_figure(4, 3)
+    >>> print(figure.get_size_inches())
+    [4. 3.]
+    """
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -66,8 +83,17 @@ def new_figure(width: float, height: float) -> "Figure":
 def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -> None:
     """Draw train_<metric> and test_<metric>, where values has them.
 
-    Each is [epochs] or [runs, epochs]. An accuracy is shown in percent. Adds no legend; the lines
-    are labelled for one.
+    An accuracy is shown in percent. Adds no legend; the lines are labelled for one.
+
+    axes: of matplotlib.
+    values: name -> [epochs] or [runs, epochs], as those of a History.
+    metric: "loss", say.
+
+    >>> from jaxnet import plotting
+    >>> axes = plotting.new_figure(4, 3).subplots()
+    >>> plotting.draw_metric(axes, {"train_loss": np.array([0.7, 0.4])}, "loss")
+    >>> axes.get_ylabel()
+    'loss'
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -84,9 +110,22 @@ def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -
 def draw_runs(
     axes: "Axes", values: NDArray[Any], *, label: str, linewidth: float = 1.8, **style: Any
 ) -> None:
-    """Draw values [epochs] or [runs, epochs], the first epoch being 1.
+    """Draw the runs of one metric, the first epoch being 1.
 
-    Run 0 is bold and bears the label; the others are thin lines. style: of matplotlib's lines.
+    Run 0 is bold and bears the label; the others are thin lines.
+
+    axes: of matplotlib.
+    values: [epochs] or [runs, epochs].
+    label: of run 0, in a legend.
+    linewidth: of run 0, in points.
+    style: of matplotlib's lines, by name.
+
+    >>> from jaxnet import plotting
+    >>> axes = plotting.new_figure(4, 3).subplots()
+    >>> losses = np.array([[0.7, 0.4], [0.9, 0.6]])  # of two runs
+    >>> plotting.draw_runs(axes, losses, label="training", color="black")
+    >>> [line.get_linewidth() for line in axes.lines]  # the first run is drawn last, on top
+    [0.6, 1.8]
     """
     runs = np.atleast_2d(values)
     epochs = np.arange(1, runs.shape[1] + 1)
@@ -96,7 +135,16 @@ def draw_runs(
 
 
 def tidy(axes: "Axes") -> None:
-    """Name the epochs, leave out the frame, rule lightly."""
+    """Name the epochs, leave out the frame, rule lightly.
+
+    axes: of matplotlib.
+
+    >>> from jaxnet import plotting
+    >>> axes = plotting.new_figure(4, 3).subplots()
+    >>> plotting.tidy(axes)
+    >>> axes.get_xlabel()
+    'epoch'
+    """
     axes.set_xlabel("epoch")
     axes.margins(x=0.01)
     axes.spines[["top", "right"]].set_visible(False)
@@ -105,7 +153,16 @@ def tidy(axes: "Axes") -> None:
 
 
 def png(figure: "Figure", dpi: int = 120) -> bytes:
-    """The figure as the bytes of a PNG file, the same bytes for the same figure."""
+    """The figure as the bytes of a PNG file, the same bytes for the same figure.
+
+    figure: of matplotlib.
+    dpi: dots per inch.
+    Returns bytes.
+
+    >>> from jaxnet import plotting
+    >>> plotting.png(plotting.new_figure(4, 3))[1:4]
+    b'PNG'
+    """
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
     return content.getvalue()

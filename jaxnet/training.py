@@ -37,17 +37,23 @@ class History:
     """What was measured after each epoch, on the whole of each set, and how the run ended.
 
     Every entry of `values` is also an attribute: train_loss, train_accuracy, and test_loss,
-    test_accuracy where a test set was given; numpy arrays [epochs], or [runs, epochs] for several
-    runs. As the name of a set stands before every metric, none can be called as a field of the
-    History is; where you make one whose values hold such a name, the field comes first, and the
-    entry is read from `values`.
+    test_accuracy where a test set was given. As the name of a set stands before every metric, none
+    can be called as a field of the History is; where you make one whose values hold such a name,
+    the field comes first, and the entry is read from `values`.
 
+    values: name -> [epochs], or [runs, epochs] for several runs, floating; NumPy arrays.
+    epochs: how many were measured.
     seconds: what the run took, compilation included.
     interrupted: whether Ctrl-C came while it ran; it may have had all its epochs by then.
     opt_state: the optimizer's state after the last epoch, from which `fit(..., opt_state=...)` goes
-    on; for several runs every leaf has a leading axis [runs]. None where it is not known. It stays
-    in the device's memory as long as the history does, unless
-    `dataclasses.replace(history, opt_state=None)` is what you keep.
+        on; for several runs every leaf has a leading axis [runs]. None where it is not known. It
+        stays in the device's memory as long as the history does, unless
+        `dataclasses.replace(history, opt_state=None)` is what you keep.
+
+    >>> values = {"train_loss": np.array([0.7, 0.4]), "train_accuracy": np.array([0.5, 0.9])}
+    >>> history = jaxnet.History(values, epochs=2, seconds=1.5)  # as `fit` returns it
+    >>> print(history.train_loss, history.train_accuracy[-1])
+    [0.7 0.4] 0.9
     """
 
     values: Mapping[str, NDArray[np.floating[Any]]] = field(repr=False)
@@ -65,7 +71,21 @@ class History:
 
 
 class NonFiniteLoss(FloatingPointError):
-    """The training loss became inf or NaN; `history` holds the run up to that epoch, included."""
+    """The training loss became inf or NaN.
+
+    message: what happened, in which epoch, and what usually mends it.
+    history: a History, the run up to that epoch, included; some epochs more where epochs are short.
+
+    >>> import optax
+    >>> x, params = jnp.ones((4, 1)), jaxnet.init_mlp(jax.random.key(0), (1, 1))
+    >>> try:
+    ...     jaxnet.fit(
+    ...         jaxnet.mlp, params, train=(x, x), epochs=9, batch_size=4, optimizer=optax.sgd(1e10),
+    ...         loss=jaxnet.rules.mean_squared_error, metrics={})
+    ... except jaxnet.NonFiniteLoss as error:
+    ...     print(np.isfinite(error.history.train_loss[:2]))
+    [ True False]
+    """
 
     def __init__(self, message: str, history: History) -> None:
         super().__init__(message)
@@ -77,12 +97,21 @@ def update_step(
 ) -> Callable[..., tuple[Any, optax.OptState, jax.Array]]:
     """One compiled update, for a loop of your own.
 
-    step(params, opt_state, x, y) -> params, opt_state, mean loss. A model with dropout gets a key
-    of its own for each update: step(params, opt_state, x, y, key).
+    model: (params, x) -> outputs; one with dropout takes (params, x, key).
+    optimizer: any of optax.
+    loss: (outputs, y) -> one value per example; the update follows their mean.
+    Returns step(params, opt_state, x, y) -> params, opt_state, mean loss. A model with dropout gets
+        a key of its own for each update: step(params, opt_state, x, y, key). params and opt_state
+        are donated: their buffers are used again for the new ones, so keep the returned values and
+        not the arguments (`jax.tree.map(jnp.copy, params)` first where the old ones are needed).
 
-    params and opt_state are donated: their buffers are used again for the new ones, so keep the
-    returned values and not the arguments (`jax.tree.map(jnp.copy, params)` first where the old ones
-    are needed).
+    >>> import optax
+    >>> params, optimizer = jaxnet.init_mlp(jax.random.key(0), (2, 8, 2)), optax.adam(0.01)
+    >>> step, opt_state = jaxnet.update_step(jaxnet.mlp, optimizer), optimizer.init(params)
+    >>> for x, y in [(jnp.eye(2), jnp.array([0, 1]))] * 3:
+    ...     params, opt_state, loss = step(params, opt_state, x, y)
+    >>> print(loss.shape, loss < 1)
+    () True
     """
     return jax.jit(updater(model, optimizer, loss), donate_argnums=(0, 1))
 
@@ -95,10 +124,21 @@ def evaluate(
     loss: Loss = softmax_cross_entropy,
     metrics: Mapping[str, Metric] = ACCURACY,
 ) -> dict[str, float]:
-    """The mean loss and the metrics on data = (x, y), in one pass: {"loss": ..., "accuracy": ...}.
+    """The mean loss and the metrics on data, in one pass.
 
+    model: (params, x) -> outputs.
+    params: a pytree of arrays.
+    data: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays.
+    loss: (outputs, y) -> one value per example.
+    metrics: name -> (outputs, y) -> a number or one per example (averaged).
+    Returns {"loss": ..., "accuracy": ...}, a number for the loss and for each of metrics.
     Raises TypeError or ValueError, as `fit` does, on data that do not fit each other, the model or
-    the loss.
+        the loss.
+
+    >>> params = (jaxnet.Layer(2 * jnp.eye(2), jnp.zeros(2)),)
+    >>> measured = jaxnet.evaluate(jaxnet.mlp, params, (jnp.eye(2), jnp.array([0, 1])))
+    >>> {name: round(value, 3) for name, value in measured.items()}
+    {'loss': 0.127, 'accuracy': 1.0}
     """
     require_data("data", data, model, params, loss)
     values = measure(params, data, model=model, criteria=(loss, *metrics.values()))
@@ -124,42 +164,50 @@ def fit(
 ) -> tuple[Params, History]:
     """Train params on train = (x, y) and measure both sets after every epoch.
 
-    All of it is one compiled program.
+    All of it is one compiled program. It is compiled once for the same objects (model, loss,
+    optimizer, metrics) and shapes, whatever the number of epochs; create the optimizer once to
+    profit.
 
     model: (params, x) -> outputs.
     params: a pytree of arrays; the caller's arrays are copied and survive.
     train, test: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays.
+    epochs: how often every row is seen, at least 1.
     batch_size: rows per update; the last batch of an epoch is smaller where it does not divide the
-    rows, as with PyTorch's DataLoader (a model that mixes rows, as batch norm does, sees some of
-    the batch before in it as well).
+        rows, as with PyTorch's DataLoader (a model that mixes rows, as batch norm does, sees some
+        of the batch before in it as well).
     optimizer: any of optax.
     loss: (outputs, y) -> one value per example; updates follow its mean.
     metrics: name -> (outputs, y) -> a number or one per example (averaged); pass {} where accuracy
-    has no meaning.
+        has no meaning.
 
     key: None keeps the rows in the order given; with a JAX random key every epoch shuffles them
-    anew.
+        anew.
     model_key: a JAX random key for a model that draws numbers while it trains, such as dropout:
-    every update calls model(params, x, key) with another key made from it; measuring calls
-    model(params, x), which must not draw.
+        every update calls model(params, x, key) with another key made from it; measuring calls
+        model(params, x), which must not draw.
 
     runs: train this many networks as one program: every leaf of params (and the keys, and
-    opt_state, where given) then has a leading axis [runs], as
-    `jax.vmap(lambda k: init_mlp(k, sizes))(jax.random.split(key, runs))` makes it.
+        opt_state, where given) then has a leading axis [runs], as
+        `jax.vmap(lambda k: init_mlp(k, sizes))(jax.random.split(key, runs))` makes it.
     opt_state: go on from this optimizer state, such as history.opt_state of the run before. It is
-    copied. (Epochs are counted from 0 again: give another key to shuffle differently.)
+        copied. (Epochs are counted from 0 again: give another key to shuffle differently.)
     progress: show it on stderr once a run has taken two seconds, a bar on a terminal, else a line
-    now and then.
+        now and then.
 
     Returns (params, history), with the final optimizer state in history.opt_state. Ctrl-C ends the
-    run at the next segment, within about 0.2 seconds or one epoch, and returns what was trained,
-    with history.interrupted set.
-    The program is compiled once for the same objects (model, loss, optimizer, metrics) and shapes,
-    whatever the number of epochs; create the optimizer once to profit.
-
+        run at the next segment, within about 0.2 seconds or one epoch, and returns what was
+        trained, with history.interrupted set.
     Raises ValueError or TypeError, naming the argument, on data that do not fit each other, the
-    model or the loss, on labels out of range, NaN or inf in x, and on counts below 1;
-    NonFiniteLoss, a FloatingPointError, when the training loss becomes NaN or inf.
+        model or the loss, on labels out of range, NaN or inf in x, and on counts below 1;
+        NonFiniteLoss, a FloatingPointError, when the training loss becomes NaN or inf.
+
+    >>> import optax
+    >>> x = jax.random.normal(jax.random.key(0), (64, 2))
+    >>> params, history = jaxnet.fit(
+    ...     jaxnet.mlp, jaxnet.init_mlp(jax.random.key(1), (2, 16, 2)), epochs=20, batch_size=8,
+    ...     train=(x, jnp.where(x[:, 0] > 0, 1, 0)), optimizer=optax.adam(0.01))
+    >>> print(history.train_loss.shape, history.train_accuracy[-1] > 0.9)
+    (20,) True
     """
     require_count("epochs", epochs)
     require_count("batch_size", batch_size)

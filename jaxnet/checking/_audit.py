@@ -55,14 +55,18 @@ UNSEEN = "its gradient is 0 here, so nothing of it was seen"
 class Site:
     """One place where a custom rule is called.
 
-    rule: its name; kind: "vjp", "jvp" or "hiprim"; where: the chain of calls in the user's files,
-    or where the rule is defined; count: how often it ran.
+    rule: its name.
+    kind: "vjp", "jvp" or "hiprim".
+    where: the chain of calls in the user's files, or where the rule is defined.
+    count: how often it ran.
     verdict: that of `check` with the values the rule met (in a loop the first and the last), of
-    what f differentiates there; vacuous where the gradient was 0 or noise in every argument; or
-    not judged (it could not be examined), not differentiated (no derivative of f goes through it),
-    shadowed (inside the body of another rule, whose backward is used instead), never ran.
-    error: its worst, in eps; residual_bytes: all that its backward keeps, over all its runs; share:
-    of all rules'. report: the check.
+        what f differentiates there; vacuous where the gradient was 0 or noise in every argument; or
+        not judged (it could not be examined), not differentiated (no derivative of f goes through
+        it), shadowed (inside the body of another rule, whose backward is used instead), never ran.
+    error: its worst, in eps.
+    residual_bytes: all that its backward keeps, over all its runs.
+    share: of all rules'.
+    report: the check.
     """
 
     rule: str
@@ -97,6 +101,15 @@ class Audit(Judgement):
 
     `ok` is False where a rule or the whole gradient is wrong, imprecise or an error, where a rule
     could not be examined, and where no rule at all was judged.
+
+    name: of the function.
+    sites: the places where a custom rule is called: rule, where, count, verdict, report and more.
+    whole: a Report, of the whole gradient.
+    notes: what else there is to know.
+
+    >>> audit = jaxnet.audit(lambda x: jaxnet.relu(2 * x), jnp.array([-1.0, 2.0]))
+    >>> [(site.rule, str(site.verdict)) for site in audit.sites]
+    [('relu', 'ok')]
     """
 
     name: str
@@ -133,7 +146,6 @@ class Audit(Judgement):
         return [s for s in bad if (s.verdict, s.kind) != (Verdict.IMPRECISE, _graph.JVP)]
 
     def sentence(self) -> str:
-        """What a person should know first."""
         for site in (*self._culprits(), *self._with(Verdict.NOT_JUDGED)):
             if site.report:
                 return f"{site.said()}: {site.report.sentence()}"
@@ -219,29 +231,37 @@ def audit(
 ) -> Audit:
     """Find every custom rule in the graph of f and check each with the values that it meets.
 
-    Then the whole gradient. f: any pure, traceable function with a floating output, a training loss
-    say; args, kwargs: its arguments, as for `check`. Rules are found at any depth of jit, scan,
-    while, cond, vmap, remat and shard_map, in libraries too (`jax.custom_vjp` and
-    `jax.custom_jvp`). f is run once. (Arguments over a mesh with explicit axes are not taken.)
+    The whole gradient is checked too. Rules are found at any depth of jit, scan, while, cond, vmap,
+    remat and shard_map, in libraries too (`jax.custom_vjp` and `jax.custom_jvp`). f is run once.
+    (Arguments over a mesh with explicit axes are not taken.)
     Judged is what f differentiates: what a rule closes over, and what no floating argument of f
-    moves there, are constants.
-    ref: for rules whose function cannot be differentiated (a Pallas kernel, a host callback) or
-    that are meant to be another derivative: {rule: function}, the rule by the name of the function
-    that it is attached to or as an object (`jaxnet.rule`, `jax.custom_vjp`, `jax.custom_jvp`). The
-    function is called with the arrays that the rule is called with in the graph (pytrees are
-    flattened, static arguments left out, under vmap with the axis of the batch) and returns what
-    the rule returns; its derivative is then what is asked for. The whole gradient is compared with
-    that of f in which it stands in the place of the rule (but inside shard_map, where the rule's
-    own function stays).
+    moves there, are constants. A gradient that is 0 is a note. Rules under a derivative that f
+    takes inside cannot be seen; a note says where f has one.
 
+    f: any pure, traceable function with a floating output, a training loss say.
+    args, kwargs: its arguments, as for `check`.
+    ref: for rules whose function cannot be differentiated (a Pallas kernel, a host callback) or
+        that are meant to be another derivative: {rule: function}, the rule by the name of the
+        function that it is attached to or as an object (`jaxnet.rule`, `jax.custom_vjp`,
+        `jax.custom_jvp`). The function is called with the arrays that the rule is called with in
+        the graph (pytrees are flattened, static arguments left out, under vmap with the axis of the
+        batch) and returns what the rule returns; its derivative is then what is asked for. The
+        whole gradient is compared with that of f in which it stands in the place of the rule (but
+        inside shard_map, where the rule's own function stays).
+    seed: of the random cotangents.
     budget: seconds of wall time for all of it, None for none. Value, algebra and laws are asked of
-    every rule all the same; what is not asked for lack of time is listed.
+        every rule all the same; what is not asked for lack of time is listed.
 
     Returns an Audit; `audit.require()` raises AssertionError where it is not ok: a rule or the
-    whole gradient is wrong, imprecise or an error, a rule could not be examined, or none was
-    judged. A gradient that is 0 is a note. Rules under a derivative that f takes inside cannot be
-    seen; a note says where f has one.
+        whole gradient is wrong, imprecise or an error, a rule could not be examined, or none was
+        judged.
     Raises as `check` does, and ValueError where ref names no rule of f or returns other shapes.
+
+    >>> x, y, layer = jnp.ones(3), jnp.zeros(2), jaxnet.Layer(jnp.eye(2, 3), jnp.ones(2))
+    >>> loss = lambda layer: jaxnet.rules.mean_squared_error(jaxnet.linear(x, *layer), y)
+    >>> audit = jaxnet.audit(loss, layer)
+    >>> print(audit.sentence())
+    ok: 2 custom rules right, and so is the whole gradient
     """
     if not callable(f):
         raise TypeError(

@@ -51,31 +51,45 @@ def check(
 
     Where the rules in its graph are jvps (`jax.custom_jvp`), forward mode is judged too.
 
-    f: a function with a custom derivative (`jaxnet.rule`, `jax.custom_vjp`, `jax.custom_jvp`,
-    anyone's), pure and traceable. args, kwargs: pytrees; every floating array in them is
-    differentiated (a Python float in args too, where f can be traced with it), integers, keys, None
-    and the rest are not. Let values be typical, not all 0 or 1.
-    ref: the same function without the rule; by default `auto(f)`, or `auto(f, jvp=True)` where f
-    has no custom_vjp. Its derivative is what is asked for: by reverse mode, else by forward mode (a
-    while_loop), else by differences of its value (a host callback); the report says which. Give it
-    where f has no rule, or the rule is meant to be another derivative (straight-through).
-    dtypes: in which the precision is judged, by default the arguments' own; the algebra is judged
-    in float64.
-    transforms: under which it is compared too. seed: of the random cotangents.
-    budget: seconds of wall time, None for none. Value, structure, algebra and laws are always asked
-    whole; of the rest, what is not asked for lack of time is listed, and is neither ok nor wrong.
+    Each finding has one of these verdicts: ok; wrong (finite differences exclude the rule, and not
+    the reference); imprecise (the algebra is right; rounding is more than 4 times autodiff's, and
+    more than 4 times what rounding the arguments does, and than 8 eps); kink (the rule lies between
+    one-sided slopes); disputed (finite differences exclude autodiff, not the rule); vacuous (the
+    gradient is 0 here, so nothing was seen); not judged (f has no rule, and no ref was given);
+    different (ref has another value than f); unsupported (not implemented, or the reference raises
+    too); error (it raised).
 
-    Returns a Report; `report.require()` raises AssertionError where it is not ok. Each finding has
-    one of these verdicts: ok; wrong (finite differences exclude the rule, and not the reference);
-    imprecise (the algebra is right; rounding is more than 4 times autodiff's, and more than 4 times
-    what rounding the arguments does, and than 8 eps); kink (the rule lies between one-sided
-    slopes); disputed (finite differences exclude autodiff, not the rule); vacuous (the gradient is
-    0 here, so nothing was seen); not judged (f has no rule, and no ref was given); different (ref
-    has another value than f); unsupported (not implemented, or the reference raises too); error
-    (it raised).
+    f: a function with a custom derivative (`jaxnet.rule`, `jax.custom_vjp`, `jax.custom_jvp`,
+        anyone's), pure and traceable.
+    args, kwargs: pytrees; every floating array in them is differentiated (a Python float in args
+        too, where f can be traced with it), integers, keys, None and the rest are not. Let values
+        be typical, not all 0 or 1.
+    ref: the same function without the rule; by default `auto(f)`, or `auto(f, jvp=True)` where f
+        has no custom_vjp. Its derivative is what is asked for: by reverse mode, else by forward
+        mode (a while_loop), else by differences of its value (a host callback); the report says
+        which. Give it where f has no rule, or the rule is meant to be another derivative
+        (straight-through).
+    dtypes: in which the precision is judged, by default the arguments' own; the algebra is judged
+        in float64.
+    transforms: under which it is compared too.
+    seed: of the random cotangents.
+    budget: seconds of wall time, None for none. Value, structure, algebra and laws are always asked
+        whole; of the rest, what is not asked for lack of time is listed, and is neither ok nor
+        wrong.
+
+    Returns a Report; `report.require()` raises AssertionError where it is not ok.
     Raises TypeError where f or ref is no function or dtypes and transforms are not known,
-    ValueError where nothing is floating or ref's outputs are not f's; what f itself raises on args
-    comes through.
+        ValueError where nothing is floating or ref's outputs are not f's; what f itself raises on
+        args comes through.
+
+    >>> x = jnp.array([-1.0, 2.0])
+    >>> jaxnet.check(jaxnet.relu, x).ok
+    True
+    >>> wrong = jaxnet.relu.but(backward=lambda y, dy, *, slope_at_zero: (dy,))  # lets all pass
+    >>> print(jaxnet.check(wrong, x))
+    WRONG in `x` at (0): rule ..., autodiff 0, truth 0
+    relu(x f32[2])  against auto(relu)
+    ...
     """
     _require_functions(f, ref)
     _require_usable(kwargs, transforms, seed)

@@ -75,16 +75,25 @@ ALWAYS_A_ROW = (Question.VALUE, Question.ALGEBRA, Question.PRECISION)
 class Finding:
     """One thing that was looked at, in one leaf.
 
-    question, detail: what was asked, and of what: the dtype of a precision ("float32"), which law,
-    which transformation ("vmap x", "grad of grad"); `what` is both in words.
+    question: what was asked.
     leaf: the path of the argument's leaf, "params['w']"; of an output, "output"; "" where it is
-    none.
+        none.
+    verdict: one of those that `check` explains; verdict.bad says whether a report with it is not
+        ok.
     index: the element that decided (for a complex leaf with a last entry, 0 for the real and 1 for
-    the imaginary part).
+        the imaginary part).
     rule, auto, true: the cotangent there by the rule, by automatic differentiation in the same
-    dtype, and in float64.
+        dtype (None where there is none), and in float64.
     error, auto_error: distances of rule and auto from true there, in eps of the dtype times the
-    leaf's largest |true|.
+        leaf's largest |true|.
+    note: what else there is to know.
+    detail: of what it was asked: the dtype of a precision ("float32"), which law, which
+        transformation ("vmap x", "grad of grad"); `what` is both in words.
+
+    >>> wrong = jaxnet.relu.but(backward=lambda y, dy, *, slope_at_zero: (dy,))  # lets all pass
+    >>> report = jaxnet.check(wrong, jnp.array([-1.0, 2.0]))
+    >>> [(f.what, f.leaf, f.index, f.true) for f in report.findings if f.verdict.bad]
+    [('algebra', 'x', (0,), 0.0)]
     """
 
     question: Question
@@ -92,7 +101,7 @@ class Finding:
     verdict: Verdict
     index: tuple[int, ...] = ()
     rule: float = math.nan
-    auto: float | None = math.nan  # None where there is no autodiff
+    auto: float | None = math.nan
     true: float = math.nan
     error: float = math.nan
     auto_error: float = math.nan
@@ -101,7 +110,12 @@ class Finding:
 
     @property
     def what(self) -> str:
-        """ "algebra", "precision float32", "law: additive", "vmap x" and so on."""
+        """ "algebra", "precision float32", "law: additive", "vmap x" and so on.
+
+        >>> report = jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0]), budget=0)
+        >>> [finding.what for finding in report.findings][:2]
+        ['value', 'algebra']
+        """
         is_named_by_detail = self.verdict is Verdict.NOT_JUDGED and self.detail
         named_by_detail = (Question.TRANSFORMS, Question.METHODS)
         if self.question in named_by_detail or is_named_by_detail:
@@ -111,14 +125,26 @@ class Finding:
         return f"{self.question} {self.detail}".strip()
 
     def sentence(self) -> str:
-        """As a person would say it: "WRONG in `weight` at (2, 5): rule 0.187, autodiff 0.042"."""
+        """As a person would say it: "WRONG in `weight` at (2, 5): rule 0.187, autodiff 0.042".
+
+        Returns a string.
+
+        >>> print(jaxnet.check(jnp.sin, 1.0).findings[0].sentence())
+        NOT JUDGED (no rule): no custom rule was found in sin: ...
+        """
         where = (f" in `{self.leaf}`" if self.leaf else "") + self._at()
         what = "" if self.question is Question.ALGEBRA else f" ({self.what})"
         said = "; ".join(filter(None, [self._values(), self.note]))
         return f"{self.verdict.upper()}{where}{what}{': ' if said else ''}{said}"
 
     def cell(self) -> str:
-        """The same for a table that names verdict and leaf in columns of their own."""
+        """The same for a table that names verdict and leaf in columns of their own.
+
+        Returns a string.
+
+        >>> print(jaxnet.check(jnp.sin, 1.0).findings[0].cell())
+        no custom rule was found in sin: ...
+        """
         if self.verdict is not Verdict.OK:
             place = f"{self._at().strip()}: {self._values()}".strip(": ")
             return "; ".join(filter(None, [place, self.note]))
@@ -161,9 +187,9 @@ def _digits_apart(a: float, b: float) -> int:
 class Power:
     """What this check would have noticed in a leaf that it passed.
 
-    scale: the smallest relative error of the whole leaf. share: of the elements, how many could not
-    have been lost (returned as 0) unnoticed. measured_on: elements at which finite differences were
-    taken to know it.
+    scale: the smallest relative error of the whole leaf.
+    share: of the elements, how many could not have been lost (returned as 0) unnoticed.
+    measured_on: elements at which finite differences were taken to know it.
     """
 
     scale: float
@@ -173,18 +199,27 @@ class Power:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one backward pass: bytes kept for it (arguments included), and FLOPs with its forward."""
+    """Of one backward pass: what is kept for it, and the work of it with its forward.
 
-    residual_bytes: dict[str, int]  # rule, autodiff, checkpoint
+    residual_bytes: rule, autodiff, checkpoint -> bytes kept, arguments included.
+    flops: rule, autodiff, checkpoint -> FLOPs.
+    """
+
+    residual_bytes: dict[str, int]
     flops: dict[str, float]
 
 
 class Never(NamedTuple):
-    """A side of a branch in the user's files that no examined point entered."""
+    """A side of a branch in the user's files that no examined point entered.
 
-    side: str  # "condition true"
-    line: str  # as it stands in the file, "" where it cannot be read
-    place: str  # file:line
+    side: "condition true", say.
+    line: as it stands in the file, "" where it cannot be read.
+    place: file:line.
+    """
+
+    side: str
+    line: str
+    place: str
 
     def __str__(self) -> str:
         return f"{self.side} in " + (f"`{self.line}` ({self.place})" if self.line else self.place)
@@ -197,18 +232,42 @@ class Judgement:
 
     @property
     def ok(self) -> bool:
+        """Whether something was judged, and nothing found that is bad.
+
+        >>> x = jnp.array([-1.0, 2.0])
+        >>> jaxnet.check(jaxnet.relu, x).ok, jaxnet.check(jnp.sin, x).ok  # sin has no rule to judge
+        (True, False)
+        """
         return not self.faults()
 
     def unasked(self) -> tuple[str, ...]:
-        """What was cut for lack of time."""
+        """What was cut for lack of time.
+
+        Returns names of questions.
+
+        >>> "vmap x" in jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0]), budget=0).unasked()
+        True
+        """
         raise NotImplementedError
 
     def faults(self) -> set[str]:
-        """Why it is not ok: what was not judged by its name ("no rule"), "" for anything else."""
+        """Why it is not ok: what was not judged by its name ("no rule"), "" for anything else.
+
+        Returns a set of strings, empty where it is ok.
+
+        >>> jaxnet.check(jnp.sin, 1.0).faults()
+        {'no rule'}
+        """
         raise NotImplementedError
 
     def sentence(self) -> str:
-        """What a person should know first."""
+        """What a person should know first.
+
+        Returns a string.
+
+        >>> print(jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0]), budget=0).sentence())
+        ok; not asked: precision float32 and 7 more
+        """
         raise NotImplementedError
 
     def require(self, *, accept: Sequence[str] = (), complete: bool = False) -> None:
@@ -217,6 +276,12 @@ class Judgement:
         accept: names of what may be left unjudged, as the report gives them: ("no rule",).
         complete: whether everything must have been asked, nothing cut for lack of time.
         Raises TypeError where accept is one string.
+
+        >>> jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0])).require()
+        >>> jaxnet.check(jnp.sin, 1.0).require(accept=("no rule",))
+        >>> jaxnet.check(jnp.sin, 1.0).require()
+        Traceback (most recent call last):
+        AssertionError: NOT JUDGED (no rule): no custom rule was found in sin: ...
         """
         __tracebackhide__ = True
         if isinstance(accept, str):
@@ -228,7 +293,14 @@ class Judgement:
             raise AssertionError(str(self)).with_traceback(None)
 
     def json(self) -> str:
-        """All that was found as JSON text; inf and NaN are written as strings."""
+        """All that was found as JSON text; inf and NaN are written as strings.
+
+        Returns a string.
+
+        >>> import json
+        >>> json.loads(jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0])).json())["ok"]
+        True
+        """
         head = {"name": self.name, "ok": self.ok, "sentence": self.sentence()}
         return json.dumps(_finite(head | asdict(self)), indent=1)  # type: ignore[call-overload]
 
@@ -241,7 +313,22 @@ def said_of_cut(cut: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Report(Judgement):
-    """What `check` found. `ok` is False where any finding is bad, or nothing was judged."""
+    """What `check` found. `ok` is False where any finding is bad, or nothing was judged.
+
+    name: of the function.
+    signature: its arguments, "x f32[2]".
+    reference: what it was compared with, "auto(relu)".
+    findings: a Finding for each thing that was looked at, in one leaf.
+    power: leaf -> the smallest error that would have been noticed in it.
+    never_entered: sides of branches in your files that no examined point entered.
+    cost: what the backward keeps and computes, beside autodiff's; None where it was not asked.
+    notes: what else there is to know.
+    cut: what was not asked, for lack of time or because arrays are large.
+
+    >>> report = jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0]))
+    >>> print(report.signature, report.reference, report.cost.residual_bytes["rule"])
+    x f32[2] auto(relu) 8
+    """
 
     name: str
     signature: str
@@ -251,7 +338,7 @@ class Report(Judgement):
     never_entered: tuple[Never, ...] = ()
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
-    cut: tuple[str, ...] = ()  # what was not asked, for lack of time or because arrays are large
+    cut: tuple[str, ...] = ()
 
     def unasked(self) -> tuple[str, ...]:
         return self.cut
@@ -266,10 +353,14 @@ class Report(Judgement):
 
     @property
     def nothing_bad(self) -> bool:
+        """Whether no finding is bad; `ok` asks also that something was judged.
+
+        >>> jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0])).nothing_bad
+        True
+        """
         return not any(f.verdict.bad for f in self.findings)
 
     def sentence(self) -> str:
-        """What a person should know first."""
         return "; ".join([self._said_of_findings(), *said_of_cut(self.cut)])
 
     def _said_of_findings(self) -> str:

@@ -28,13 +28,22 @@ from jaxnet._rule import rule
 def dropout(key: Array, x: Array, *, rate: float) -> Array:
     """x with each element set to 0 with probability rate, and the others divided by 1 - rate.
 
-    key: a JAX random key (jax.random.key, or the older PRNGKey). x: any shape, floating dtype.
-    rate: in [0, 1), rounded to a multiple of 2^-16; with 0 nothing is drawn. To evaluate a network,
-    leave dropout out.
-    Returns the shape and dtype of x. The same key drops the same elements, whatever the dtype of x.
+    To evaluate a network, leave dropout out.
+
+    key: a JAX random key (jax.random.key, or the older PRNGKey).
+    x: [...], floating.
+    rate: in [0, 1), rounded to a multiple of 2^-16; with 0 nothing is drawn.
+    Returns [...], in the dtype of x. The same key drops the same elements, whatever the dtype of x.
     Raises TypeError on integer arrays and on what is not a key, ValueError on a rate outside
-    [0, 1).
+        [0, 1).
     Source: Srivastava et al. 2014, "Dropout".
+
+    >>> drop = lambda x: jaxnet.rules.dropout(jax.random.key(0), x, rate=0.5)
+    >>> y = drop(jnp.ones(100))
+    >>> print(jnp.unique(y))
+    [0. 2.]
+    >>> bool((jax.grad(lambda x: drop(x).sum())(jnp.ones(100)) == y).all())  # the same are dropped
+    True
     """
     _require_key(key)
     require_floating("dropout", x=x)

@@ -24,15 +24,24 @@ from jaxnet._rule import rule
 def embedding(table: Array, ids: Array) -> Array:
     """Row ids[...] of the table for each id.
 
-    table: [rows, features], at least one row, floating dtype; ids: [...] integers in
-    0 .. rows - 1, which may repeat.
-    Returns [..., features] in the dtype of table. Gradients of repeated ids are summed in at least
-    float32.
     An id outside its range, negative ones too, gives a row of NaN, and its gradient goes nowhere:
     in compiled code nothing can be raised, and any row would be the wrong one.
+
+    table: [rows, features], at least one row, floating.
+    ids: [...], integer, in 0 .. rows - 1, which may repeat.
+    Returns [..., features], in the dtype of table. Gradients of repeated ids are summed in at least
+        float32.
     Raises TypeError on an integer table and on ids that are not integers, ValueError on a table of
-    another shape.
+        another shape.
     Source: derived in this file.
+
+    >>> table, ids = jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1, 1])
+    >>> print(jaxnet.rules.embedding(table, ids))
+    [[3. 4.]
+     [3. 4.]]
+    >>> print(jax.grad(lambda table: jaxnet.rules.embedding(table, ids).sum())(table))
+    [[0. 0.]
+     [2. 2.]]
     """
     _require_fit(table, ids)
     index = _in_range(ids, table.shape[0])

@@ -70,33 +70,41 @@ def linear_softmax_cross_entropy(
 ) -> Array:
     """softmax_cross_entropy(linear(x, weight, bias), labels), never holding the logits of all rows.
 
-    x: [..., in]; weight: [classes, in]; bias: [classes] or None; floating dtypes. A bias of -inf
-    masks a class (but a soft_cap makes it -c). labels: [...] integers in 0 .. classes - 1.
-    reduction: "mean", "sum" or None. The first two make the gradients in the forward pass, when a
-    derivative is taken and only then; None returns one loss per row, and the backward computes the
-    logits a second time.
-    chunk: the largest number of rows whose logits exist at once; None takes 4 million logits
-    (16 MiB in float32), but at least 128 and at most 1024 rows: fewer chunks mean fewer passes over
-    the gradient of weight, smaller ones stay in the cache (measured on a CPU with 1000 to 131072
-    classes).
-    label_smoothing ε in [0, 1): the target is 1 - ε at the label plus ε / classes everywhere.
-    z_loss λ >= 0: adds λ times the squared logsumexp of the logits. soft_cap c > 0: logits become
-    c tanh(logits / c).
-    ignored_label: rows with this label count as absent, whatever x holds there: loss 0 and
-    gradient 0.
-
-    Returns a scalar, or [...] for reduction=None, in the dtype that x, weight and bias promote to;
-    computed in at least float32. The mean is over the rows that are not ignored, and 0 (its
-    gradient too) where there is none.
-    Any other label outside its range makes the loss NaN, and every gradient that it enters.
     Over an explicit mesh that shards the rows, call it inside jax.shard_map: chunks are cut from
-    the rows of a device.
+    the rows of a device. For distributions as labels use softmax_cross_entropy.
+
+    x: [..., in], floating.
+    weight: [classes, in], floating.
+    bias: [classes], floating, or None. A bias of -inf masks a class (but a soft_cap makes it -c).
+    labels: [...], integer, in 0 .. classes - 1. Any label outside its range, ignored_label apart,
+        makes the loss NaN, and every gradient that it enters.
+    reduction: "mean", "sum" or None. The first two make the gradients in the forward pass, when a
+        derivative is taken and only then; None returns one loss per row, and the backward computes
+        the logits a second time.
+    chunk: the largest number of rows whose logits exist at once; None takes 4 million logits (16
+        MiB in float32), but at least 128 and at most 1024 rows: fewer chunks mean fewer passes over
+        the gradient of weight, smaller ones stay in the cache (measured on a CPU with 1000 to
+        131072 classes).
+    label_smoothing: ε in [0, 1); the target is 1 - ε at the label plus ε / classes everywhere.
+    z_loss: λ >= 0; adds λ times the squared logsumexp of the logits.
+    soft_cap: c > 0, or None; logits become c tanh(logits / c).
+    ignored_label: an integer, or None; rows with this label count as absent, whatever x holds
+        there: loss 0 and gradient 0.
+
+    Returns [], or [...] for reduction=None, in the dtype that x, weight and bias promote to;
+        computed in at least float32. The mean is over the rows that are not ignored, and 0 (its
+        gradient too) where there is none.
     Raises TypeError on integer x, weight or bias and on labels that are not integers; ValueError on
-    shapes that do not fit and on options out of range. For distributions as labels use
-    softmax_cross_entropy.
-    Source: report, sections 2.1 and 2.2; the rest is derived in this file. Gradients in the forward
-    pass: Liger-Kernel (Hsu et al. 2024). Label smoothing: Szegedy et al. 2015; z-loss: PaLM
-    (Chowdhery et al. 2022); soft cap: Gemma 2.
+        shapes that do not fit and on options out of range.
+    Source: docs/report.md, sections 2.1 and 2.2; the rest is derived in this file. Gradients in the
+        forward pass: Liger-Kernel (Hsu et al. 2024). Label smoothing: Szegedy et al. 2015; z-loss:
+        PaLM (Chowdhery et al. 2022); soft cap: Gemma 2.
+
+    >>> x, weight, labels = jnp.ones((4, 3)), jnp.eye(5, 3), jnp.array([0, 1, 2, 0])
+    >>> fused = lambda weight: jaxnet.rules.linear_softmax_cross_entropy(x, weight, None, labels)
+    >>> apart = lambda weight: jaxnet.softmax_cross_entropy(x @ weight.T, labels).mean()
+    >>> print(jnp.allclose(jax.grad(fused)(weight), jax.grad(apart)(weight), atol=1e-6))
+    True
     """
     options = Options(chunk, label_smoothing, z_loss, soft_cap, ignored_label)
     _require_fit(x, weight, bias, labels)

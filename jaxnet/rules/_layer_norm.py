@@ -44,13 +44,22 @@ def layer_norm(
 ) -> Array:
     """(x - mean) / √(variance + eps) of each row, times scale, plus bias.
 
-    x: [..., D], D at least 1; scale, bias: [D] or None; floating dtypes. eps: positive. The
-    variance is that of all D numbers (1/D).
-    Returns the shape and dtype of x (also beside a wider scale), computed in at least float32. A
-    row that holds NaN or inf is NaN.
+    The variance is that of all D numbers (1/D). A row that holds NaN or inf is NaN.
+
+    x: [..., D], D at least 1, floating.
+    scale, bias: [D], floating, or None.
+    eps: positive.
+    Returns [..., D], in the dtype of x (also beside a wider scale), computed in at least float32.
     Raises TypeError on integer arrays, ValueError on sizes that do not fit and on an eps that is
-    not positive.
+        not positive.
     Source: Ba et al. 2016, "Layer normalization"; the backward is derived in this file.
+
+    >>> x = jnp.array([1.0, 2.0, 3.0])
+    >>> [round(y, 3) for y in jaxnet.rules.layer_norm(x).tolist()]
+    [-1.225, 0.0, 1.225]
+    >>> first = lambda x: jaxnet.rules.layer_norm(x)[0]
+    >>> print(jnp.allclose(jax.grad(first)(x), jax.grad(jaxnet.auto(first))(x), atol=1e-6))
+    True
     """
     _require_fit("layer_norm", x, eps, scale=scale, bias=bias)
     mean, r = _mean_and_inverse_deviation(x, eps)
@@ -95,13 +104,23 @@ def layer_norm_backward(
 def rms_norm(x: Array, scale: Array | None = None, *, eps: float = 1e-6) -> Array:
     """x / √(mean of squares + eps) of each row, times scale.
 
-    x: [..., D], D at least 1; scale: [D] or None; floating dtypes. eps: positive.
-    Returns the shape and dtype of x (also beside a wider scale), computed in at least float32. A
-    row that holds NaN is NaN.
+    A row that holds NaN is NaN.
+
+    x: [..., D], D at least 1, floating.
+    scale: [D], floating, or None.
+    eps: positive.
+    Returns [..., D], in the dtype of x (also beside a wider scale), computed in at least float32.
     Raises TypeError on integer arrays, ValueError on sizes that do not fit and on an eps that is
-    not positive.
+        not positive.
     Source: Zhang and Sennrich 2019, "Root mean square layer normalization"; the backward is derived
-    in this file.
+        in this file.
+
+    >>> x = jnp.array([3.0, 4.0])
+    >>> [round(y, 3) for y in jaxnet.rules.rms_norm(x).tolist()]
+    [0.849, 1.131]
+    >>> first = lambda x: jaxnet.rules.rms_norm(x)[0]
+    >>> print(jnp.allclose(jax.grad(first)(x), jax.grad(jaxnet.auto(first))(x), atol=1e-6))
+    True
     """
     _require_fit("rms_norm", x, eps, scale=scale)
     normed = _inverse_rms(widened(x), eps) * widened(x)

@@ -1,4 +1,4 @@
-r"""Affine map (report, section 2.1):  y = x Wᵀ + b,  that is  y_ni = Σ_k x_nk W_ik + b_i.
+r"""Affine map (docs/report.md, section 2.1):  y = x Wᵀ + b,  that is  y_ni = Σ_k x_nk W_ik + b_i.
 
 A bar marks the derivative of the loss, so ȳ_ni = ∂L/∂y_ni is given and the chain rule sums over all
 y that a term enters (section 2.2 does this for one row; n runs over the rows, whatever their
@@ -24,12 +24,21 @@ from jaxnet._rule import rule
 
 @rule
 def linear(x: Array, weight: Array, bias: Array) -> Array:
-    """The affine map x Wᵀ + b of each row of x (the report's LinearMap).
+    """The affine map x Wᵀ + b of each row of x (LinearMap in docs/report.md).
 
-    x: [..., in], any number of leading dimensions; weight: [out, in]; bias: [out]; floating dtypes.
-    Returns [..., out] in the dtype that the three promote to, summed in at least float32.
+    x: [..., in], any number of leading dimensions, floating.
+    weight: [out, in], floating.
+    bias: [out], floating.
+    Returns [..., out], in the dtype that the three promote to, summed in at least float32.
     Raises TypeError on integer arrays, ValueError on sizes that do not fit (nothing is broadcast).
-    Source: report, sections 2.1 (forward) and 2.2 (backward).
+    Source: docs/report.md, sections 2.1 (forward) and 2.2 (backward).
+
+    >>> x, weight, bias = jnp.ones((5, 3)), jnp.ones((2, 3)), jnp.zeros(2)
+    >>> jaxnet.linear(x, weight, bias).shape
+    (5, 2)
+    >>> print(jax.grad(lambda weight: jaxnet.linear(x, weight, bias).sum())(weight))
+    [[5. 5. 5.]
+     [5. 5. 5.]]
     """
     _require_fit(x, weight, bias)
     dtype = jnp.result_type(x, weight, bias)

@@ -27,14 +27,18 @@ from jaxnet._rule import rule
 def mean_squared_error(predictions: Array, targets: Array) -> Array:
     """The mean of (predictions - targets)² over the outputs of each example.
 
-    predictions, targets: [..., outputs], alike in shape, at least one output, floating dtypes; both
-    differentiable.
+    predictions, targets: [..., outputs], alike in shape, at least one output, floating; both
+        differentiable.
     Returns [...], one value per example as all losses that `fit` takes (the mean over examples is
-    the caller's, and is torch.nn.functional.mse_loss), in the dtype of predictions; computed in at
-    least float32. One vector gives one number.
+        the caller's, and is torch.nn.functional.mse_loss), in the dtype of predictions; computed in
+        at least float32. One vector gives one number.
     Raises TypeError on integer arrays, ValueError on shapes that differ (nothing is broadcast) or
-    hold no output.
+        hold no output.
     Source: derived in this file.
+
+    >>> predictions, targets = jnp.array([1.0, 5.0]), jnp.array([0.0, 1.0])
+    >>> print(*jax.value_and_grad(jaxnet.rules.mean_squared_error)(predictions, targets))
+    8.5 [1. 4.]
     """
     _require_outputs(predictions, targets)
     d = widened(predictions) - widened(targets)
@@ -84,15 +88,22 @@ def _require_outputs(predictions: Array, targets: Array) -> None:
 def huber(predictions: Array, targets: Array, *, delta: float = 1.0) -> Array:
     """d² / 2 for d = predictions - targets within ±delta, delta (|d| - delta / 2) beyond.
 
-    Element by element. predictions, targets: any shape, alike, floating dtypes; both
-    differentiable. delta: above 0, finite, in the unit of the targets.
-    Returns the shape and dtype of predictions, computed in at least float32, as optax.huber_loss.
-    `fit` wants one value per example: lambda outputs, y: huber(outputs, y).mean(-1).
+    Element by element. `fit` wants one value per example: lambda outputs, y: huber(outputs,
+    y).mean(-1).
     An infinite prediction has an infinite loss and the gradient ±delta. At |d| = delta both sides
     have the same slope.
+
+    predictions, targets: [...], alike in shape, floating; both differentiable.
+    delta: above 0, finite, in the unit of the targets.
+    Returns [...], in the dtype of predictions, computed in at least float32, as optax.huber_loss.
     Raises TypeError on integer arrays, ValueError on shapes that differ (nothing is broadcast) and
-    on a delta that is not above 0 and finite.
+        on a delta that is not above 0 and finite.
     Source: Huber 1964, "Robust estimation of a location parameter".
+
+    >>> print(*jax.value_and_grad(jaxnet.rules.huber)(0.5, 0.0))
+    0.125 0.5
+    >>> print(*jax.value_and_grad(jaxnet.rules.huber)(4.0, 0.0))
+    3.5 1.0
     """
     _require_alike("huber", predictions, targets)
     _require_delta(delta)

@@ -43,10 +43,15 @@ from jaxnet._rule import rule
 def safe_sqrt(x: Array) -> Array:
     """√x, element by element, with derivative 0 at 0; NaN below 0.
 
-    x: any shape, floating dtype.
-    Returns the shape and dtype of x, computed in at least float32.
+    x: [...], floating.
+    Returns [...], in the dtype of x, computed in at least float32.
     Raises TypeError on integer arrays.
     Source: derived in this file.
+
+    >>> print(*jax.value_and_grad(jaxnet.rules.safe_sqrt)(4.0))
+    2.0 0.25
+    >>> print(jax.grad(jaxnet.rules.safe_sqrt)(0.0), jax.grad(jnp.sqrt)(0.0))
+    0.0 inf
     """
     require_floating("safe_sqrt", x=x)
     return _root(widened(x)).astype(x.dtype)
@@ -68,12 +73,21 @@ def safe_sqrt_backward(y: Array, dy: Array) -> tuple[Array]:
 def safe_norm(x: Array, *, axis: int = -1) -> Array:
     """The Euclidean norm √(Σ x²) along an axis, with gradient 0 at 0.
 
-    x: any shape with at least one axis, floating dtype.
+    A row that holds inf has norm inf and no gradient (NaN).
+
+    x: [...], at least one axis, floating.
+    axis: the integer of the axis along which the squares are summed.
     Returns the shape of x without that axis, in its dtype, computed in at least float32 and without
-    overflow in the squares; 0 where the axis is empty. A row that holds inf has norm inf and no
-    gradient (NaN).
+        overflow in the squares; 0 where the axis is empty.
     Raises TypeError on integer arrays, ValueError where there is no such axis.
     Source: derived in this file.
+
+    >>> origin = jnp.zeros(2)
+    >>> print(jax.grad(jaxnet.rules.safe_norm)(origin), jax.grad(jnp.linalg.norm)(origin))
+    [0. 0.] [nan nan]
+    >>> long = jnp.array([3e20, 4e20])
+    >>> print(f"{jaxnet.rules.safe_norm(long):.1e} {jnp.linalg.norm(long):.1e}")
+    5.0e+20 inf
     """
     _require_fit("safe_norm", x, axis)
     return jnp.squeeze(_norm(widened(x), axis), axis).astype(x.dtype)
@@ -103,11 +117,18 @@ def safe_norm_backward(residuals: SafeNormResiduals, dn: Array, *, axis: int) ->
 def normalize(x: Array, *, axis: int = -1) -> Array:
     """x divided by its Euclidean norm along an axis; 0, with gradient 0, where x is 0.
 
-    x: any shape with at least one axis, floating dtype.
-    Returns the shape and dtype of x, computed in at least float32. A row that holds NaN or inf is
-    NaN there.
+    A row that holds NaN or inf is NaN there.
+
+    x: [...], at least one axis, floating.
+    axis: the integer of the axis along which the squares are summed.
+    Returns [...], in the dtype of x, computed in at least float32.
     Raises TypeError on integer arrays, ValueError where there is no such axis.
     Source: derived in this file.
+
+    >>> [round(u, 3) for u in jaxnet.rules.normalize(jnp.array([3.0, 4.0])).tolist()]
+    [0.6, 0.8]
+    >>> print(*jax.value_and_grad(lambda x: jaxnet.rules.normalize(x).sum())(jnp.zeros(2)))
+    0.0 [0. 0.]
     """
     _require_fit("normalize", x, axis)
     x_wide = widened(x)

@@ -1,8 +1,8 @@
 r"""softmax and log_softmax: numbers to a distribution, along one axis.
 
-softmax (report, section 2.2).  p_i = exp(z_i) / Σ_k exp(z_k), where z is measured from its largest,
-d_i = z_i - max z, which changes no p and keeps exp from overflowing.  With ∂exp(d_i)/∂z_j = δ_ij
-exp(d_i) the quotient rule gives
+softmax (docs/report.md, section 2.2).  p_i = exp(z_i) / Σ_k exp(z_k), where z is measured from its
+largest, d_i = z_i - max z, which changes no p and keeps exp from overflowing.  With
+∂exp(d_i)/∂z_j = δ_ij exp(d_i) the quotient rule gives
 
     ∂p_i/∂z_j = δ_ij p_i - p_i p_j = p_i (δ_ij - p_j)
     z̄_j = Σ_i p̄_i ∂p_i/∂z_j = p_j q_j        q_j = p̄_j - Σ_i p̄_i p_i
@@ -44,15 +44,26 @@ from jaxnet._rule import rule
 def softmax(logits: Array, where: Array | None = None, *, axis: int = -1) -> Array:
     """The distribution p_i = exp(z_i) / Σ_k exp(z_k) along an axis, over what `where` shows.
 
-    logits: any shape with at least one class along axis, floating dtype; -inf gives p = 0.
-    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives
-    p = 0, gradient 0.
-    Returns the shape and dtype of logits, computed in at least float32. A row that is hidden whole
-    by `where` is all zeros, with gradient 0. A row that shows NaN or +inf, or only -inf, has no
-    such distribution and is NaN.
+    A row that is hidden whole by `where` is all zeros, with gradient 0. A row that shows NaN or
+    +inf, or only -inf, has no such distribution and is NaN.
+
+    logits: [...], at least one class along axis, floating; -inf gives p = 0.
+    where: [...], boolean, as many dimensions as logits, each of its size or 1; False gives p = 0,
+        gradient 0. None shows all.
+    axis: the integer of the axis of the classes.
+    Returns [...], in the dtype of logits, computed in at least float32.
     Raises TypeError on integer logits and on a mask that is not boolean, ValueError where there is
-    no class or no such axis, or the mask does not fit.
-    Source: report, section 2.1 (with exp(z_i) where it prints exp(max z)); backward section 2.2.
+        no class or no such axis, or the mask does not fit.
+    Source: docs/report.md, section 2.1 (with exp(z_i) where the report prints exp(max z)); backward
+        section 2.2.
+
+    >>> print(jaxnet.softmax(jnp.array([1.0, 1.0, 3.0]), jnp.array([True, True, False])))
+    [0.5 0.5 0. ]
+    >>> logits = jnp.array([40.0, 0.0])  # p = 1 - 4e-18, and 4e-18
+    >>> for f in (jaxnet.softmax, jax.nn.softmax):  # by hand, automatic
+    ...     print(f"{jax.grad(lambda z: f(z)[0])(logits)[0]:.2e}")
+    4.25e-18
+    0.00e+00
     """
     _require_fit("softmax", logits, where, axis)
     e = jnp.exp(_below_largest(logits, where, axis))
@@ -79,15 +90,23 @@ def softmax_backward(p: Array, dp: Array, *, axis: int) -> tuple[Array, None]:
 def log_softmax(logits: Array, where: Array | None = None, *, axis: int = -1) -> Array:
     """The logarithm of `softmax` along an axis, over the entries that `where` shows.
 
-    logits: any shape with at least one class along axis, floating dtype; -inf gives -inf.
-    where: None, or booleans with as many dimensions as logits, each of its size or 1; False gives
-    -inf, gradient 0.
-    Returns the shape and dtype of logits, computed in at least float32. A row that is hidden whole
-    by `where` is all -inf, with gradient 0. A row that shows NaN or +inf, or only -inf, is NaN. The
-    value rounds to 0 where p is within eps of 1, the gradient does not; as a loss prefer
-    `softmax_cross_entropy`, whose value does not either.
+    A row that is hidden whole by `where` is all -inf, with gradient 0. A row that shows NaN or
+    +inf, or only -inf, is NaN. The value rounds to 0 where p is within eps of 1, the gradient does
+    not; as a loss prefer `softmax_cross_entropy`, whose value does not either.
+
+    logits: [...], at least one class along axis, floating; -inf gives -inf.
+    where: [...], boolean, as many dimensions as logits, each of its size or 1; False gives -inf,
+        gradient 0. None shows all.
+    axis: the integer of the axis of the classes.
+    Returns [...], in the dtype of logits, computed in at least float32.
     Raises as `softmax` does.
-    Source: the logarithm of the report's softmax; the backward is derived in this file.
+    Source: the logarithm of softmax (docs/report.md, section 2.1); the backward is derived in this
+        file.
+
+    >>> logits = jnp.array([40.0, 0.0])
+    >>> value, gradient = jax.value_and_grad(lambda z: jaxnet.rules.log_softmax(z)[0])(logits)
+    >>> print(f"{value:.2e} {gradient[0]:.2e} {gradient[1]:.2e}")
+    0.00e+00 4.25e-18 -4.25e-18
     """
     _require_fit("log_softmax", logits, where, axis)
     d = _below_largest(logits, where, axis)
