@@ -50,7 +50,7 @@ def compare(before: Path, after: Path) -> int:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Lines: what is gone (-) and what has come (+); findings in another order are no difference."""
+    """Lines: what is gone (-) and what has come (+); another order of findings is none."""
     findings = [set(map(json.dumps, report.get("findings", []))) for report in (old, new)]
     gone, come = findings[0] - findings[1], findings[1] - findings[0]
     lines = [f"- {f}" for f in sorted(gone)] + [f"+ {f}" for f in sorted(come)]

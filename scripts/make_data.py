@@ -1,6 +1,7 @@
-"""Make every file under data/, the same byte for byte each time: two data sets, PyTorch's histories, the README.
+"""Make every file under data/: two data sets, PyTorch's histories, the README.
 
-Needs scikit-learn, where the breast cancer data come from, and PyTorch with --torch.
+They are the same byte for byte each time. Needs scikit-learn, where the breast cancer data come
+from, and PyTorch with --torch.
 """
 
 import argparse
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from whole_files import write, write_npz
+from common.files import write, write_npz
+from common.job import BATCH_SIZE, EPOCHS, FILES, NETWORKS, RATE
 
-from jaxnet.datasets import Dataset, load
+from jaxnet.datasets import load
 
 
 class Gaussian(NamedTuple):
@@ -40,22 +42,22 @@ class Gaussian(NamedTuple):
         return np.exp(exponent) / (2 * math.pi * s1 * s2 * math.sqrt(1 - r**2))
 
 
-# What the course's data measure in columns 1 and 2, one Gaussian per class; the other columns are N(0, 1).
+# What the course's data measure in columns 1 and 2, one Gaussian per class; the others are N(0, 1).
 TWIN = (
     Gaussian((0.94, 1.01), (0.99, 1.03), -0.80),
     Gaussian((-0.93, -0.91), (0.91, 0.90), 0.74),
 )
 NOISE_COLUMNS = 8
-TWIN_FILES = ("XTrain.txt", "yTrain.txt", "XTest.txt", "yTest.txt")
 
-WIDTHS = ((100,), (100, 100))
 INITIALISATIONS = ("pytorch", "course")
 SEEDS = range(8)
-EPOCHS, RATE, BATCH_SIZE = 200, 0.01, 64
 
 
 def course_twin() -> dict[str, str]:
-    """The four files of the twin, as text by name. The seed was fixed before anything was trained on it."""
+    """The four files of the twin, as text by name.
+
+    The seed was fixed before anything was trained on it.
+    """
     rng = np.random.default_rng(0)
     files = {}
     for part, rows in (("Train", 500), ("Test", 200)):
@@ -71,9 +73,10 @@ def course_twin() -> dict[str, str]:
 
 
 def bayes_accuracy(step: float = 0.01, reach: float = 8.0) -> float:
-    """The best accuracy that any classifier can have on the twin's distribution, by the midpoint rule.
+    """The best accuracy that any classifier can have on the twin's distribution.
 
-    With equal classes it is the integral of max(p0, p1) / 2 over the two columns in which the classes differ.
+    With equal classes it is the integral of max(p0, p1) / 2 over the two columns in which the
+    classes differ, here by the midpoint rule.
     """
     axis = np.arange(-reach + step / 2, reach, step)
     p0, p1 = (gaussian.density(axis[:, None], axis) for gaussian in TWIN)
@@ -92,7 +95,10 @@ def bayes_accuracy_by_draws(draws: int = 4_000_000) -> tuple[float, float]:
 
 
 def breast_cancer() -> str:
-    """Breast Cancer Wisconsin (Diagnostic) as CSV text; repr writes a float so that it reads back exactly."""
+    """Breast Cancer Wisconsin (Diagnostic) as CSV text.
+
+    repr writes a float so that it reads back exactly.
+    """
     try:
         from sklearn.datasets import load_breast_cancer
     except ImportError:
@@ -108,95 +114,35 @@ def breast_cancer() -> str:
     return text.getvalue()
 
 
-def torch_history(
-    hidden: tuple[int, ...],
-    initialisation: str,
-    seed: int,
-    data: Dataset,
-    epochs: int = EPOCHS,
-    rate: float = RATE,
-    batch_size: int = BATCH_SIZE,
-) -> dict[str, np.ndarray]:
-    """Train a network in plain PyTorch, the reference: linear layers and ReLU, mean cross-entropy, SGD, file order.
-
-    `hidden` holds the widths of the hidden layers. `initialisation` is "pytorch", nn.Linear's own, or "course",
-    0.01 * U[0, 1) for every weight and bias. Returns train_loss, train_accuracy, test_loss and test_accuracy: float32
-    [epochs], each over the whole set, after each epoch.
-    """
-    import torch
-    from torch import nn
-    from torch.utils.data import DataLoader, TensorDataset
-
-    if initialisation not in INITIALISATIONS:
-        raise ValueError(f"initialisation is {initialisation!r}; expected one of {INITIALISATIONS}")
-    torch.set_num_threads(1)  # sums in one order, and faster for matrices this small
-    torch.manual_seed(seed)
-
-    layers: list[nn.Module] = []
-    width = len(data.features)
-    for units in hidden:
-        layers += [nn.Linear(width, units), nn.ReLU()]
-        width = units
-    model = nn.Sequential(*layers, nn.Linear(width, len(data.classes)))
-    if initialisation == "course":
-        for parameter in model.parameters():
-            nn.init.uniform_(parameter, 0, 0.01)
-
-    sets = {
-        name: (torch.tensor(x), torch.tensor(y, dtype=torch.long))
-        for name, (x, y) in (("train", data.train), ("test", data.test))
-    }
-    loader = DataLoader(TensorDataset(*sets["train"]), batch_size=batch_size, shuffle=False)
-    criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-
-    history: dict[str, list[float]] = {
-        f"{name}_{kind}": [] for name in sets for kind in ("loss", "accuracy")
-    }
-    for _ in range(epochs):
-        model.train()
-        for x, y in loader:
-            optimizer.zero_grad()
-            loss = criterion(model(x), y)
-            loss.backward()
-            optimizer.step()
-
-        model.eval()
-        with torch.no_grad():
-            for name, (x, y) in sets.items():
-                scores = model(x)
-                history[f"{name}_loss"].append(criterion(scores, y).item())
-                history[f"{name}_accuracy"].append(
-                    (scores.argmax(dim=1) == y).float().mean().item()
-                )
-    return {name: np.array(values, np.float32) for name, values in history.items()}
-
-
 def torch_histories(folder: Path) -> dict[str, np.ndarray]:
-    """PyTorch on the twin in `folder`: arrays [seeds, epochs] per depth and initialisation, and what made them."""
+    """PyTorch on the twin in `folder`, [seeds, epochs] by depth and initialisation.
+
+    With them `meta`: what made them.
+    """
     try:
         import torch
     except ImportError:
         raise SystemExit("make_data.py --torch needs PyTorch: pip install torch") from None
+    from common.pytorch import torch_history
+
     data = load(folder)
     arrays: dict[str, np.ndarray] = {}
-    for hidden in WIDTHS:
+    for hidden in NETWORKS:
         for initialisation in INITIALISATIONS:
             runs = [torch_history(hidden, initialisation, seed, data) for seed in SEEDS]
-            for name in runs[0]:
-                arrays[f"{len(hidden)}_{initialisation}_{name}"] = np.stack(
-                    [run[name] for run in runs]
-                )
-            loss = arrays[f"{len(hidden)}_{initialisation}_test_loss"][:, -1].mean()
-            accuracy = arrays[f"{len(hidden)}_{initialisation}_test_accuracy"][:, -1].mean()
+            curves = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+            for name, values in curves.items():
+                arrays[f"{len(hidden)}_{initialisation}_{name}"] = values
+            loss, accuracy = (curves[f"test_{kind}"][:, -1].mean() for kind in ("loss", "accuracy"))
             print(
-                f"PyTorch, hidden {hidden}, {initialisation}: test loss {loss:.4f}, accuracy {accuracy:.4f} at the end"
+                f"PyTorch, hidden {hidden}, {initialisation}: "
+                f"test loss {loss:.4f}, accuracy {accuracy:.4f} at the end"
             )
     meta = {
         "torch": torch.__version__,
         "script": "scripts/make_data.py",
-        "sha256": {name: sha256(folder / name) for name in TWIN_FILES},
-        "hidden": WIDTHS,
+        "sha256": {name: sha256(folder / name) for name in FILES},
+        "hidden": NETWORKS,
         "initialisations": INITIALISATIONS,
         "seeds": list(SEEDS),
         "epochs": EPOCHS,
@@ -221,14 +167,15 @@ Every file here, this one too, is made by
 
     python scripts/make_data.py --torch
 
-byte for byte the same each time; the PyTorch histories, which only `--torch` makes, may differ in their last digits
-with another version of PyTorch or another processor.
+byte for byte the same each time; the PyTorch histories, which only `--torch` makes, may differ in
+their last digits with another version of PyTorch or another processor.
 
 ## course_twin/
 
-A twin of the data that the course handed out: its layout, its size, its distribution, none of its rows.
-500 rows to train and 200 to test, 10 features, classes 0 and 1, balanced, in random order. Tab-separated text, five
-significant digits, no header. Drawn with seed 0, which was fixed before anything was trained on it.
+A twin of the data that the course handed out: its layout, its size, its distribution, none of its
+rows. 500 rows to train and 200 to test, 10 features, classes 0 and 1, balanced, in random order.
+Tab-separated text, five significant digits, no header. Drawn with seed 0, which was fixed before
+anything was trained on it.
 
 Columns 1 and 2 carry the classes, columns 3 to 10 are independent N(0, 1) noise.
 
@@ -236,23 +183,25 @@ Columns 1 and 2 carry the classes, columns 3 to 10 are independent N(0, 1) noise
 |---|---|---|---|
 {gaussians}
 
-No classifier can expect more than **{bayes:.4f}** accuracy on this distribution (the integral of max(p0, p1) / 2 over
-columns 1 and 2, on a grid; 4 million random rows give {drawn:.4f} with a standard error of {error:.4f}). On 200 rows
-the accuracy has a standard deviation of {noise:.3f} about that: on this test set the best classifier happens to score
-{sample:.3f}.
+No classifier can expect more than **{bayes:.4f}** accuracy on this distribution (the integral of
+max(p0, p1) / 2 over columns 1 and 2, on a grid; 4 million random rows give {drawn:.4f} with a
+standard error of {error:.4f}). On 200 rows the accuracy has a standard deviation of {noise:.3f}
+about that: on this test set the best classifier happens to score {sample:.3f}.
 
 Source: the script. Licence: this project's.
 
 ## breast_cancer.csv
 
-Breast Cancer Wisconsin (Diagnostic): 569 rows, 30 features of cell nuclei in images of fine needle aspirates of breast
-masses; the column `diagnosis` is `malignant` (212 rows) or `benign` (357). Ten measurements, each as mean, standard
-error and worst value. The numbers are those of scikit-learn's copy and read back exactly.
+Breast Cancer Wisconsin (Diagnostic): 569 rows, 30 features of cell nuclei in images of fine needle
+aspirates of breast masses; the column `diagnosis` is `malignant` (212 rows) or `benign` (357). Ten
+measurements, each as mean, standard error and worst value. The numbers are those of scikit-learn's
+copy and read back exactly.
 
-Source: W. H. Wolberg, W. N. Street and O. L. Mangasarian, Breast Cancer Wisconsin (Diagnostic), UCI Machine Learning
-Repository, 1995, https://doi.org/10.24432/C5DW2B. The features are described in W. N. Street, W. H. Wolberg and
-O. L. Mangasarian, Nuclear feature extraction for breast tumor diagnosis, IS&T/SPIE Electronic Imaging 1905, 1993.
-Licence: CC BY 4.0, https://creativecommons.org/licenses/by/4.0/. Changed here: the identity numbers are left out, the
+Source: W. H. Wolberg, W. N. Street and O. L. Mangasarian, Breast Cancer Wisconsin (Diagnostic), UCI
+Machine Learning Repository, 1995, https://doi.org/10.24432/C5DW2B. The features are described in
+W. N. Street, W. H. Wolberg and O. L. Mangasarian, Nuclear feature extraction for breast tumor
+diagnosis, IS&T/SPIE Electronic Imaging 1905, 1993. Licence: CC BY 4.0,
+https://creativecommons.org/licenses/by/4.0/. Changed here: the identity numbers are left out, the
 classes are written out.
 {torch}
 ## sha256
@@ -265,29 +214,30 @@ classes are written out.
 TORCH = """
 ## torch_histories.npz
 
-What PyTorch {torch} does on the twin, for a side by side without installing it. One hidden layer of 100 units or
-two; initialisation `pytorch` (that of nn.Linear) or `course` (0.01 * U[0, 1) for weights and biases); seeds 0 to 7;
-mean cross-entropy, SGD at {rate}, float32, {epochs} epochs of batches of {batch_size} in the order of the file, the
-last one smaller.
+What PyTorch {torch} does on the twin, for a side by side without installing it. One hidden layer of
+100 units or two; initialisation `pytorch` (that of nn.Linear) or `course` (0.01 * U[0, 1) for
+weights and biases); seeds 0 to 7; mean cross-entropy, SGD at {rate}, float32, {epochs} epochs of
+batches of {batch_size} in the order of the file, the last one smaller.
 
-Arrays are called `DEPTH_INITIALISATION_SET_QUANTITY`, such as `1_pytorch_test_loss`, with depth `1` or `2`, set `train`
-or `test`, quantity `loss` or `accuracy`: float32 [8 seeds, {epochs} epochs], over the whole set after each epoch.
-`meta` is JSON text: the version of PyTorch, the script, these settings, and the sha256 of the four files of the twin.
-Source: `torch_history` in `scripts/make_data.py`. Licence: this project's.
+Arrays are called `DEPTH_INITIALISATION_SET_QUANTITY`, such as `1_pytorch_test_loss`, with depth `1`
+or `2`, set `train` or `test`, quantity `loss` or `accuracy`: float32 [8 seeds, {epochs} epochs],
+over the whole set after each epoch. `meta` is JSON text: the version of PyTorch, the script, these
+settings, and the sha256 of the four files of the twin.
+Source: `torch_history` in `scripts/common/pytorch.py`. Licence: this project's.
 """
 
 
 def readme(out: Path) -> str:
     """README.md for the files in `out`."""
     bayes, (drawn, error) = bayes_accuracy(), bayes_accuracy_by_draws()
-    print(
-        f"Bayes accuracy of the twin: {bayes:.5f} by integration, {drawn:.5f} ± {error:.5f} by draws"
-    )
-    x, y = load(out / "course_twin").test
+    by_draws = f"{drawn:.5f} ± {error:.5f} by draws"
+    print(f"Bayes accuracy of the twin: {bayes:.5f} by integration, {by_draws}")
     rows = [
         f"| {label} | {g.mean} | {g.deviation} | {g.correlation} |" for label, g in enumerate(TWIN)
     ]
-    files = [Path("course_twin", name) for name in TWIN_FILES] + [Path("breast_cancer.csv")]
+    x, y = load(out / "course_twin").test
+    best = TWIN[1].density(*x[:, :2].T) > TWIN[0].density(*x[:, :2].T)
+    files = [Path("course_twin", name) for name in FILES] + [Path("breast_cancer.csv")]
     torch = ""
     if (histories := out / "torch_histories.npz").exists():
         files.append(Path(histories.name))
@@ -299,7 +249,7 @@ def readme(out: Path) -> str:
         drawn=drawn,
         error=error,
         noise=math.sqrt(bayes * (1 - bayes) / len(y)),
-        sample=np.mean((TWIN[1].density(*x[:, :2].T) > TWIN[0].density(*x[:, :2].T)) == y),
+        sample=np.mean(best == y),
         torch=torch,
         hashes="\n".join(f"| {file.as_posix()} | {sha256(out / file)} |" for file in files),
     )

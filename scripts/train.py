@@ -1,12 +1,14 @@
 """Train a network on a data set of yours, and predict with it.
 
-    python scripts/train.py                                               the report's job on data/course_twin
-    python scripts/train.py data/breast_cancer.csv --target diagnosis     any CSV with a header, .npz, or the
-                                                                          report's layout (a folder)
+    python scripts/train.py
+        the report's job on data/course_twin
+    python scripts/train.py data/breast_cancer.csv --target diagnosis
+        any CSV with a header, .npz, or folder in the report's layout
     python scripts/train.py --predict new.csv --params out/train/params.npz
 
-Training writes metrics.json, history.csv, history.png and params.npz (parameters, scaling, feature and class names)
-into --out; prediction writes predictions.csv there: for each row of the new file its class and every probability.
+Training writes metrics.json, history.csv, history.png and params.npz (parameters, scaling, feature
+and class names) into --out. Prediction writes predictions.csv there: for each row of the new file
+its class and every probability.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import io
 import math
 import sys
 import zipfile
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,8 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from whole_files import write, write_json, write_npz
+from common.files import write, write_json, write_npz
+from common.job import BATCH_SIZE, EPOCHS, RATE, TWIN, WIDTH
 
 import jaxnet
 from jaxnet.datasets import Dataset
@@ -53,68 +57,67 @@ ACTIVATIONS = {
 INITIALIZERS = {"pytorch": jaxnet.pytorch_init, "course": jaxnet.course_init}
 
 
-def parse() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    what, _, more = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0],
-        epilog=__doc__.split("\n\n", 1)[1],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=what, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    twin = Path(__file__).resolve().parents[1] / "data" / "course_twin"
-    parser.add_argument(
-        "data",
-        nargs="?",
-        type=Path,
-        default=twin,
-        help="folder, .csv or .npz (default: %(default)s)",
+    add = parser.add_argument
+    add("data", nargs="?", type=Path, default=TWIN, help="folder, .csv or .npz (default: the twin)")
+    add("--target", metavar="COLUMN", help="the label column of a .csv")
+    add("--out", type=Path, default=Path("out/train"), metavar="DIR", help="(default: %(default)s)")
+    add("--seed", type=int, default=0, help="of initialisation, order and split (default: 0)")
+    add("--gradients", choices=("hand", "auto"), default="hand", help="(default: hand)")
+    yes_or_no = {"action": argparse.BooleanOptionalAction, "default": None}
+    add("--standardize", **yes_or_no, help="(default: on, off for the report's layout)")
+    add("--shuffle", **yes_or_no, help="every epoch (default: on, off for the report's layout)")
+    add_network(parser.add_argument_group("the network"))
+    add_training(parser.add_argument_group("the training"))
+    predicting = parser.add_argument_group("instead of training")
+    predicting.add_argument(
+        "--predict", type=Path, metavar="NEW.csv", help="predict these rows ..."
     )
-    parser.add_argument("--target", metavar="COLUMN", help="the label column of a .csv")
-    parser.add_argument(
+    predicting.add_argument("--params", type=Path, metavar="NPZ", help="... with this network")
+    return parser
+
+
+def add_network(group: Any) -> None:
+    group.add_argument(
         "--hidden",
         nargs="*",
         type=int,
-        default=[100],
+        default=[WIDTH],
         metavar="N",
-        help="hidden sizes (default: 100)",
+        help=f"hidden sizes (default: {WIDTH})",
     )
-    parser.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="(default: relu)")
-    parser.add_argument(
+    group.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="(default: relu)")
+    group.add_argument(
         "--norm", choices=("none", "layer", "rms"), default="none", help="before it (default: none)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--dropout", type=float, default=0.0, metavar="RATE", help="after it (default: 0)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--init", choices=INITIALIZERS, default="pytorch", help="initialisation (default: pytorch)"
     )
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="(default: sgd)")
-    parser.add_argument("--rate", type=float, default=0.01, help="learning rate (default: 0.01)")
-    parser.add_argument(
+
+
+def add_training(group: Any) -> None:
+    group.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="(default: sgd)")
+    group.add_argument(
+        "--rate", type=float, default=RATE, help="learning rate (default: %(default)s)"
+    )
+    group.add_argument(
         "--schedule", choices=SCHEDULES, default="constant", help="of the rate (default: constant)"
     )
-    parser.add_argument("--epochs", type=int, default=200, help="(default: 200)")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="ROWS", help="(default: 64)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of initialisation, order and split (default: 0)"
+    group.add_argument("--epochs", type=int, default=EPOCHS, help="(default: %(default)s)")
+    group.add_argument(
+        "--batch-size", type=int, default=BATCH_SIZE, metavar="ROWS", help="(default: %(default)s)"
     )
-    yes_or_no = {"action": argparse.BooleanOptionalAction, "default": None}
-    parser.add_argument(
-        "--standardize", **yes_or_no, help="(default: on, off for the report's layout)"
-    )
-    parser.add_argument(
-        "--shuffle", **yes_or_no, help="every epoch (default: on, off for the report's layout)"
-    )
-    parser.add_argument(
-        "--gradients", choices=("hand", "auto"), default="hand", help="(default: hand)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/train"), metavar="DIR", help="(default: out/train)"
-    )
-    parser.add_argument(
-        "--predict", type=Path, metavar="NEW.csv", help="do not train: predict these rows ..."
-    )
-    parser.add_argument(
-        "--params", type=Path, metavar="NPZ", help="... with the network in this file"
-    )
+
+
+def parse() -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args()
     if (args.predict is None) != (args.params is None):
         parser.error("--predict NEW.csv and --params NPZ go together")
@@ -128,37 +131,21 @@ def parse() -> argparse.Namespace:
 
 
 def train(args: argparse.Namespace) -> None:
-    data = jaxnet.datasets.load(args.data, args.target, seed=args.seed)
-    for name in ("standardize", "shuffle"):  # the report did neither
-        if getattr(args, name) is None:
-            setattr(args, name, not args.data.is_dir())
-    if args.standardize:
-        data = jaxnet.datasets.standardize(data)
-    rows, sizes = len(data.train[0]), (len(data.features), *args.hidden, len(data.classes))
-    print(f"{args.data}: {rows} rows to train on, {len(data.test[0])} to test on")
-    print(
-        f"{len(data.features)} features{', standardised' * args.standardize}; classes {_list(data.classes)}"
-    )
-    norm, dropout = (
-        f", {args.norm} norm" * (args.norm != "none"),
-        f", dropout {args.dropout:g}" * (args.dropout > 0),
-    )
-    print(
-        f"network {'-'.join(map(str, sizes))}, {args.activation}{norm}{dropout}, gradients by {args.gradients}"
-    )
+    data = read_data(args)
+    sizes = len(data.features), *args.hidden, len(data.classes)
+    show_job(args, data, sizes)
 
     to_init, to_shuffle = jax.random.split(jax.random.key(args.seed))
     to_drop = jax.random.fold_in(jax.random.key(args.seed), 2) if args.dropout else None
-    steps = args.epochs * math.ceil(rows / max(args.batch_size, 1))
+    norm = None if args.norm == "none" else args.norm
     model = partial(jaxnet.mlp, activation=ACTIVATIONS[args.activation], dropout_rate=args.dropout)
     loss = jaxnet.softmax_cross_entropy
     if args.gradients == "auto":
         model, loss = jaxnet.auto(model), jaxnet.auto(loss)
+    steps = args.epochs * math.ceil(len(data.train[0]) / max(args.batch_size, 1))
     params, history = jaxnet.fit(
         model,
-        jaxnet.init_mlp(
-            to_init, sizes, INITIALIZERS[args.init], norm=None if args.norm == "none" else args.norm
-        ),
+        jaxnet.init_mlp(to_init, sizes, INITIALIZERS[args.init], norm=norm),
         train=data.train,
         test=data.test,
         epochs=args.epochs,
@@ -169,14 +156,38 @@ def train(args: argparse.Namespace) -> None:
         model_key=to_drop,
     )
     write_results(args, data, params, history)
-    if history.interrupted:
-        print(f"interrupted: what was trained in {history.epochs} of {args.epochs} epochs is saved")
+    show_end(args, history)
+
+
+def read_data(args: argparse.Namespace) -> Dataset:
+    """The data, scaled if they are to be; what args leave open of that is decided in place."""
+    data = jaxnet.datasets.load(args.data, args.target, seed=args.seed)
+    for name in ("standardize", "shuffle"):  # the report did neither
+        if getattr(args, name) is None:
+            setattr(args, name, not args.data.is_dir())
+    return jaxnet.datasets.standardize(data) if args.standardize else data
+
+
+def show_job(args: argparse.Namespace, data: Dataset, sizes: tuple[int, ...]) -> None:
+    print(f"{args.data}: {len(data.train[0])} rows to train on, {len(data.test[0])} to test on")
+    scaled = ", standardised" if args.standardize else ""
+    print(f"{len(data.features)} features{scaled}; classes {listed(data.classes)}")
+    norm = "" if args.norm == "none" else f", {args.norm} norm"
+    dropout = f", dropout {args.dropout:g}" if args.dropout else ""
     print(
-        f"\n{'':8}{'loss':>10}{'accuracy':>12}   after {history.epochs} epochs, {history.seconds:.2f} s"
+        f"network {'-'.join(map(str, sizes))}, {args.activation}{norm}{dropout}, "
+        f"gradients by {args.gradients}"
     )
+
+
+def show_end(args: argparse.Namespace, history: jaxnet.History) -> None:
+    done = history.epochs
+    if history.interrupted:
+        print(f"interrupted: what was trained in {done} of {args.epochs} epochs is saved")
+    print(f"\n{'':8}{'loss':>10}{'accuracy':>12}   after {done} epochs, {history.seconds:.2f} s")
     for name in ("train", "test"):
-        last = history.values[f"{name}_loss"][-1], history.values[f"{name}_accuracy"][-1]
-        print(f"{name:8}{last[0]:10.4f}{last[1]:11.2%}")
+        loss, accuracy = (history.values[f"{name}_{kind}"][-1] for kind in ("loss", "accuracy"))
+        print(f"{name:8}{loss:10.4f}{accuracy:11.2%}")
     print(f"\nwritten to {args.out}: metrics.json, history.csv, history.png, params.npz")
 
 
@@ -185,25 +196,12 @@ def write_results(
 ) -> None:
     from jaxnet.plotting import plot_history, png  # matplotlib takes a second to import
 
-    names = {"features": data.features, "classes": data.classes, "activation": args.activation}
-    arrays = {name: np.array(value) for name, value in names.items()}
-    leaves = {
-        f"{i}.{name}": leaf
-        for i, layer in enumerate(params)
-        for name, leaf in layer._asdict().items()
-    }
-    arrays |= {name: leaf for name, leaf in leaves.items() if leaf is not None}
-    arrays |= data.scaling._asdict() if data.scaling else {}
-    write_npz(args.out / "params.npz", arrays)
-
-    table = io.StringIO(newline="")
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(["epoch", *history.values])
-    lines.writerows(
-        [i + 1, *map(float, row)]
-        for i, row in enumerate(zip(*history.values.values(), strict=True))
-    )
-    write(args.out / "history.csv", table.getvalue())
+    write_npz(args.out / "params.npz", network_arrays(args, data, params))
+    epochs = enumerate(zip(*history.values.values(), strict=True), 1)
+    rows = ([epoch, *map(float, values)] for epoch, values in epochs)
+    write(args.out / "history.csv", csv_text(["epoch", *history.values], rows))
+    figure = plot_history(history, title=f"{args.data.name}, gradients by {args.gradients}")
+    write(args.out / "history.png", png(figure))
 
     options = {
         name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
@@ -215,14 +213,27 @@ def write_results(
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
-    write_json(
-        args.out / "metrics.json",
-        {"last": last, "run": run, "options": options, "versions": versions},
-    )
-    write(
-        args.out / "history.png",
-        png(plot_history(history, title=f"{args.data.name}, gradients by {args.gradients}")),
-    )
+    metrics = {"last": last, "run": run, "options": options, "versions": versions}
+    write_json(args.out / "metrics.json", metrics)
+
+
+def network_arrays(args: argparse.Namespace, data: Dataset, params: Any) -> dict[str, Any]:
+    """All that a prediction needs, by name: parameters, scaling, names."""
+    names = {"features": data.features, "classes": data.classes, "activation": args.activation}
+    arrays = {name: np.array(value) for name, value in names.items()}
+    for i, layer in enumerate(params):
+        for name, leaf in layer._asdict().items():
+            if leaf is not None:
+                arrays[f"{i}.{name}"] = leaf
+    return arrays | (data.scaling._asdict() if data.scaling else {})
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    table = io.StringIO(newline="")
+    lines = csv.writer(table, lineterminator="\n")
+    lines.writerow(head)
+    lines.writerows(rows)
+    return table.getvalue()
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -239,13 +250,9 @@ def predict(args: argparse.Namespace) -> None:
     probabilities = np.asarray(jaxnet.softmax(jaxnet.mlp(params, x, activation=activation)))
     classes = network["classes"][probabilities.argmax(axis=1)]
 
-    table = io.StringIO(newline="")
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(["class", *(f"probability of {name}" for name in network["classes"])])
-    lines.writerows(
-        [name, *map(float, row)] for name, row in zip(classes, probabilities, strict=True)
-    )
-    write(args.out / "predictions.csv", table.getvalue())
+    head = ["class", *(f"probability of {name}" for name in network["classes"])]
+    rows = ([name, *map(float, row)] for name, row in zip(classes, probabilities, strict=True))
+    write(args.out / "predictions.csv", csv_text(head, rows))
     found = ", ".join(f"{(classes == name).sum()} {name}" for name in network["classes"])
     print(
         f"{len(classes)} rows of {args.predict}: {found}\nwritten to {args.out / 'predictions.csv'}"
@@ -263,16 +270,17 @@ def read_network(path: Path) -> dict[str, Any]:
         network = {name: archive[name] for name in archive.files}
     if missing := {"features", "classes", "0.weight", "0.bias"} - network.keys():
         raise ValueError(
-            f"--params {path}: no {_list(missing)} in it; expected the params.npz that train.py writes"
+            f"--params {path}: no {listed(missing)} in it; "
+            f"expected the params.npz that train.py writes"
         )
     if (activation := str(network.setdefault("activation", np.array("relu")))) not in ACTIVATIONS:
         raise ValueError(
-            f"--params {path}: activation must be one of {_list(ACTIVATIONS)}, got {activation!r}"
+            f"--params {path}: activation must be one of {listed(ACTIVATIONS)}, got {activation!r}"
         )
     return network
 
 
-def _list(names: Any) -> str:
+def listed(names: Any) -> str:
     return ", ".join(sorted(map(str, names)) if isinstance(names, set) else map(str, names))
 
 

@@ -10,7 +10,7 @@ Most functions take `both`: both(cotangent, *args) -> (the rule's result, autodi
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pullbacks import hold_the_rest
+from common.pullbacks import hold_the_rest
 
 from jaxnet import auto
 

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import benchmark
-import benchmark_rules
 import jax
 import numpy as np
 import pytest
+from benchmarks import contestants, rules, training
 from catalogue import ENTRIES, MEASURES
-from pullbacks import pullback
+from common.job import TWIN
+from common.pullbacks import pullback
 
 import jaxnet
 
@@ -98,15 +99,17 @@ def test_bad_argument_is_named(arguments, message):
 
 @pytest.mark.parametrize("loss", [0.1202, 0.1198, math.nan])
 def test_another_job_is_an_error(loss):
-    benchmark.require_same_job("someone", 0.12, reference=0.12, band=1e-3)
+    training.require_same_job("someone", 0.12, reference=0.12, band=1e-3)
     with pytest.raises(SystemExit, match="someone did not do the same job"):
-        benchmark.require_same_job("someone", loss, reference=0.12, band=1e-3)
+        training.require_same_job("someone", loss, reference=0.12, band=1e-3)
 
 
 def test_table_does_without_pytorch_and_scikit_learn():
-    data = benchmark.read(benchmark.DATA)
-    times = benchmark.Times(2.0, [0.04, 0.05, 0.09], [3.0, 2.0], 0.12, 0.95, 0.12)
-    text = benchmark.table((100,), data, {benchmark.HAND: times, benchmark.AUTO: times}, epochs=200)
+    data = training.read(TWIN)
+    times = training.Times(2.0, [0.04, 0.05, 0.09], [3.0, 2.0], 0.12, 0.95, 0.12)
+    text = training.table(
+        (100,), data, {contestants.HAND: times, contestants.AUTO: times}, epochs=200
+    )
     assert "10 → 100 → 2: 200 epochs, 1600 updates" in text
     assert "0.0500 (0.0400–0.0900)  1.00 (1.00–1.00)  2.50 (2.00–3.00)          –  0.1200" in text
     assert "31.2 µs per update; compiled in 1.95 s" in text
@@ -148,7 +151,7 @@ def test_true_gradients_are_autodiffs_in_float64_where_nothing_is_far_out(name, 
     ]
     c = measure.cotangent(jax.eval_shape(measure.text, *args).shape)
     _, by_autodiff = pullback(measure.text)(c, *map(np.asarray, args))
-    true_gradients = benchmark_rules.true_gradients(measure, c, args)
+    true_gradients = rules.true_gradients(measure, c, args)
     for true, expected in zip(true_gradients, by_autodiff, strict=True):
         np.testing.assert_allclose(true, expected, rtol=1e-9, atol=1e-12)
 
@@ -156,7 +159,7 @@ def test_true_gradients_are_autodiffs_in_float64_where_nothing_is_far_out(name, 
 def row_of(error, scan, kept, seconds):
     hand, text = ({"kept": 100, "jit": 0, "scan": 100}, {"kept": kept, "jit": 0, "scan": scan})
     errors = {"hand": 4.0, "auto": 4.0, "text": error}
-    return benchmark_rules.Row(
+    return rules.Row(
         errors, {"hand": hand, "text": text}, {"hand": [1.0] * 3, "text": [seconds] * 3}
     )
 

@@ -141,8 +141,7 @@ EXCEPTIONS = {  # function -> why it is longer or more branched
 AIRY = [
     *SOURCES,
     *sorted((ROOT / "tests").rglob("*.py")),
-    *sorted((ROOT / "scripts" / "catalogue").glob("*.py")),
-    *sorted((ROOT / "scripts" / "corpus").glob("*.py")),
+    *sorted((ROOT / "scripts").rglob("*.py")),
 ]
 
 

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import re
@@ -7,25 +6,24 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import report
+from common import files
+from common.job import TWIN
+from reporting import claims, equations, figures, gradients, page, runs, sources
 
 import jaxnet
 from jaxnet.datasets import Dataset
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
-TWIN = ROOT / "data" / "course_twin"
-sys.path.insert(0, str(SCRIPTS))  # scripts import their neighbours plainly, and so does this file
-
-import report  # noqa: E402
-import report_claims as claims  # noqa: E402
-import report_figures  # noqa: E402
-import report_page  # noqa: E402
-import report_runs  # noqa: E402
 
 PNGS = {
     *(
@@ -121,10 +119,10 @@ def test_the_readme_picture_has_its_size(made):
 
 
 def test_errata_point_at_code_that_is_there():
-    for *_, where in report_page.ERRATA:
-        file, _, name = where.partition(": ")
+    for erratum in equations.ERRATA:
+        file, _, name = erratum.code.partition(": ")
         code = (ROOT / "jaxnet" / file).read_text()
-        assert re.search(rf"^def {name}\(", code, re.MULTILINE), where
+        assert re.search(rf"^def {name}\(", code, re.MULTILINE), erratum
 
 
 @pytest.mark.parametrize(
@@ -136,7 +134,7 @@ def test_errata_point_at_code_that_is_there():
     ],
 )
 def test_equations_are_set_high_and_low(text, html):
-    assert report_page.eq(text) == html
+    assert equations.eq(text) == html
 
 
 # ---- what was measured ----
@@ -206,18 +204,18 @@ def test_pytorch_itself_starts_as_slowly_from_the_courses_initialisation(metrics
 
 def test_faults_are_right_forward_and_wrong_backward():
     data = jaxnet.datasets.load(TWIN)
-    params = report_runs.draw(data, 1, 1)["PyTorch"]
+    params = runs.draw(data, 1, 1)["PyTorch"]
     network = [layer._replace(weight=layer.weight[0], bias=layer.bias[0]) for layer in params]
     x, y = data.train
-    true = report_runs.by_parameter(report_runs.exact_gradients(data, params))
-    for fault in report_runs.FAULTS[::3]:
+    true = gradients.by_parameter(gradients.exact_gradients(data, params))
+    for fault in runs.FAULTS[::3]:
         np.testing.assert_array_equal(fault.model(network, x), jaxnet.mlp(network, x))
         logits = jaxnet.mlp(network, x)
         np.testing.assert_array_equal(
             fault.loss(logits, y), jaxnet.softmax_cross_entropy(logits, y)
         )
-        grads = report_runs.by_parameter(
-            report_runs.gradients(params, x, y, model=fault.model, loss=fault.loss)
+        grads = gradients.by_parameter(
+            gradients.gradients(params, x, y, model=fault.model, loss=fault.loss)
         )
         off = max(np.linalg.norm(grads[name] - t) / np.linalg.norm(t) for name, t in true.items())
         assert off > 0.1, fault.words
@@ -227,28 +225,56 @@ def test_other_data_than_the_recorded_get_no_pytorch(tmp_path):
     copy = shutil.copytree(TWIN, tmp_path / "course2023")  # a name proves nothing
     lines = (copy / "XTest.txt").read_text().splitlines(keepends=True)
     (copy / "XTest.txt").write_text("".join(lines[::-1]))
-    digests = {
-        name: hashlib.sha256((copy / name).read_bytes()).hexdigest() for name in report.FILES
-    }
-    data = jaxnet.datasets.load(copy)
-    assert report_runs.pytorch_curves(data, digests, 2, live=False) is None
-    assert report.name_data(digests, copy) == "other data than the report's, folder course2023"
-    assert report.name_data(report.REPORTS_OWN, copy) == "the report's own data"
-    label, curves = report_runs.pytorch_curves(data, report_runs.recorded_digests(), 2, live=False)
+    source = sources.read(copy)
+    assert source.name == "other data than the report's, folder course2023"
+    assert sources.recorded_pytorch(source.digests, 2) is None
+    assert sources.name_data(sources.REPORTS_OWN, copy) == "the report's own data"
+    label, by_depth = sources.recorded_pytorch(sources.recorded_digests(), 2)
     assert label == "PyTorch 2.13.0+cpu, recorded"
-    assert curves[2]["course"]["test_loss"].shape == (2, 200)
+    assert by_depth[2]["course"].keys() == curves().keys()
+    assert by_depth[2]["course"]["test_loss"].shape == (2, 200)
 
 
 def test_live_pytorch_is_labelled_as_such(monkeypatch):
     torch = pytest.importorskip("torch")
+    from common import pytorch
+
     monkeypatch.setattr(
-        report_runs.make_data,
-        "torch_history",
-        lambda *a: {"train_loss": np.array([len(a[0]), a[2]])},
+        pytorch, "torch_history", lambda *a: {"train_loss": np.array([len(a[0]), a[2]])}
     )
-    label, curves = report_runs.pytorch_curves(None, {}, 3, live=True)
+    label, by_depth = sources.live_pytorch(None, 3)
     assert label == f"PyTorch {torch.__version__}"
-    np.testing.assert_array_equal(curves[2]["course"]["train_loss"], [[2, 0], [2, 1], [2, 2]])
+    np.testing.assert_array_equal(by_depth[2]["course"]["train_loss"], [[2, 0], [2, 1], [2, 2]])
+
+
+def test_the_page_says_what_is_so_and_leaves_out_what_is_not():
+    text = "a\n<!-- if pytorch -->\nb\n<!-- end -->\n<!-- if not pytorch -->\nc\n<!-- end -->\nd\n"
+    assert page.choose(text, {"pytorch": True}) == "a\nb\nd\n"
+    assert page.choose(text, {"pytorch": False}) == "a\nc\nd\n"
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("itself", [False, True])
+def test_the_page_tells_whose_the_data_and_the_other_side_are(metrics, own, itself):
+    without = {
+        hidden: {name: by for name, by in medians.items() if name != "pytorch" or itself}
+        for hidden, medians in metrics["medians"].items()
+    }
+    results = metrics | {
+        "data": metrics["data"] | {"reports_own": own},
+        "pytorch_side": metrics["pytorch_side"] | {"itself": itself},
+        "medians": without,
+    }
+    results |= {  # JSON made text of the numbers of hidden layers
+        name: {int(hidden): found for hidden, found in results[name].items()}
+        for name, by_depth in results.items()
+        if isinstance(by_depth, dict) and set(by_depth) == {"1", "2"}
+    }
+    text = page.page(results, {Path(name).stem: b"" for name in PNGS})
+    assert ("nothing is judged" in text) is not own
+    assert text.count("PyTorch itself was not run") == (0 if itself else 5)
+    assert "<!--" not in text
+    assert "$" not in text
 
 
 # ---- what can go wrong ----
@@ -294,15 +320,20 @@ def test_data_on_which_the_settings_diverge_are_reported(tmp_path, monkeypatch):
     data = shutil.copytree(TWIN, tmp_path / "large")
     for name in ("XTrain.txt", "XTest.txt"):
         np.savetxt(data / name, 1e6 * np.loadtxt(data / name))
-    monkeypatch.setattr(report_runs, "EPOCHS", 10)
+    monkeypatch.setattr(runs, "EPOCHS", 10)
     handler = signal.getsignal(signal.SIGINT)
+    precision = jax.config.jax_default_matmul_precision
     try:
         with pytest.raises(SystemExit, match=r"training diverges on these data.*loss became"):
             report.main(["--data", str(data), "--out", str(tmp_path / "out"), "--seeds", "1"])
         # `fit` would take Python's own over, for a run alone.
         assert signal.getsignal(signal.SIGINT) is report.interrupt
+        with ThreadPoolExecutor() as pool:  # the wrong rules are trained in threads
+            product = pool.submit(jax.make_jaxpr(jnp.dot), jnp.ones((2, 2)), jnp.ones((2, 2)))
+        assert "Precision.HIGHEST" in str(product.result())  # a GPU would round to ten bits
     finally:
         signal.signal(signal.SIGINT, handler)
+        jax.config.update("jax_default_matmul_precision", precision)
     assert not (tmp_path / "out").exists()
 
 
@@ -323,14 +354,14 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path):
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "page.html"
-    report.write(path, b"old")
+    files.write(path, b"old")
 
     def full(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(report.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="no space left"):
-        report.write(path, b"new")
+        files.write(path, b"new")
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
@@ -590,6 +621,6 @@ def test_figures_name_the_sides_by_fact():
         ("A", "hand gradients, course initialisation", curves()),
         ("C", "PyTorch 2.13", curves()),
     ]
-    figure = report_figures.pair(sides, "accuracy", 2, 200)
+    figure = figures.pair(sides, "accuracy", 2, 200)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["A   hand gradients, course initialisation", "C   PyTorch 2.13"]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, for the scripts."""
+"""Files that are written whole or not at all."""
 
 import io
 import json
@@ -10,7 +10,10 @@ import numpy as np
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Readers find the old file, or none, until the new one is complete; a failure leaves nothing behind."""
+    """Readers find the old file, or none, until the new one is complete.
+
+    A failure leaves nothing behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     try:

@@ -5,6 +5,7 @@ under jax.checkpoint (ckpt); autodiff of the expression that a textbook or jax.n
 have for it (text). What is measured of a rule, and where, stands in its file in catalogue/.
 """
 
+import argparse
 import functools
 import math
 import time
@@ -15,9 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from catalogue import MEASURES
 from catalogue._fused_cross_entropy import CLASSES
 from catalogue.entry import SMALLER, TIMED, Args, Measure
-from pullbacks import hold_the_rest, pullback
+from common.files import write_json
+from common.pullbacks import hold_the_rest, pullback
+
+from benchmarks.environment import environment, in_words, print_paragraph
 
 LAYERS, WIDTH = 12, 256  # of the scan
 LESS, FASTER = 0.6, 0.8  # what counts as a gain
@@ -223,3 +228,43 @@ a stack of {LAYERS} layers as a scan, whose h, {[KEPT[0], WIDTH]}, takes
 first over text of: memory, a scan of at most {LESS} of its bytes; accuracy, an error below a
 quarter where its own is above 16 eps; memory, at most {LESS} of what it keeps; speed, at most
 {FASTER} of its time; none."""
+
+
+# ---- the command
+
+
+def run(options: argparse.Namespace) -> None:
+    unknown = set(options.names) - set(MEASURES)
+    if unknown:
+        raise SystemExit(
+            f"benchmark.py: error: argument NAME: no entry for {', '.join(sorted(unknown))}; "
+            f"there is {', '.join(MEASURES)}"
+        )
+    about = environment()
+    print_paragraph(in_words(about))
+    print(HEAD, flush=True)
+    rows = {}
+    for name in options.names or MEASURES:
+        rows[name] = measure_all(MEASURES[name], options.repeats)
+        print(line(name, rows[name]), flush=True)
+    print(flush=True)
+    print_reasons(rows)
+    print_paragraph(LEGEND)
+    if options.json:
+        content = {name: for_json(row) for name, row in rows.items()}
+        write_json(options.json, {"environment": about, "rules": content})
+
+
+def print_reasons(rows: dict[str, Row]) -> None:
+    """Why a rule is slower than the textbook's expression, or here without a gain."""
+    for name, row in rows.items():
+        reason = MEASURES[name].reason
+        if reason and (row.against("text") > 1.05 or row.verdict() == "none"):
+            print(f"{name}: {reason}.")
+    print()
+
+
+def for_json(row: Row) -> dict[str, Any]:
+    """JSON has no infinity: None is one."""
+    errors = {way: error if math.isfinite(error) else None for way, error in row.error.items()}
+    return row._asdict() | {"error": errors, "verdict": row.verdict()}

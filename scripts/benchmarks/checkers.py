@@ -4,27 +4,26 @@ All three meet the rules of corpus/wrong.py, each with one fault, and of corpus/
 wrong and are not. check_grads runs to second order in reverse mode (in its default modes it raises
 on every custom_vjp), in forward mode too where the fault is there, with its own tolerances. The
 plain comparison is np.allclose, rtol 1e-4 and atol 1e-5, of the gradients of the sum of the outputs
-with and without the rule. Takes some minutes.
+with and without the rule.
 """
 
 import argparse
 import functools
+import itertools
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
+from common.files import write_json
+from common.pullbacks import hold_the_rest
 from corpus import Example
 from corpus.right import RIGHT
 from corpus.wrong import WRONG
-from pullbacks import hold_the_rest
-from whole_files import write_json
 
 import jaxnet
 
@@ -40,6 +39,7 @@ KINDS = {  # by how a finding begins
     "forward": "in forward mode",
     "": "another gradient",
 }
+NO_FAULT = "none: right rules"
 
 
 def kind_of_fault(example: Example) -> str:
@@ -108,49 +108,48 @@ def judge(checker: Callable[..., Verdict], example: Example) -> Verdict:
         return Verdict(True)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", action="store_true", help="show every rule, not only how many")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict there")
-    parser.add_argument("--most", type=int, default=None, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
+def judge_all(kind: str, name: str, example: Example) -> dict[str, Any]:
+    verdicts = {checker: judge(f, example) for checker, f in CHECKERS.items()}
+    objects = {checker: verdict.objects for checker, verdict in verdicts.items()}
+    return {"kind": kind, "rule": name, **objects, "named": verdicts["jaxnet.check"].names}
 
-    rows = []
-    for examples, kind_of in (
-        (WRONG, kind_of_fault),
-        (RIGHT, lambda e: "none: right rules"),
-    ):
-        for name, example in list(examples.items())[: options.most]:
-            verdicts = {checker: judge(f, example) for checker, f in CHECKERS.items()}
-            rows.append(
-                {
-                    "kind": kind_of(example),
-                    "rule": name,
-                    **{c: v.objects for c, v in verdicts.items()},
-                }
-            )
-            rows[-1]["named"] = verdicts["jaxnet.check"].names
-            if options.every:
-                print(
-                    f"{name:72}"
-                    + "".join(f"{'caught' if v.objects else '-':>14}" for v in verdicts.values()),
-                    flush=True,
-                )
 
-    counts = Counter(row["kind"] for row in rows)
+def judge_corpus(most: int | None) -> Iterator[dict[str, Any]]:
+    """A row for each rule, of either kind the first `most`: what the checkers say of it."""
+    for name, example in itertools.islice(WRONG.items(), most):
+        yield judge_all(kind_of_fault(example), name, example)
+    for name, example in itertools.islice(RIGHT.items(), most):
+        yield judge_all(NO_FAULT, name, example)
+
+
+def show_rule(row: dict[str, Any]) -> None:
+    said = ("caught" if row[checker] else "-" for checker in CHECKERS)
+    print(f"{row['rule']:72}" + "".join(f"{word:>14}" for word in said), flush=True)
+
+
+def show_table(rows: Sequence[dict[str, Any]]) -> None:
     line = "{:36}{:>7}" + "{:>14}" * len(CHECKERS)
     print(line.format("fault", "rules", *CHECKERS))
-    for kind, count in counts.items():
-        caught = [sum(row[checker] for row in rows if row["kind"] == kind) for checker in CHECKERS]
-        print(line.format(kind, count, *caught))
-    wrong = [row for row in rows if row["kind"] != "none: right rules" and row["jaxnet.check"]]
-    named = sum(row["named"] for row in wrong)
-    print(f"jaxnet.check named the argument at fault in {named} of {len(wrong)}.")
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        of_kind = [row for row in rows if row["kind"] == kind]
+        counts = (sum(row[checker] for row in of_kind) for checker in CHECKERS)
+        print(line.format(kind, len(of_kind), *counts))
+    caught = [row for row in rows if row["kind"] != NO_FAULT and row["jaxnet.check"]]
+    named = sum(row["named"] for row in caught)
+    print(f"jaxnet.check named the argument at fault in {named} of {len(caught)}.")
+
+
+# ---- the command
+
+
+def run(options: argparse.Namespace) -> None:
+    warnings.simplefilter("ignore")
+    rows = []
+    for row in judge_corpus(options.most):
+        rows.append(row)
+        if options.every:
+            show_rule(row)
+    show_table(rows)
     print(f"Python {sys.version.split()[0]}, jax {jax.__version__}")
     if options.json:
         write_json(options.json, {"jax": jax.__version__, "rules": rows})
-
-
-if __name__ == "__main__":
-    main()

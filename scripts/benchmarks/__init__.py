@@ -1,0 +1,1 @@
+"""Behind benchmark.py: the report's job against the clock, the rules, and other checkers."""
