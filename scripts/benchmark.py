@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cold", choices=CONTESTANTS, help=argparse.SUPPRESS)
 
-    others = parser.add_subparsers(title="or measure something else", metavar="")
+    others = parser.add_subparsers(title="or measure something else")
     rules = others.add_parser(
         "rules",
         help="what each rule gives over autodiff",

@@ -65,18 +65,20 @@ class Runs(NamedTuple):
 
 
 def run_all(data: Dataset, seeds: int, say: Callable[[str], None]) -> Runs:
-    runs = Runs({}, {}, {}, [])
+    hand: dict[int, Trained] = {}
+    auto: dict[int, dict[str, Curves]] = {}
+    errors: dict[int, dict[str, Any]] = {}
     for hidden in DEPTHS:
         title = layers(hidden)
-        runs.hand[hidden] = train_by_hand(data, hidden, seeds)
+        hand[hidden] = train_by_hand(data, hidden, seeds)
         say(f"{title}: {len(STARTS)} initialisations x {seeds} seeds trained by hand")
-        runs.auto[hidden] = train_by_auto(data, runs.hand[hidden], seeds)
+        auto[hidden] = train_by_auto(data, hand[hidden], seeds)
         say(f"{title}: trained by auto")
-        runs.errors[hidden] = errors_along(data, runs.hand[hidden])
+        errors[hidden] = errors_along(data, hand[hidden])
         say(f"{title}: gradients compared with float64")
-    runs.faults.extend(plant_faults(data, runs.hand[1]))
+    faults = plant_faults(data, hand[1])
     say(f"{len(FAULTS)} wrong rules trained")
-    return runs
+    return Runs(hand, auto, errors, faults)
 
 
 def layers(hidden: int) -> str:
