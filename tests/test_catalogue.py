@@ -1,6 +1,5 @@
 """The catalogue: a file for each family of rules, and a point that moves no other point."""
 
-import ast
 import importlib
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from catalogue.entry import Case, Entry, normals
 import jaxnet
 
 ROOT = Path(__file__).parents[1]
-TESTS = {path.stem for path in (ROOT / "tests").glob("*.py")}
 EVERY_ENTRY = pytest.mark.parametrize("entry", ENTRIES.values(), ids=list(ENTRIES))
 
 
@@ -71,29 +69,3 @@ def test_what_is_measured_is_drawn_afresh_each_time(name):
     measure = MEASURES[name]
     assert_same(measure.error_points(), measure.error_points())
     assert_same(measure.args(8, 4), measure.args(8, 4))
-
-
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-
-
-@pytest.mark.parametrize(
-    "path",
-    sorted((ROOT / "scripts").rglob("*.py")),
-    ids=lambda path: str(path.relative_to(ROOT / "scripts")),
-)
-def test_no_script_imports_from_the_tests(path):
-    """The tests import the scripts, which they test: the other way closes a circle of folders."""
-    modules = {name.partition(".")[0] for name in imported(path)}
-    assert not modules & (TESTS | {"tests"})
-    text = path.read_text(encoding="utf-8")
-    assert "sys.path" not in text
-    assert "tests" not in (node.value for node in ast.walk(ast.parse(text)) if is_text(node))
-
-
-def is_text(node):
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)

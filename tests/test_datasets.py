@@ -651,3 +651,14 @@ def test_torch_histories_are_whole_and_of_this_twin():
         assert (values.shape, values.dtype) == ((8, 200), np.float32), name
         assert np.isfinite(values).all()
         assert len(np.unique(values[:, 50])) > 1 or "accuracy" in name  # the seeds differ
+
+
+def test_torch_histories_are_made_again():
+    pytest.importorskip("torch", reason="trains in PyTorch")
+    from common.pytorch import torch_history
+
+    made = torch_history((100,), "course", 3, load(TWIN))
+    with np.load(DATA / "torch_histories.npz", allow_pickle=False) as archive:
+        for name, values in made.items():
+            recorded = archive[f"1_course_{name}"][3]
+            np.testing.assert_allclose(values, recorded, atol=1e-3)
