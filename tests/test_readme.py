@@ -7,19 +7,17 @@ README = ROOT / "README.md"
 BLOCKS = [block.code for block in blocks(README)]
 
 
-def test_the_first_lines_print_pass():
-    imports, empty, *lines = BLOCKS[0].splitlines()
-    assert (imports, empty, len(lines)) == ("import jax, jaxnet", "", 4)
-    assert python(BLOCKS[0]).stdout == "pass\n"
+def test_the_wrong_rule_is_reported_as_shown():
+    shown = blocks(README)[0].shown.splitlines()
+    assert shown[0].startswith("WRONG in `x`")
+    assert shown == python(BLOCKS[0]).stdout.splitlines()[: len(shown)]
 
 
-def test_the_first_lines_would_print_fail():
-    halved = (
-        "import jaxnet\n"
-        "backward = jaxnet.linear.halves.backward\n"
-        "jaxnet.linear.backward(lambda residuals, dy: backward(residuals, dy / 2))\n"
+def test_mended_the_wrong_rule_is_ok():
+    mended = BLOCKS[0].replace("relu(x), None", "relu(x), x").replace(
+        "lambda _, dy: (dy,)", "lambda x, dy: (dy * (x > 0),)"
     )
-    assert python(halved + BLOCKS[0]).stdout == "FAIL\n"
+    assert python(mended).stdout.startswith("ok: would have noticed")
 
 
 def test_your_own_rule_is_right_and_breaks_as_the_text_says():
@@ -27,12 +25,6 @@ def test_your_own_rule_is_right_and_breaks_as_the_text_says():
     broken = BLOCKS[1].replace("expm1(-y)", "expm1(y)")
     assert broken != BLOCKS[1]
     assert float(python(broken).stdout) > 0.1
-
-
-def test_the_broken_rule_is_reported_as_shown():
-    shown = blocks(README)[2].shown.splitlines()[:6]
-    assert len(shown) == 6
-    assert shown == python(BLOCKS[2]).stdout.splitlines()[:6]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
@@ -44,3 +36,9 @@ def test_every_block_runs(block):
 
 def test_links_lead_somewhere():
     assert not broken_links(README)
+
+
+def test_it_is_read_in_some_minutes():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 130
+    assert len(text.split()) <= 1300
