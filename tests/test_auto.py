@@ -856,7 +856,8 @@ def test_the_names_the_canary_compares_are_jaxs(classical):
 # ---- rules that are Python objects ----
 
 
-HAS_NEXT_FORMS = hasattr(jax.config, "jax_custom_jvp3")  # from jax 0.12 on
+# jax 0.11.2 has the flags already, and itself fails under a jit of a vmap of a scan.
+HAS_NEXT_FORMS = jax.__version_info__ >= (0, 12)
 
 
 @pytest.mark.many

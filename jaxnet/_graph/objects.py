@@ -1,5 +1,6 @@
 """Rules that are Python objects (hijax): JAX's own next forms, and the classes of a user."""
 
+import inspect
 import weakref
 from types import SimpleNamespace
 from typing import Any, cast
@@ -44,8 +45,16 @@ def is_of_jax(prim: Any) -> bool:
 def kind_of_object(prim: Any) -> str | None:
     if prim is None:
         return None
-    kind = RULES_OF_JAX.get(type(prim).__name__) if is_of_jax(prim) else HIPRIM
+    rule = _without_vmap(prim)
+    kind = RULES_OF_JAX.get(type(rule).__name__) if is_of_jax(rule) else HIPRIM
     return kind if kind and body_of_object(prim) is not None else None
+
+
+def _without_vmap(prim: Any) -> Any:
+    """jax 0.11.2 puts a rule under vmap into an object of its own."""
+    while is_of_jax(prim) and type(prim).__name__ == "VmapOf":
+        prim = prim.prim
+    return prim
 
 
 def defines(prim: Any, method: str) -> bool:
@@ -74,9 +83,10 @@ def dce_of(used: int, prim: Any, *inputs: Any) -> list[Any]:
     The other outputs are zeros.
     """
     count = len(prim.out_avals_flat)
-    is_used = jax.tree.unflatten(prim.out_tree, [k == used for k in range(count)])
-    is_live = jax.tree.unflatten(prim.in_tree, [True] * len(inputs))
-    reads, makes, other = prim.dce(is_used, is_live)
+    asked = [jax.tree.unflatten(prim.out_tree, [k == used for k in range(count)])]
+    if "live_ins" in inspect.signature(HiPrim.dce).parameters:  # from jax 0.12 on
+        asked.append(jax.tree.unflatten(prim.in_tree, [True] * len(inputs)))
+    reads, makes, other = prim.dce(*asked)
     if other is None:
         raise TypeError("its dce removes it, though an output is used")
     is_read = _for_each(reads, prim.in_tree)
