@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 
+import hypothesis
 import jax
 import pytest
 
@@ -18,6 +19,10 @@ if "XLA_FLAGS" not in os.environ:
     if jax.__version_info__ < (0, 11):
         # Its fusion emitters take most of the time; in later versions they stay on.
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+
+# No test asserts a time: a loaded machine would fail it.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_addoption(parser):

@@ -126,7 +126,7 @@ def test_cross_entropy_in_float16_with_many_classes():
     assert jnp.isfinite(dz).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=6), st.data())
 def test_cross_entropy_is_finite_and_its_gradient_bounded(logits, data):
     label = data.draw(st.integers(0, len(logits) - 1))

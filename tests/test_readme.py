@@ -14,8 +14,10 @@ def test_the_wrong_rule_is_reported_as_shown():
 
 
 def test_mended_the_wrong_rule_is_ok():
-    mended = BLOCKS[0].replace("relu(x), None", "relu(x), x").replace(
-        "lambda _, dy: (dy,)", "lambda x, dy: (dy * (x > 0),)"
+    mended = (
+        BLOCKS[0]
+        .replace("relu(x), None", "relu(x), x")
+        .replace("lambda _, dy: (dy,)", "lambda x, dy: (dy * (x > 0),)")
     )
     assert python(mended).stdout.startswith("ok: would have noticed")
 
