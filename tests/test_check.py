@@ -333,6 +333,22 @@ def test_hints(change, said):
     assert said in finding(check(wrong, *affine_arguments()), "algebra", "weight").note
 
 
+def test_no_hint_compares_with_an_autodiff_that_is_wrong_as_well():
+    """At x = y: the rule is 0.8 times the truth, and 0.4 times autodiff."""
+
+    def larger(x, y):
+        return jnp.maximum(x, y) + jnp.log1p(jnp.exp(-jnp.abs(x - y)))
+
+    def backward(x, y, dy):
+        return 0.6 * dy, 0.4 * dy
+
+    x = np.array([0.5, -1.0, 2.0], np.float32)
+    found = finding(check(by_hand(larger, backward), x, x), "algebra", "y")
+    assert found.verdict == "wrong"
+    assert abs(found.rule / found.true - 0.8) < 1e-3
+    assert "times the truth" not in found.note
+
+
 def test_a_hint_is_given_only_where_all_elements_say_the_same():
     wrong = pointwise(jnp.sin, lambda x: jnp.cos(x) + 0.1 * x)
     assert finding(check(wrong, X), "algebra", "x").note == ""
