@@ -1,7 +1,9 @@
 """What a check leaves out for lack of time, and what it says of that."""
 
 import io
+import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -71,6 +73,24 @@ def test_an_interrupt_shows_what_is_known(monkeypatch, capsys):
         check(pointwise(jnp.sin, jnp.sin), X)
     shown = capsys.readouterr().err
     assert "stopped; known so far:\nWRONG in `x`" in shown
+
+
+@pytest.mark.parametrize("nth", [1, 30])
+def test_an_interrupt_of_a_host_callback_is_no_finding(nth):
+    """XLA says so with an error of its own; the second is at a point that was made up."""
+    calls = itertools.count(1)
+
+    def host(x):
+        if next(calls) == nth:
+            raise KeyboardInterrupt
+        return np.sin(x)
+
+    def body(x):
+        like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.pure_callback(host, like, x, vmap_method="sequential")
+
+    with pytest.raises(KeyboardInterrupt):
+        check(pointwise(body, jnp.cos), X[:1])
 
 
 def test_a_person_at_a_terminal_sees_what_is_asked(monkeypatch):

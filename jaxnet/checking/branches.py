@@ -14,6 +14,7 @@ from jaxnet.checking import lines
 from jaxnet.checking.arrays import typical
 from jaxnet.checking.findings import Never
 from jaxnet.checking.problem import Leaves, Problem
+from jaxnet.checking.traces import ctrl_c_comes_through
 
 # Functions that a person calls to branch; what JAX's own functions branch on inside (an index below
 # 0) is not theirs.
@@ -94,8 +95,9 @@ class Branches:
             self._program = self._tapped()
         self._entered = dict.fromkeys(self._entered, False)
         try:
-            cast(Any, jax).block_until_ready(self._program(leaves, others, c))
-            cast(Any, jax).effects_barrier()
+            with ctrl_c_comes_through():
+                cast(Any, jax).block_until_ready(self._program(leaves, others, c))
+                cast(Any, jax).effects_barrier()
         except Exception:  # f may raise at a point that was made up: it enters nothing there
             with contextlib.suppress(Exception):
                 cast(Any, jax).effects_barrier()

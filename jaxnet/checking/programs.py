@@ -35,6 +35,7 @@ from jaxnet.checking.traces import (
     Traced,
     Working,
     blamed,
+    ctrl_c_comes_through,
     draws_random_numbers,
     first_line,
     narrowest_float,
@@ -382,11 +383,21 @@ def compiled(f: Callable[..., Any], *args: Any) -> "Future[Any]":
         if key not in _known:
             lowered = _lowered(traced)
             options = compiler_options(is_any_large(args))
-            _known[key] = _workers.submit(lowered.compile, compiler_options=options)
+            _known[key] = _workers.submit(_program, lowered, options)
         _known.move_to_end(key)
         while len(_known) > REMEMBERED:
             _known.popitem(last=False)
         return _known[key]
+
+
+def _program(lowered: Any, options: dict[str, Any]) -> Callable[..., Any]:
+    program = lowered.compile(compiler_options=options)
+
+    def run(*args: Any) -> Any:
+        with ctrl_c_comes_through():
+            return cast(Any, jax).block_until_ready(program(*args))
+
+    return run
 
 
 def _traced(f: Callable[..., Any], *args: Any) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxnet import _graph
 from jaxnet.checking import lines
 from jaxnet.checking.problem import Problem
-from jaxnet.checking.traces import WIDE, precision_of
+from jaxnet.checking.traces import WIDE, ctrl_c_comes_through, precision_of
 
 NOWHERE = "?"  # JAX says neither where the rule is called nor where it is defined
 
@@ -164,8 +164,9 @@ def meet_values(jaxpr: Any, found: list[Found], arrays: Sequence[Any]) -> None:
         return _graph.Wiretap(lambda *every: [every[i] for i in first], site.tell)
 
     tapped = jax.jit(_graph.as_function(_graph.tap(jaxpr, wanted)))
-    cast(Any, jax).block_until_ready(tapped(*arrays))
-    cast(Any, jax).effects_barrier()
+    with ctrl_c_comes_through():
+        cast(Any, jax).block_until_ready(tapped(*arrays))
+        cast(Any, jax).effects_barrier()
 
 
 def find_in_float64(problem: Problem, found: list[Found]) -> None:

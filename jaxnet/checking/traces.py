@@ -183,6 +183,17 @@ def first_line(e: BaseException) -> str:
     return f"{type(e).__name__}: {first}{more}"[:300]
 
 
+@contextlib.contextmanager
+def ctrl_c_comes_through() -> Iterator[None]:
+    """Where programs run: Ctrl-C in a host callback comes back as an error of XLA's."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as e:
+        if re.search(r"^KeyboardInterrupt\b", str(e), re.MULTILINE):
+            raise KeyboardInterrupt from e
+        raise
+
+
 class RuleShapes(NamedTuple):
     """Shapes and dtypes of what function and rule return."""
 
