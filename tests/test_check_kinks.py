@@ -255,3 +255,22 @@ def test_only_a_slope_whose_bar_is_small_is_known_to_be_finite():
     assert not Slopes(0.0, 1.0, left=0.0, left_bar=0.1, right=1.0, right_bar=0.1).is_finite
     flat = Slopes(0.0, 1e-9, left=0.0, left_bar=1e-9, right=0.0, right_bar=1e-9, scale=1e-8)
     assert flat.is_finite
+
+
+def test_kinks_that_nobody_looked_at_are_listed():
+    """One of a thousand pays too much, but not as much as the others pay: it is never looked at."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=1000).astype(np.float32)
+    steep = rng.uniform(5, 10, 1000).astype(np.float32)
+    steep[7] = 0.1
+
+    def slope(share):
+        return lambda y: jnp.where(y == x, steep * share, steep * jnp.sign(y - x))
+
+    shares = np.linspace(0.3, 0.9, 1000, dtype=np.float32)
+    shares[7] = 3
+    report = check(pointwise(lambda y: steep * jnp.abs(y - x), slope(shares)), x)
+    assert "not asked: " in report.sentence()
+    assert report.cut[0].endswith("of the numbers that differ in x")
+    with pytest.raises(AssertionError, match="not asked"):
+        report.require(complete=True)

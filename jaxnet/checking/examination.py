@@ -153,7 +153,8 @@ def _judged(problem: Problem, asked: Asked) -> tuple[Report, bool]:
         print(f"stopped; known so far:\n{known}", file=sys.stderr)
         raise
     budget.clear()
-    known = replace(known, cut=tuple(budget.cut), notes=(*known.notes, *bench.notes()))
+    cut = (*core.slope.not_examined, *budget.cut)
+    known = replace(known, cut=cut, notes=(*known.notes, *bench.notes()))
     return known, programs.at.value.function is not None
 
 

@@ -323,7 +323,7 @@ class Report(Judgement):
     never_entered: sides of branches in your files that no examined point entered.
     cost: what the backward keeps and computes, beside autodiff's; None where it was not asked.
     notes: what else there is to know.
-    cut: what was not asked, for lack of time or because arrays are large.
+    cut: what was not asked, for lack of time or because arrays are large or too much differs.
 
     >>> report = jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0]))
     >>> print(report.signature, report.reference, report.cost.residual_bytes["rule"])

@@ -37,18 +37,27 @@ NO_ELEMENTS = "no elements: nothing to judge"
 
 @dataclass(frozen=True)
 class Algebra:
-    """By leaf: what was found, where the reference is not taken for the truth, and the kinks."""
+    """By leaf: what was found, where the reference is not taken for the truth, and the kinks.
+
+    not_examined: in words.
+    """
 
     findings: list[Finding]
     distrusted: list[Array]
     kinks: list[list[int]]
+    not_examined: tuple[str, ...]
 
 
 def ask(bench: Bench, look: Look) -> Algebra:
     """Of each leaf of the function as it is."""
     judged = judge_cell(bench, bench.plain, look)
     findings = [with_hint(bench, look, k, j.finding) for k, j in enumerate(judged)]
-    return Algebra(findings, [j.distrusted for j in judged], [j.kinks for j in judged])
+    not_examined = tuple(
+        f"{j.left:,} of the numbers that differ in {j.finding.leaf}" for j in judged if j.left
+    )
+    return Algebra(
+        findings, [j.distrusted for j in judged], [j.kinks for j in judged], not_examined
+    )
 
 
 def with_hint(bench: Bench, look: Look, k: int, finding: Finding) -> Finding:
@@ -97,6 +106,7 @@ class Judged(NamedTuple):
     finding: Finding
     distrusted: Array  # where the reference is not taken for the truth
     kinks: list[int]  # numbers of elements
+    left: int = 0  # suspects that nobody looked at
 
 
 def judge_cell(
@@ -161,7 +171,7 @@ def judge(leaf: Leaf, arbiter: Arbiter, standard: Standard) -> Judged:
     arbitrated = arbitrate(leaf, suspect, arbiter, standard)
     finding = finding_of(leaf, suspect, arbitrated, standard)
     kinks = dict.fromkeys(i for _, i, _ in arbitrated.elements.get(Element.KINK, []))
-    return Judged(finding, arbitrated.distrusted, list(kinks))
+    return Judged(finding, arbitrated.distrusted, list(kinks), arbitrated.left)
 
 
 def suspects(leaf: Leaf, standard: Standard) -> Array:
