@@ -1,8 +1,10 @@
 """Digits are judged in dtypes that the caller's mode of JAX does not have."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from corpus import by_hand
+from corpus import by_hand, pointwise
 
 from jaxnet import check
 
@@ -55,3 +57,15 @@ def test_several_dtypes_where_float64_cannot_be_had():
         report = check(by_hand(body, backward), X, Y, dtypes=dtypes, transforms=("vmap",))
         assert report.ok, report
         assert report.power["x"].scale < 0.01  # of the wider of both
+
+
+@pytest.mark.parametrize(("narrow", "factor"), [("float32", 1.0001), ("bfloat16", 1.3)])
+def test_a_rule_in_fewer_digits_gets_no_leave_where_nothing_has_more(narrow, factor):
+    """In float64 no other dtype shows its digits; 1.3 times in bfloat16 was below what is seen."""
+
+    def slope(x):
+        return (factor * jnp.cos(x)).astype(narrow).astype(x.dtype)
+
+    with jax.enable_x64(True):
+        report = check(pointwise(jnp.sin, slope), np.linspace(0.1, 1, 4))
+    assert report.sentence().startswith("WRONG in `x`")

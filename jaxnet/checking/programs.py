@@ -230,10 +230,7 @@ def programs_for(
         at=at,
         own=own,
         dtype=dtype,
-        eps=max(
-            eps_of(narrowest_float(at.rule.jaxpr, at.ref.jaxpr)),
-            *(eps_of(d) for d in traces.dtypes),
-        ),
+        eps=max(eps_of(_narrowest(at, working, dtype)), *(eps_of(d) for d in traces.dtypes)),
         route=Route(at.route),
         cells=cells(problem, transforms, is_told),
         narrow=traces.working,
@@ -248,6 +245,16 @@ def programs_for(
         notes=traces.notes + _not_precise(working, dtype),
     )
     return programs
+
+
+def _narrowest(at: AtDtypes, working: Sequence[Working], dtype: Any) -> Any:
+    """The floating dtype with the fewest digits that is computed in.
+
+    Where the algebra is judged in the arguments' own dtypes, nothing else asks for digits: there a
+    rule that computes in fewer than the reference gets no leave for it.
+    """
+    is_own = all(np.dtype(d) == dtype for w in working for d in w.dtypes)
+    return narrowest_float(*([] if is_own else [at.rule.jaxpr]), at.ref.jaxpr)
 
 
 def _not_precise(working: Sequence[Working], dtype: Any) -> tuple[str, ...]:
