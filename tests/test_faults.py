@@ -2,9 +2,13 @@
 
 from functools import partial
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from catalogue import ENTRIES
 from gradients import assert_right_under_transforms, verify
+
+import jaxnet
 
 FAULTS = {
     f"{entry.name}: {name}": (wrong, entry)
@@ -32,3 +36,15 @@ def test_planted_fault_is_rejected(name, x64):
 
 def test_there_are_at_least_twenty():
     assert len(FAULTS) >= 20
+
+
+def test_a_point_without_a_finite_gradient_is_called_so(x64):
+    @jaxnet.rule
+    def root(x):
+        return jnp.sqrt(x)
+
+    root.forward(lambda x: (root.body(x), root.body(x)))
+    root.backward(lambda y, dy: (dy / (2 * y),))
+    verify(root, (np.ones(1),))
+    with pytest.raises(AssertionError, match=r"in float64, gives .*inf.*: mend the body"):
+        verify(root, (np.zeros(1),))
