@@ -10,6 +10,7 @@ from pathlib import Path
 
 import benchmark
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from benchmarks import contestants, rules, training
@@ -146,7 +147,7 @@ def test_true_gradients_are_autodiffs_in_float64_where_nothing_is_far_out(name, 
     """The errors in the table are taken against these formulas."""
     measure, rng = MEASURES[name], np.random.default_rng(3)
     args = [
-        abs(rng.normal(size=np.shape(a))) if a.dtype == np.float32 else a
+        abs(rng.normal(size=np.shape(a))) if jnp.issubdtype(a.dtype, jnp.floating) else a
         for a in measure.error_points()[0]
     ]
     c = measure.cotangent(jax.eval_shape(measure.text, *args).shape)

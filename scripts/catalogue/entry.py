@@ -38,16 +38,21 @@ class Case:
 
 @dataclass(frozen=True)
 class Measure:
-    """What the benchmark measures of a rule, beside autodiff of the textbook's expression."""
+    """What the benchmark measures of a rule, beside autodiff of the textbook's expression.
+
+    For time and memory x is normal, of both signs: a rule of positive numbers is measured at |x|.
+    """
 
     name: str = ""  # "": the rule's; a rule that is measured twice needs a second one
     hand: Callable[..., Any] | None = None  # None: the rule at its defaults
-    text: Callable[..., Any] | None = None  # None: the textbook that the tests read
+    # the best that there is without the rule; None: the textbook that the tests read
+    text: Callable[..., Any] | None = None
     # (rng, rows, columns) -> the arguments after x [rows, columns]
     rest: Callable[[np.random.Generator, int, int], Args] = lambda rng, rows, columns: ()
     # where the error is measured
     points: Callable[[np.random.Generator], Sequence[Args]] = lambda rng: ()
-    # None: autodiff of text in float64, where that is right at these points
+    # None: autodiff of text in float64, where that is right at these points; else a formula, which
+    # a test holds to that at positive numbers
     truth: Gradient | None = None
     cotangent: Callable[[tuple[int, ...]], np.ndarray] = lambda shape: np.random.default_rng(
         1
