@@ -7,9 +7,11 @@ below it, in which `...` stands for whatever may differ; a block without one pri
 import re
 
 import pytest
+from catalogue import ENTRIES, MEASURES
 from pages import END, ROOT, blocks, broken_links, program, python
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
@@ -27,9 +29,24 @@ def test_blocks_print_what_is_shown(page):
         assert is_as_shown(output, block.shown), f"{block.code}\nprints\n{output}"
 
 
-@every_page
+@pytest.mark.parametrize("page", [*PAGES, CONTRIBUTING], ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     assert not broken_links(page)
+
+
+def test_how_to_contribute_is_read_in_some_minutes():
+    assert len(CONTRIBUTING.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_every_rule_is_named_and_has_its_rows():
+    readme, table = (
+        (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/rules.md")
+    )
+    for name in ENTRIES:
+        assert f"`{name}`" in readme, f"README.md does not name {name}"
+        assert f"`{name}(" in table, f"docs/rules.md does not say what {name} takes"
+    measured = re.findall(r"^\| `([^`]+)` \| ", table, re.MULTILINE)
+    assert sorted(measured) == sorted(MEASURES)
 
 
 def test_every_section_that_a_docstring_cites_is_a_heading():
