@@ -28,6 +28,9 @@ from jaxnet.models import course_init as course_init
 from jaxnet.models import init_mlp as init_mlp
 from jaxnet.models import mlp as mlp
 from jaxnet.models import pytorch_init as pytorch_init
+from jaxnet.proving import LeafProof as LeafProof
+from jaxnet.proving import Proof as Proof
+from jaxnet.proving import prove as prove
 from jaxnet.rules._activations import relu as relu
 from jaxnet.rules._cross_entropy import softmax_cross_entropy as softmax_cross_entropy
 from jaxnet.rules._linear import linear as linear

@@ -24,6 +24,7 @@ from jaxnet._graph.contents import with_own_constants as with_own_constants
 from jaxnet._graph.forms import body_of_rule as body_of_rule
 from jaxnet._graph.forms import closed_over as closed_over
 from jaxnet._graph.forms import derivative_depth as derivative_depth
+from jaxnet._graph.forms import has_rule_for_batching as has_rule_for_batching
 from jaxnet._graph.forms import hides_rules as hides_rules
 from jaxnet._graph.forms import is_attached_by as is_attached_by
 from jaxnet._graph.forms import is_call as is_call
@@ -53,6 +54,7 @@ from jaxnet._graph.objects import dce_of as dce_of
 from jaxnet._graph.objects import defines as defines
 from jaxnet._graph.objects import python_object as python_object
 from jaxnet._graph.objects import remat_of as remat_of
+from jaxnet._graph.reach import carry_of_scan as carry_of_scan
 from jaxnet._graph.reach import computes_nothing as computes_nothing
 from jaxnet._graph.reach import flow as flow
 from jaxnet._graph.reach import has_references as has_references

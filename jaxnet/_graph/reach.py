@@ -100,7 +100,7 @@ def _through_cond(e: Equation, inside: list[Any], sources: list[int], walk: Walk
 
 
 def _through_scan(e: Equation, inside: list[Any], sources: list[int], walk: Walk) -> list[int]:
-    first, end = _carry_of_scan(e)
+    first, end = carry_of_scan(e)
     carry = sources[first:end]
     while True:
         outputs = walk(inside[0], sources[:first] + carry + sources[end:])
@@ -110,7 +110,7 @@ def _through_scan(e: Equation, inside: list[Any], sources: list[int], walk: Walk
         carry = new
 
 
-def _carry_of_scan(e: Equation) -> tuple[int, int]:
+def carry_of_scan(e: Equation) -> tuple[int, int]:
     """Where among its inputs the carry begins and ends: behind the constants."""
     if "num_carry" in e.params:  # before jax 0.12
         constants, carried = e.params["num_consts"], e.params["num_carry"]

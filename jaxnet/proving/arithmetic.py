@@ -1,0 +1,354 @@
+"""Arithmetic, element by element: each primitive as additions, products, exp, log and roots."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnet.proving.field import imaginary
+from jaxnet.proving.field import where as chosen
+from jaxnet.proving.interpreter import (
+    ARITHMETIC,
+    KNOWN,
+    QUICK,
+    Unprovable,
+    Value,
+    Walk,
+    computed,
+    named,
+    unknown,
+)
+from jaxnet.proving.literals import meaning
+from jaxnet.proving.numbers import Numbers, Points
+from jaxnet.proving.structural import numbers_of, positions, select
+
+# -- the same shape for all
+
+
+def alike(walk: Walk, e: Any, inputs: tuple[Value, ...]) -> list[Numbers]:
+    """Literals without axes, and axes of size 1, may stand beside arrays."""
+    shape = e.outvars[0].aval.shape
+    return [_broadcast(numbers_of(walk, x), shape) for x in inputs]
+
+
+def _broadcast(x: Numbers, shape: tuple[int, ...]) -> Numbers:
+    if x.shape == shape:
+        return x
+    return x.at(np.broadcast_to(positions(x), shape))
+
+
+Function = Callable[..., Numbers]  # (points, *numbers)
+
+
+def elementwise(function: Function) -> Any:
+    return lambda walk, e, *inputs: function(walk.points, *alike(walk, e, inputs))
+
+
+def number(points: Points, like: Numbers, value: float) -> Numbers:
+    return _broadcast(points.literals(np.asarray(value)), like.shape)
+
+
+# -- functions that are made of others
+
+
+def expm1(points: Points, x: Numbers) -> Numbers:
+    return points.subtract(points.exp(x), number(points, x, 1.0))
+
+
+def log1p(points: Points, x: Numbers) -> Numbers:
+    return points.log(points.add(number(points, x, 1.0), x))
+
+
+def logistic(points: Points, x: Numbers) -> Numbers:
+    """1 / (1 + exp(-x))"""
+    one = number(points, x, 1.0)
+    return points.inverse(points.add(one, points.exp(points.negative(x))))
+
+
+def tanh(points: Points, x: Numbers) -> Numbers:
+    """1 - 2 / (exp(2x) + 1)"""
+    one, two = number(points, x, 1.0), number(points, x, 2.0)
+    below = points.add(points.exp(points.multiply(two, x)), one)
+    return points.subtract(one, points.divide(two, below))
+
+
+def sinh(points: Points, x: Numbers) -> Numbers:
+    back = points.exp(points.negative(x))
+    return points.divide(points.subtract(points.exp(x), back), number(points, x, 2.0))
+
+
+def cosh(points: Points, x: Numbers) -> Numbers:
+    back = points.exp(points.negative(x))
+    return points.divide(points.add(points.exp(x), back), number(points, x, 2.0))
+
+
+def exp2(points: Points, x: Numbers) -> Numbers:
+    return points.exp(points.multiply(x, points.log(number(points, x, 2.0))))
+
+
+def sine(points: Points, x: Numbers) -> Numbers:
+    return points.turn(x)[0]
+
+
+def cosine(points: Points, x: Numbers) -> Numbers:
+    return points.turn(x)[1]
+
+
+def tangent(points: Points, x: Numbers) -> Numbers:
+    return points.divide(*points.turn(x))
+
+
+def rsqrt(points: Points, x: Numbers) -> Numbers:
+    return points.inverse(points.sqrt(x))
+
+
+def erf(points: Points, x: Numbers) -> Numbers:
+    """An unknown function, but an odd one: erf(-x) = -erf(x)."""
+    half = points.mod_p.beside(x.p.re) // 2
+    is_upper = (x.p.re > half) | ((x.p.re == 0) & (imaginary(x.p) > half))
+    lower = replace(x, p=chosen(is_upper, points.mod_p.negative(x.p), x.p))
+    value = points.atom("erf", [lower], np.vectorize(math.erf, otypes=[float])(x.f))
+    back = points.negative(value)
+    return replace(
+        value, p=chosen(is_upper, back.p, value.p), q=np.where(is_upper, back.q, value.q)
+    )
+
+
+def erfc(points: Points, x: Numbers) -> Numbers:
+    return points.subtract(number(points, x, 1.0), erf(points, x))
+
+
+ELEMENTWISE: dict[str, Function] = {
+    "add": Points.add,
+    "add_any": Points.add,
+    "sub": Points.subtract,
+    "mul": Points.multiply,
+    "div": Points.divide,
+    "neg": Points.negative,
+    "exp": Points.exp,
+    "log": Points.log,
+    "sqrt": Points.sqrt,
+    "square": lambda points, x: points.multiply(x, x),
+    "cbrt": lambda points, x: points.odd_root(x, 3),
+    "expm1": expm1,
+    "log1p": log1p,
+    "logistic": logistic,
+    "tanh": tanh,
+    "sinh": sinh,
+    "cosh": cosh,
+    "exp2": exp2,
+    "sin": sine,
+    "cos": cosine,
+    "tan": tangent,
+    "rsqrt": rsqrt,
+    "one_minus_square": lambda points, x: points.subtract(
+        number(points, x, 1.0), points.multiply(x, x)
+    ),
+    "erf": erf,
+    "erfc": erfc,
+}
+ARITHMETIC.update({name: elementwise(function) for name, function in ELEMENTWISE.items()})
+
+
+# -- powers
+
+
+def integer_pow(walk: Walk, e: Any, x: Numbers) -> Numbers:
+    return walk.points.whole_power(x, int(e.params["y"]))
+
+
+def power(walk: Walk, e: Any, x: Value, y: Value) -> Any:
+    """By multiplications and roots where the exponent is a literal."""
+    if not isinstance(y, Numbers):
+        y = walk.points.integers(np.asarray(y))
+    x, y = alike(walk, e, (x, y))
+    exponents = np.unique(y.f)
+    if not y.is_literal or not np.isfinite(exponents).all() or not exponents.size:
+        return general_power(walk, e, x, y)
+    fractions = [meaning(float(v), 53) for v in exponents]
+    if any(r.atom or r.pis or r.radicand != 1 for r in fractions):
+        return general_power(walk, e, x, y)
+    parts = [_rational_power(walk, x, r.rational) for r in fractions]
+    return select(walk, e, np.searchsorted(exponents, y.f), *parts)
+
+
+def _rational_power(walk: Walk, x: Numbers, exponent: Fraction) -> Numbers:
+    return walk.points.rational_power(x, exponent)
+
+
+def general_power(walk: Walk, e: Any, x: Numbers, y: Numbers) -> Any:
+    """exp(y log x), of which nothing more is known."""
+    return walk.points.atom("pow", [x, y], np.power(x.f, y.f))
+
+
+# -- branches
+
+
+def comparison(operation: Any) -> Any:
+    def compare(walk: Walk, e: Any, *inputs: Value) -> Any:
+        a, b = alike(walk, e, inputs)
+        outcome = operation(a.f, b.f)
+        walk.compare(e, a, b, outcome, ("no", "yes"))
+        return outcome
+
+    return compare
+
+
+COMPARISONS = {
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+}
+ARITHMETIC.update({name: comparison(operation) for name, operation in COMPARISONS.items()})
+
+
+def larger(sign: int) -> Any:
+    """max, or min for sign -1; NaN is kept."""
+
+    def compare(walk: Walk, e: Any, *inputs: Value) -> Numbers:
+        a, b = alike(walk, e, inputs)
+        is_second = (sign * b.f > sign * a.f) | np.isnan(b.f)
+        walk.compare(e, a, b, is_second, ("the first", "the second"))
+        return select(walk, e, is_second, a, b)
+
+    return compare
+
+
+def clamp(walk: Walk, e: Any, *inputs: Value) -> Numbers:
+    low, x, high = alike(walk, e, inputs)
+    side = np.where(x.f < low.f, 0, np.where(x.f > high.f, 2, 1))
+    words = ("below", "inside", "above")
+    walk.compare(e, x, low, side, words)
+    walk.compare(e, x, high, side, words)
+    return select(walk, e, side, low, x, high)
+
+
+def absolute(walk: Walk, e: Any, x: Numbers) -> Numbers:
+    is_negative = x.f < 0
+    walk.compare(e, x, number(walk.points, x, 0.0), is_negative, ("above", "below"))
+    return select(walk, e, is_negative, x, walk.points.negative(x))
+
+
+def step(function: Any) -> Any:
+    """What is constant between its steps."""
+
+    def constant(walk: Walk, e: Any, x: Numbers) -> Numbers:
+        value = function(x.f)
+        near = 1e-9 * np.abs(x.f) + 1e-12
+        is_at_edge = (function(x.f - near) != value) | (function(x.f + near) != value)
+        walk.branch(e, np.zeros(1), (ONE_STEP,), bool(is_at_edge.any()) and not x.is_literal)
+        return walk.points.literals(value)
+
+    return constant
+
+
+# A function with many steps: that there are others is said, whatever was met.
+ONE_STEP = "the same integer"
+
+
+def sign(walk: Walk, e: Any, x: Numbers) -> Numbers:
+    zero = number(walk.points, x, 0.0)
+    walk.compare(e, x, zero, x.f > 0, ("below", "above"))
+    return walk.points.literals(np.sign(x.f))
+
+
+def is_finite(walk: Walk, e: Any, x: Numbers) -> Any:
+    return x.ok.any(0)
+
+
+def converted(walk: Walk, e: Any, x: Value) -> Any:
+    """Between floating dtypes a number stays what it is: nothing rounds in exact arithmetic."""
+    dtype = e.params["new_dtype"]
+    if isinstance(x, Numbers) and jnp.issubdtype(dtype, jnp.floating):
+        return x
+    if isinstance(x, Numbers):
+        if not x.is_literal:
+            walk.branch(e, np.zeros(1), (ONE_STEP,), False)
+        return x.f.astype(dtype)
+    raise Unprovable(f"a conversion: {named(e)}")
+
+
+ARITHMETIC.update(
+    {
+        "integer_pow": integer_pow,
+        "pow": power,
+        "max": larger(1),
+        "min": larger(-1),
+        "clamp": clamp,
+        "abs": absolute,
+        "sign": sign,
+        "floor": step(np.floor),
+        "ceil": step(np.ceil),
+        "round": step(np.round),
+        "is_finite": is_finite,
+        "convert_element_type": converted,
+    }
+)
+
+
+def element_by_element(walk: Walk, e: Any, *inputs: Value) -> Any:
+    """A function of which nothing is known, but that it works element by element."""
+    numbers = alike(walk, e, inputs)
+    floats = [x.f for x in inputs if isinstance(x, Numbers)]
+    if len(floats) != len(inputs):
+        return unknown(walk, e, *inputs)
+    (value,) = computed(e, floats)
+    walk.note_unknown(e)
+    return walk.points.atom(e.primitive.name, numbers, np.asarray(value, np.float64))
+
+
+UNKNOWN = ("erf_inv", "lgamma", "digamma", "polygamma", "bessel_i0e", "bessel_i1e", "atan2",
+           "asin", "acos", "atan", "asinh", "acosh", "atanh", "nextafter", "igamma", "igammac",
+           "rem", "zeta", "random_gamma_grad", "igamma_grad_a", "regularized_incomplete_beta",
+           )  # fmt: skip
+ARITHMETIC.update(dict.fromkeys(UNKNOWN, element_by_element))
+
+# -- functions of JAX, computed with more digits than their plain expression gives
+
+
+def exp_of_minus_square(walk: Walk, e: Any, x: Numbers) -> list[Numbers]:
+    """In the derivative of erf."""
+    points = walk.points
+    return [points.exp(points.negative(points.multiply(x, x)))]
+
+
+KNOWN["exp_neg_sq"] = exp_of_minus_square
+
+# -- integers, in NumPy
+
+QUICK.update(
+    {
+        name: (lambda e, *x, operation=operation: operation(*x))
+        for name, operation in {
+            **COMPARISONS,
+            "add": np.add,
+            "sub": np.subtract,
+            "mul": np.multiply,
+            "max": np.maximum,
+            "min": np.minimum,
+            "and": np.bitwise_and,
+            "or": np.bitwise_or,
+            "xor": np.bitwise_xor,
+            "not": np.invert,
+            "neg": np.negative,
+            "sign": np.sign,
+            "stop_gradient": np.array,
+            "copy": np.array,
+        }.items()
+    }
+)
+
+
+def _convert(e: Any, x: Any) -> Any:
+    dtype = e.params["new_dtype"]
+    return x.astype(dtype) if not jnp.issubdtype(dtype, jnp.floating) else NotImplemented
+
+
+QUICK["convert_element_type"] = _convert

@@ -1,0 +1,72 @@
+"""Calls, branches and loops: equations that hold jaxprs."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxnet import _graph
+from jaxnet.proving.interpreter import CONTROL, Unprovable, Value, Walk, named
+from jaxnet.proving.numbers import Numbers
+from jaxnet.proving.structural import stacked, taken
+
+CALLS = (
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "eval_jaxpr",
+    "remat2",
+    "checkpoint",
+    "remat_opt",
+)
+MOST_TURNS = 2000  # of a loop whose end the numbers decide
+
+
+def call(walk: Walk, e: Any, *inputs: Value) -> list[Value]:
+    """jit, remat and their like: one jaxpr of the same inputs."""
+    inside = _graph.first_inner_jaxpr(e)
+    if inside is None or len(_graph.plain(inside).invars) != len(inputs):
+        raise Unprovable(named(e))
+    return walk.run(inside, inputs)
+
+
+def cond(walk: Walk, e: Any, which: Value, *inputs: Value) -> list[Value]:
+    branches = e.params["branches"]
+    number = int(np.clip(which, 0, len(branches) - 1))
+    return walk.run(branches[number], inputs)
+
+
+def scan(walk: Walk, e: Any, *inputs: Value) -> list[Value]:
+    first, end = _graph.carry_of_scan(e)
+    constants, carry, rows = inputs[:first], list(inputs[first:end]), inputs[end:]
+    length = e.params["length"]
+    turns = range(length)
+    outputs: list[Any] = [None] * length
+    for i in reversed(turns) if e.params["reverse"] else turns:
+        row = [taken(x, i) for x in rows]
+        results = walk.run(e.params["jaxpr"], [*constants, *carry, *row])
+        carry, outputs[i] = results[: len(carry)], results[len(carry) :]
+    columns = e.outvars[len(carry) :]
+    return carry + [
+        stacked(walk, [turn[k] for turn in outputs], v.aval) for k, v in enumerate(columns)
+    ]
+
+
+def while_loop(walk: Walk, e: Any, *inputs: Value) -> list[Value]:
+    of_cond = e.params["cond_nconsts"]
+    end = of_cond + e.params["body_nconsts"]
+    carry = list(inputs[end:])
+    for _ in range(MOST_TURNS):
+        (goes_on,) = walk.run(e.params["cond_jaxpr"], [*inputs[:of_cond], *carry])
+        if isinstance(goes_on, Numbers) or not np.all(goes_on):
+            return carry
+        carry = walk.run(e.params["body_jaxpr"], [*inputs[of_cond:end], *carry])
+    raise Unprovable(f"a loop of more than {MOST_TURNS} turns: {named(e)}")
+
+
+CONTROL.update(
+    cond=cond,
+    scan=scan,
+    **{"while": while_loop},
+    **dict.fromkeys(CALLS, call),
+)

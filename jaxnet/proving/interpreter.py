@@ -1,0 +1,187 @@
+"""A jaxpr evaluated in numbers without rounding: the walk, and what it meets on its way.
+
+A value is one of three: Numbers where the graph has floating point; a NumPy array where it has
+integers or booleans, which are as they are at the point that decides branches; a key of JAX.
+"""
+
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnet import _graph
+from jaxnet.proving.field import differ
+from jaxnet.proving.numbers import Numbers, Points
+
+Value: TypeAlias = Any
+Handler: TypeAlias = Callable[..., Any]  # (walk, equation, *inputs) -> its output, or a list
+
+
+class Unprovable(Exception):
+    """Something stands in the way of a proof: what it is."""
+
+
+@dataclass
+class Walk:
+    """One evaluation at the same points; branches are decided once for all."""
+
+    points: Points
+    edges: dict[str, None] = field(default_factory=dict)  # branches at whose edge the point lies
+    sides: dict[str, dict[str, bool]] = field(default_factory=dict)  # branch -> side -> met?
+    unknown: dict[str, None] = field(default_factory=dict)  # functions of which nothing is known
+    bits: int = 64  # of the narrowest float that a function was computed in
+
+    def run(self, jaxpr: Any, inputs: Sequence[Value]) -> list[Value]:
+        inner = _graph.plain(jaxpr)
+        known: dict[Any, Value] = {}
+        constants = [self.value_of(c) for c in getattr(jaxpr, "consts", ())]
+        variables = [*getattr(inner, "constvars", ()), *inner.invars]
+        known.update(zip(variables, [*constants, *inputs], strict=True))
+
+        def read(v: Any) -> Value:
+            return self.value_of(v.val, v.aval) if _graph.is_literal(v) else known[v]
+
+        for e in inner.eqns:
+            outputs = self.outputs(e, [read(v) for v in e.invars])
+            known.update(zip(e.outvars, outputs, strict=True))
+        return [read(v) for v in inner.outvars]
+
+    def outputs(self, e: Any, inputs: list[Value]) -> list[Value]:
+        inside = _graph.first_inner_jaxpr(e)
+        if inside is not None and is_of_jax(inside):
+            known = KNOWN.get(_graph.name_of_function(inside))
+            if known is not None:
+                return list(known(self, e, *inputs))
+        if _graph.kind_of_rule(e):
+            return self.run(_graph.body_of_rule(e), inputs)
+        name = e.primitive.name
+        if _graph.has_rule_for_batching(e):
+            return self.run(_graph.first_inner_jaxpr(e), inputs)
+        if name in CONTROL:
+            return list(CONTROL[name](self, e, *inputs))
+        _require_real(e)
+        if not any(isinstance(x, Numbers) for x in inputs):
+            return [self.value_of(y) for y in self.concrete(e, inputs)]
+        handler: Handler = ARITHMETIC.get(name, unknown)
+        with np.errstate(all="ignore"):
+            result = handler(self, e, *inputs)
+        return result if isinstance(result, list) else [result]
+
+    def value_of(self, x: Any, aval: Any = None) -> Value:
+        """An array, or a literal of a jaxpr, as a value."""
+        dtype = getattr(x, "dtype", None) if aval is None else aval.dtype
+        if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended):
+            return x
+        array = np.asarray(x) if dtype is None else np.asarray(x).astype(dtype)
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise Unprovable("complex numbers")
+        if jnp.issubdtype(array.dtype, jnp.floating):
+            return self.points.literals(array)
+        return array
+
+    def concrete(self, e: Any, inputs: Sequence[Any]) -> list[Any]:
+        """An equation of integers, computed as it is."""
+        quick = QUICK.get(e.primitive.name)
+        arrays = all(isinstance(x, np.ndarray | np.generic) for x in inputs)
+        if quick is not None and arrays:
+            result = quick(e, *inputs)
+            if result is not NotImplemented:
+                return [np.asarray(result).astype(e.outvars[0].aval.dtype)]
+        return computed(e, inputs)
+
+    # -- what is noted
+
+    def note_unknown(self, e: Any) -> None:
+        self.unknown[named(e)] = None
+        self.bits = min(self.bits, *[8 * v.aval.dtype.itemsize for v in e.outvars])
+
+    def compare(self, e: Any, a: Numbers, b: Numbers, side: Any, words: Sequence[str]) -> None:
+        """A branch by comparing a with b. side: the number of a word at each element."""
+        if a.is_literal and b.is_literal:
+            return
+        equal = (a.f == b.f) & np.isfinite(a.f)
+        different = (differ(a.p, b.p) & a.ok & b.ok).any(0)
+        overflowed = (np.isnan(a.f) & a.ok.all(0)) | (np.isnan(b.f) & b.ok.all(0))
+        self.branch(e, side, words, bool(((equal & different) | overflowed).any()))
+
+    def branch(self, e: Any, side: Any, words: Sequence[str], is_at_edge: bool) -> None:
+        branch = named(e)
+        met = self.sides.setdefault(branch, dict.fromkeys(words, False))
+        met.update((words[int(number)], True) for number in np.unique(side))
+        if is_at_edge:
+            self.edges[branch] = None
+
+
+def computed(e: Any, inputs: Sequence[Any]) -> list[Any]:
+    """An equation of arrays, by JAX."""
+    known: dict[Any, Any] = {}
+    for v, x in zip(e.invars, inputs, strict=True):
+        if not _graph.is_literal(v):
+            known[v] = x if isinstance(x, jax.Array) else jnp.asarray(x, v.aval.dtype)
+    used = dict.fromkeys(_graph.outputs_of(e))
+    results = iter(_graph.as_function(_graph.alone(e))(*[known[v] for v in _graph.inputs_of(e)]))
+    return [next(results) if v in used else np.zeros(v.aval.shape) for v in e.outvars]
+
+
+def unknown(walk: Walk, e: Any, *inputs: Value) -> list[Value]:
+    """A function of which nothing is known but that equal inputs give equal outputs."""
+    name = e.primitive.name
+    if not all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in e.outvars):
+        raise Unprovable(named(e))
+    floats = [x.f if isinstance(x, Numbers) else x for x in inputs]
+    try:
+        values = computed(e, floats)
+    except Exception as error:
+        raise Unprovable(named(e)) from error
+    walk.note_unknown(e)
+    numbers = [x for x in inputs if isinstance(x, Numbers)]
+    fixed = [np.asarray(x).tobytes() for x in inputs if isinstance(x, np.ndarray)]
+    key = f"{name} {sorted(map(str, e.params.items()))} {fixed}"
+    return [
+        walk.points.unknown_array(f"{key} {i}", numbers, np.asarray(y, np.float64))
+        for i, y in enumerate(values)
+    ]
+
+
+def is_of_jax(jaxpr: Any) -> bool:
+    return _graph.file_of_function(jaxpr).startswith(str(Path(jax.__file__).parent))
+
+
+def _require_real(e: Any) -> None:
+    for v in (*e.invars, *e.outvars):
+        dtype = getattr(v.aval, "dtype", None)
+        if dtype is not None and jnp.issubdtype(dtype, jnp.complexfloating):
+            raise Unprovable(f"complex numbers in {named(e)}")
+
+
+_LIBRARIES = (
+    str(Path(jax.__file__).parent),
+    sysconfig.get_paths()["stdlib"],
+    sysconfig.get_paths()["purelib"],
+    str(Path(__file__).parent),
+    *(str(Path(__file__).parents[1] / name) for name in ("_auto.py", "_rule.py", "_graph")),
+    sys.prefix,
+    "<frozen",
+)
+
+
+def named(e: Any) -> str:
+    """The primitive, and file:line of the innermost Python line that is not a library's."""
+    traceback = e.source_info.traceback
+    frames = traceback.frames if traceback else []
+    mine = next((f for f in frames if not f.file_name.startswith(_LIBRARIES)), None)
+    name = str(e.primitive.name)
+    return name if mine is None else f"{name} at {Path(mine.file_name).name}:{mine.line_num}"
+
+
+# Filled by the files that hold the primitives: name -> its handler.
+CONTROL: dict[str, Handler] = {}  # what calls other jaxprs
+KNOWN: dict[str, Handler] = {}  # JAX's own functions whose bodies are there for their digits
+ARITHMETIC: dict[str, Handler] = {}  # of Numbers
+QUICK: dict[str, Handler] = {}  # of integers in NumPy: (equation, *arrays) -> array

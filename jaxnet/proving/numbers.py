@@ -1,0 +1,580 @@
+"""Arrays of numbers without rounding: what is known of each number, and its arithmetic.
+
+A number is known in three ways: as a float at one point, which decides branches; modulo p at every
+random point; and by its exponential. With q dividing p - 1 the last is g^q · m: q is the number
+modulo q, m is what logarithms in it contribute (m of log s is s), so that
+
+    exp(a + b) = exp(a) exp(b)        exp(log s) = s        exp(a - log s) = exp(a) / s
+
+A value of exp has no q of its own: exp(exp(x)) is then an atom. An atom is a random number that
+depends on nothing but the function's name and its arguments, so that equal arguments give equal
+values: whatever is proved with atoms holds for every function in their place.
+"""
+
+import functools
+import operator
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jaxnet.proving.bound import VARIABLE, Size
+from jaxnet.proving.field import (
+    GENERATOR,
+    Element,
+    Field,
+    differ,
+    imaginary,
+    mixed,
+    of_arrays,
+    random_pairs,
+)
+from jaxnet.proving.field import where as chosen
+from jaxnet.proving.literals import Real, bits_of, factors, meaning
+
+Array: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class Numbers:
+    f: Array  # float64, at the point that decides branches
+    p: Element  # modulo p, [points, ...], as the next two
+    ok: Array  # whether p is the number: not of infinity, NaN or 1/0
+    q: Array  # modulo q
+    has_q: Array  # where q and m say what the exponential is
+    m: Element | None  # 1 where it is None
+    is_literal: bool  # made of literals alone
+    size: Size  # bounds for every number of the array
+    # Which variables each number is made of, a bit each; None of literals.
+    deps: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.f.shape)
+
+    def moved(self, move: Callable[[Array], Array]) -> "Numbers":
+        """Numbers in other places. move: of an array [points, ...] with all elements in a row."""
+
+        def at_points(x: Array) -> Array:
+            return move(x.reshape(x.shape[0], -1))
+
+        return replace(
+            self,
+            f=np.asarray(at_points(self.f[None])[0]),
+            p=of_arrays(at_points, self.p),
+            ok=at_points(self.ok),
+            q=at_points(self.q),
+            has_q=at_points(self.has_q),
+            m=None if self.m is None else of_arrays(at_points, self.m),
+            deps=None if self.deps is None else as_objects(at_points(self.deps[None])[0]),
+        )
+
+    def at(self, positions: Array) -> "Numbers":
+        """Of the elements in a row, those at these positions."""
+        return self.moved(lambda x: x[:, positions])
+
+    def reshaped(self, shape: tuple[int, ...]) -> "Numbers":
+        return self.moved(lambda x: x.reshape(len(x), *shape))
+
+
+class Points:
+    """Random points, each with its own primes; and the numbers that are made there."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        pairs = random_pairs(count, random.Random(seed))
+        self.count = count
+        self.rng = np.random.default_rng(seed)
+        self.mod_q = Field(pairs)
+        self.mod_p = Field([2 * q + 1 for q in pairs])
+        self.salt = self.rng.integers(0, 2**63, count, np.uint64)
+        self.angle = self.mod_q.random((), self.rng)  # exp(i x) = g^(angle · x)
+        self.radicands: dict[tuple[int, int], int] = {}  # with the variables that each is made of
+        self.variable_count = 0
+        self.exponents = Size()
+        self.atoms: dict[str, None] = {}  # functions of which not all is known
+
+    # -- new numbers
+
+    def variables(self, f: Array) -> Numbers:
+        """Unknowns. What is positive is a square modulo p, so that sqrt(x²) is x there."""
+        f = np.asarray(f, np.float64)
+        root = Element(self.mod_p.random(f.shape, self.rng))
+        square = self.mod_p.multiply(root, root)
+        p = chosen(f < 0, self.mod_p.negative(square), square)
+        q = self.mod_q.random(f.shape, self.rng)
+        ok = np.broadcast_to(np.isfinite(f), p.re.shape)
+        first = self.variable_count
+        self.variable_count += f.size
+        bits = [1 << i for i in range(first, self.variable_count)]
+        deps = np.array(bits, object).reshape(f.shape)
+        return Numbers(f, p, ok, q, ok, None, False, VARIABLE, deps)
+
+    def literals(self, values: Array) -> Numbers:
+        """What floating-point literals stand for."""
+        values = np.asarray(values)
+        bits = bits_of(values.dtype)
+        f = values.astype(np.float64)
+        finite = np.isfinite(f)
+        unique, inverse = np.unique(np.where(finite, f, 0), return_inverse=True)
+        reals = [meaning(float(v), bits) for v in unique]
+        p, _ = self._residues(self.mod_p, reals)
+        q, has_q = self._residues(self.mod_q, reals)
+        size = Size()
+        for real in reals:
+            size = size.largest(_size_of(real))
+        every = Numbers(unique, p, np.ones(p.re.shape, bool), q.re, has_q, None, True, size).at(
+            inverse.reshape(f.shape)
+        )
+        ok = every.ok & finite
+        return replace(every, f=f, ok=ok, has_q=every.has_q & ok)
+
+    def integers(self, values: Array) -> Numbers:
+        """Integers and booleans that become numbers."""
+        values = np.asarray(values)
+        unique, inverse = np.unique(values, return_inverse=True)
+        whole = [int(v) for v in unique]
+        p, q = (k.of_integers(whole, (len(whole),)) for k in (self.mod_p, self.mod_q))
+        known = np.ones(p.shape, bool)
+        bits = max((abs(v).bit_length() for v in whole), default=0)
+        every = Numbers(
+            unique.astype(np.float64), Element(p), known, q, known, None, True, Size(0, 0, bits)
+        )
+        return every.at(inverse.reshape(values.shape))
+
+    def _residues(self, mod: Field, reals: list[Real]) -> tuple[Element, Array]:
+        """Modulo these primes, and where the number is known there."""
+        signs = [r.rational.numerator for r in reals]
+        p = Element(mod.of_integers(signs, (len(reals),)))
+        below = Element(mod.of_integers([r.rational.denominator for r in reals], (len(reals),)))
+        p = mod.multiply(p, mod.inverse(below))
+        known = np.ones(p.re.shape, bool)
+        for i, real in enumerate(reals):
+            if real.atom or real.radicand != 1 or real.pis:
+                factor = self._irrational(mod, real)
+                p = _with_factor(mod, p, i, factor)
+                known[:, i] = imaginary(factor) == 0
+        return p, known
+
+    def _irrational(self, mod: Field, real: Real) -> Element:
+        """The factor of one literal that is no rational, [points]."""
+        factor = Element(np.ones(self.count, np.uint64))
+        if real.atom:
+            bits = np.float64(real.atom).view(np.uint64)
+            factor = Element(mod.reduced(mixed(mixed(bits + self.salt) + np.uint64(1))))
+        roots = [(n, 1) for n in factors(real.radicand.numerator)]
+        roots += [(n, -1) for n in factors(real.radicand.denominator)]
+        for n, exponent in roots:
+            root, _ = mod.root(Element(mod.of_integers([n], ())))
+            factor = mod.multiply(factor, root if exponent > 0 else mod.inverse(root))
+        root_of_pi = Element(mod.reduced(mixed(self.salt)))
+        for _ in range(abs(real.pis)):
+            factor = mod.multiply(factor, root_of_pi if real.pis > 0 else mod.inverse(root_of_pi))
+        return factor
+
+    # -- arithmetic
+
+    def add(self, a: Numbers, b: Numbers) -> Numbers:
+        return Numbers(
+            f=a.f + b.f,
+            p=self.mod_p.add(a.p, b.p),
+            ok=a.ok & b.ok,
+            q=self.mod_q.add(Element(a.q), Element(b.q)).re,
+            has_q=a.has_q & b.has_q,
+            m=self._product(a.m, b.m),
+            is_literal=a.is_literal and b.is_literal,
+            size=a.size.plus(b.size),
+            deps=union(a.deps, b.deps),
+        )
+
+    def negative(self, a: Numbers) -> Numbers:
+        return replace(
+            a,
+            f=-a.f,
+            p=self.mod_p.negative(a.p),
+            q=self.mod_q.negative(Element(a.q)).re,
+            m=None if a.m is None else self.mod_p.inverse(a.m),
+        )
+
+    def subtract(self, a: Numbers, b: Numbers) -> Numbers:
+        return self.add(a, self.negative(b))
+
+    def multiply(self, a: Numbers, b: Numbers) -> Numbers:
+        with np.errstate(invalid="ignore", over="ignore"):
+            f = a.f * b.f
+        has_q, m = self._exponential_of_product(a, b)
+        size = a.size.times(b.size)
+        return Numbers(
+            f=f,
+            p=self.mod_p.multiply(a.p, b.p),
+            ok=a.ok & b.ok,
+            q=self.mod_q.multiply(Element(a.q), Element(b.q)).re,
+            has_q=has_q,
+            m=m,
+            is_literal=a.is_literal and b.is_literal,
+            size=size if m is None else size.power(MOST_ROOTS),
+            deps=union(a.deps, b.deps),
+        )
+
+    def _product(self, a: Element | None, b: Element | None) -> Element | None:
+        if a is None or b is None:
+            return b if a is None else a
+        return self.mod_p.multiply(a, b)
+
+    def _exponential_of_product(self, a: Numbers, b: Numbers) -> tuple[Array, Element | None]:
+        """exp(a b): known too where one is the literal 0, or logarithms times ±1, 0, ±2 ..."""
+        has_q = a.has_q & b.has_q
+        for x, y in ((a, b), (b, a)):
+            if x.is_literal:
+                has_q = has_q | ((x.f == 0) & x.ok & y.ok)
+        if a.m is None and b.m is None:
+            return has_q, None
+        logs, other = (a, b) if a.m is not None else (b, a)
+        if other.is_literal and other.m is None:
+            power = self._power_of_literal(logs.m, other.f)
+            if power is not None:
+                return has_q, power
+        plain = np.broadcast_to(True, has_q.shape)
+        for x in (a, b):
+            if x.m is not None:
+                plain = plain & ~differ(x.m, Element(np.ones_like(x.m.re)))
+        return has_q & plain, None
+
+    def _power_of_literal(self, m: Any, exponents: Array) -> Element | None:
+        """m to whole numbers, or to one simple rational; None for others."""
+        size = np.abs(exponents)
+        if np.all(np.isin(exponents, _WHOLE)):
+            power = self.mod_p.power(m, size[None].astype(np.uint64))
+            return chosen(exponents < 0, self.mod_p.inverse(power), power)
+        only = meaning(float(size.flat[0]), 53) if (size == size.flat[0]).all() else None
+        is_simple = only is not None and not (only.atom or only.pis or only.radicand != 1)
+        if only is None or not is_simple or max(only.rational.as_integer_ratio()) > MOST_ROOTS:
+            return None
+        root = m
+        rest = only.rational.denominator
+        while rest % 2 == 0:
+            root, rest = self.mod_p.root(root)[0], rest // 2
+        if rest > 1:
+            root = self._odd_root(root, rest)
+        power = self.mod_p.power(root, only.rational.numerator)
+        return chosen(exponents < 0, self.mod_p.inverse(power), power)
+
+    def _odd_root(self, a: Element, degree: int) -> Element:
+        """The only number whose power of this degree is a, where a has no imaginary part."""
+        exponents = [pow(degree, -1, int(p) - 1) for p in self.mod_p.primes]
+        exponent = np.asarray(exponents, np.uint64).reshape(-1, *[1] * (a.re.ndim - 1))
+        return self.mod_p.power(Element(a.re), exponent)
+
+    def exponential(self, a: Numbers) -> Element:
+        """exp(a) where has_q."""
+        base = np.full(a.q.shape, GENERATOR, np.uint64)
+        power = self.mod_p.power(Element(base), a.q)
+        return power if a.m is None else self.mod_p.multiply(power, a.m)
+
+    def inverse(self, a: Numbers) -> Numbers:
+        is_infinite = np.isinf(a.f) & ~a.ok  # 1/∞ = 0
+        with np.errstate(divide="ignore"):
+            f = 1 / a.f
+        zero = np.zeros_like(a.q)
+        p = self.mod_p.inverse(a.p)
+        plain = a.has_q & (a.q != 0)
+        if a.m is not None:
+            plain = plain & ~differ(a.m, Element(np.ones_like(a.m.re)))
+        return replace(
+            a,
+            f=f,
+            p=chosen(is_infinite, Element(zero), p),
+            ok=(a.ok & differ(a.p, Element(zero))) | is_infinite,
+            q=np.where(is_infinite, zero, self.mod_q.inverse(Element(a.q)).re),
+            has_q=plain | is_infinite,
+            m=None,
+            size=a.size.inverse(),
+        )
+
+    def divide(self, a: Numbers, b: Numbers) -> Numbers:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            f = a.f / b.f
+        return replace(self.multiply(a, self.inverse(b)), f=f)
+
+    def sum(self, a: Numbers, axis: int) -> Numbers:
+        """Over an axis of the array (the points' not counted)."""
+        at = axis + 1
+        m = a.m
+        if m is not None:
+            m = self._product_along(m, at)
+        return Numbers(
+            f=a.f.sum(axis),
+            p=of_arrays(lambda x: self.mod_p.reduced(x.sum(at)), a.p),
+            ok=a.ok.all(at),
+            q=self.mod_q.reduced(a.q.sum(at)),
+            has_q=a.has_q.all(at),
+            m=m,
+            is_literal=a.is_literal,
+            size=a.size.sum_of(a.shape[axis]),
+            deps=None if a.deps is None else as_objects(np.bitwise_or.reduce(a.deps, axis)),
+        )
+
+    def _product_along(self, m: Element, axis: int) -> Element:
+        product = of_arrays(lambda x: np.ones_like(np.take(x, [0], axis).squeeze(axis)), m)
+        product = Element(product.re)
+        for i in range(m.re.shape[axis]):
+            product = self.mod_p.multiply(product, _slice(m, axis, i))
+        return product
+
+    def whole_power(self, a: Numbers, exponent: int) -> Numbers:
+        """By multiplications: degrees and what is known of exponentials follow them."""
+        if exponent < 0:
+            return self.inverse(self.whole_power(a, -exponent))
+        with np.errstate(over="ignore"):
+            f = a.f**exponent
+        if exponent == 1:
+            return a
+        if exponent == 0:
+            one = self.integers(np.ones(a.shape, np.int64))
+            return replace(one, ok=a.ok)
+        return replace(self._squarings(a, exponent), f=f)
+
+    def _squarings(self, a: Numbers, exponent: int) -> Numbers:
+        if exponent == 1:
+            return a
+        half = self._squarings(a, exponent // 2)
+        square = self.multiply(half, half)
+        return self.multiply(square, a) if exponent % 2 else square
+
+    # -- functions
+
+    def exp(self, a: Numbers) -> Numbers:
+        is_zero = np.isneginf(a.f) & ~a.ok
+        no_exponent = ~a.has_q.any(0) & a.ok.any(0)
+        p = self.exponential(a)
+        if no_exponent.any():
+            p = chosen(no_exponent, self.hashed("exp", a), p)
+            self.atoms["exp of an exponential"] = None
+        self.exponents = self.exponents.largest(a.size)
+        with np.errstate(over="ignore"):
+            f = np.exp(a.f)
+        zero = np.zeros_like(a.q)
+        ok = (a.has_q | no_exponent) & a.ok
+        # Inside of another exponential it is a variable of its own.
+        inside = self.hashed("exp", a, value=p).re
+        is_one = a.is_literal & (a.f == 0)
+        q = np.where(
+            is_zero, zero, np.where(is_one, zero + np.uint64(1), self.mod_q.reduced(inside))
+        )
+        # Of an exponential that logarithms made the size is theirs.
+        size = VARIABLE if a.m is None else VARIABLE.times(a.size)
+        return Numbers(
+            f=f,
+            p=chosen(is_zero, Element(zero), p),
+            ok=ok | is_zero,
+            q=q,
+            has_q=ok | is_zero,
+            m=None,
+            is_literal=a.is_literal,
+            size=size,
+            deps=a.deps,
+        )
+
+    def log(self, a: Numbers) -> Numbers:
+        one = Element(np.ones_like(a.q))
+        value = chosen(differ(a.p, one), self.hashed("log", a), Element(np.zeros_like(a.q)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            f = np.log(a.f)
+        ok = a.ok & differ(a.p, Element(np.zeros_like(a.q)))
+        self.atoms["log"] = None
+        zero = np.zeros_like(a.q)
+        # The exponential of it, or of its negative, is a or 1/a.
+        either = a.size.largest(a.size.inverse()).largest(VARIABLE)
+        return Numbers(f, value, ok, zero, ok, a.p, a.is_literal, either, a.deps)
+
+    def sqrt(self, a: Numbers) -> Numbers:
+        root, known = self.mod_p.root(a.p)
+        root_q, _ = self.mod_q.root(Element(a.q))
+        has_q = a.has_q & (imaginary(root_q) == 0)
+        if a.m is not None:
+            has_q = has_q & ~differ(a.m, Element(np.ones_like(a.m.re)))
+        if not a.is_literal:
+            self._note_roots(a, 1)
+        with np.errstate(invalid="ignore"):
+            f = np.sqrt(a.f)
+        return replace(a, f=f, p=root, ok=a.ok & known, q=root_q.re, has_q=has_q, m=None)
+
+    def _note_roots(self, a: Numbers, times: int) -> None:
+        if a.deps is not None:
+            for value, deps in zip(a.p.re[0].ravel().tolist(), a.deps.ravel(), strict=True):
+                self.radicands.update({(value, turn): deps for turn in range(times)})
+
+    def turn(self, a: Numbers) -> tuple[Numbers, Numbers]:
+        """sin and cos: the parts of exp(i a), a point of the unit circle."""
+        mod = self.mod_p
+        no_exponent = ~a.has_q.any(0) & a.ok.any(0)
+        angle = self.angle.reshape(-1, *[1] * a.f.ndim)
+        exponent = self.mod_q.reduced(angle * a.q)
+        base = np.full(a.q.shape, GENERATOR, np.uint64)
+        z = mod.power(Element(base), exponent)
+        if no_exponent.any() or a.m is not None:
+            z = chosen(no_exponent | (a.m is not None), self.hashed("exp(i x)", a), z)
+            self.atoms["sin of an exponential"] = None
+        back = mod.inverse(z)
+        half = Element(mod.beside(z.re) // 2 + 1 + np.zeros_like(z.re))
+        cos = mod.multiply(mod.add(z, back), half)
+        # (z - 1/z)/(2i) = -i (z - 1/z)/2
+        sine = mod.multiply(mod.add(back, mod.negative(z)), half)
+        self.exponents = self.exponents.largest(a.size)
+        ok = a.ok & (a.has_q | no_exponent)
+        none = np.zeros_like(ok)
+
+        def part(f: Array, p: Element) -> Numbers:
+            zero = np.zeros_like(a.q)
+            return Numbers(f, p, ok, zero, none, None, a.is_literal, Size(2, 1, 2, 1), a.deps)
+
+        with np.errstate(invalid="ignore"):
+            return part(np.sin(a.f), Element(np.zeros_like(sine.re), sine.re)), part(
+                np.cos(a.f), cos
+            )
+
+    def odd_root(self, a: Numbers, degree: int) -> Numbers:
+        """The only number whose power of this odd degree is a."""
+        p = self._odd_root(a.p, degree)
+        ok = a.ok & (imaginary(a.p) == 0)
+        self._note_roots(a, degree.bit_length())  # a product over more than two
+        f = np.sign(a.f) * np.abs(a.f) ** (1 / degree)
+        return replace(a, f=f, p=p, ok=ok, has_q=np.zeros_like(ok), m=None)
+
+    def rational_power(self, a: Numbers, exponent: Fraction) -> Numbers:
+        root = a
+        rest = exponent.denominator
+        while rest % 2 == 0:
+            root, rest = self.sqrt(root), rest // 2
+        if rest > 1:
+            root = self.odd_root(root, rest)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            f = a.f ** float(exponent)
+        return replace(self.whole_power(root, exponent.numerator), f=f)
+
+    def atom(self, name: str, inputs: list[Numbers], f: Array) -> Numbers:
+        """The value of a function of which nothing is known, at every element."""
+        self.atoms[name] = None
+        p = self.hashed(name, *inputs)
+        q = self.hashed(name + " mod q", *inputs)
+        ok = np.broadcast_to(np.logical_and.reduce([x.ok for x in inputs]), p.re.shape)
+        q_part = self.mod_q.reduced(q.re)
+        return Numbers(
+            f=f,
+            p=p,
+            ok=ok,
+            q=q_part,
+            has_q=ok,
+            m=None,
+            is_literal=all(x.is_literal for x in inputs),
+            size=VARIABLE,
+            deps=functools.reduce(union, [x.deps for x in inputs]),
+        )
+
+    def unknown_array(self, name: str, inputs: list[Numbers], f: Array) -> Numbers:
+        """An output of a function of which nothing is known, of all elements of its inputs."""
+        state = self.salt
+        for x in inputs:
+            h = self.hashed(name, x).re.reshape(self.count, -1)
+            place = mixed(np.arange(h.shape[1], dtype=np.uint64))
+            state = mixed(state + mixed(h + place).sum(axis=1, dtype=np.uint64))
+        every = np.arange(f.size, dtype=np.uint64).reshape(f.shape)
+        p = mixed(state.reshape(-1, *[1] * f.ndim) + mixed(every))
+        known = [x.ok.reshape(self.count, -1).all(1) for x in inputs]
+        ok = np.logical_and.reduce(known).reshape(-1, *[1] * f.ndim)
+        ok = np.broadcast_to(ok, p.shape)
+        q = self.mod_q.reduced(mixed(p))
+        p = Element(self.mod_p.reduced(p))
+        literal = all(x.is_literal for x in inputs)
+        deps = [int(np.bitwise_or.reduce(x.deps.ravel())) for x in inputs if x.deps is not None]
+        every_dep = np.full(f.shape, functools.reduce(operator.or_, deps, 0), object)
+        return Numbers(f, p, ok, q, ok, None, literal, VARIABLE, every_dep)
+
+    def hashed(self, name: str, *inputs: Numbers, value: Element | None = None) -> Element:
+        """A random number, a function of the name and of the numbers modulo p (or value) alone."""
+        salt = self.salt + np.uint64(zlib.crc32(name.encode()))
+        state = salt.reshape(-1, *[1] * inputs[0].f.ndim)
+        for p in [x.p for x in inputs] if value is None else [value]:
+            state = mixed(state + mixed(p.re))
+            if p.im is not None:
+                state = np.where(p.im != 0, mixed(state + mixed(p.im + np.uint64(1))), state)
+        return Element(self.mod_p.reduced(state))
+
+
+def union(a: Array | None, b: Array | None) -> Array | None:
+    """Of the variables that two arrays of numbers are made of."""
+    if a is None or b is None:
+        return b if a is None else a
+    return as_objects(a | b)
+
+
+def as_objects(x: Any) -> Array:
+    return np.asarray(x, object)  # NumPy makes a number of an array without axes
+
+
+_WHOLE = np.arange(-8.0, 9.0)
+MOST_ROOTS = 64  # of a logarithm times a rational, its numerator and denominator
+
+
+def _size_of(real: Real) -> Size:
+    above = abs(real.rational.numerator) * real.radicand.numerator
+    below = real.rational.denominator * real.radicand.denominator
+    unknowns = bool(real.atom) + max(real.pis, 0)
+    return Size(unknowns, max(-real.pis, 0), above.bit_length(), below.bit_length())
+
+
+def _with_factor(mod: Field, p: Element, i: int, factor: Element) -> Element:
+    """p, whose i-th number is multiplied at every point."""
+    product = mod.multiply(_slice(p, 1, i), factor)
+    re = p.re.copy()
+    re[:, i] = product.re
+    if p.im is None and product.im is None:
+        return Element(re)
+    im = imaginary(p).copy()
+    im[:, i] = imaginary(product)
+    return Element(re, im)
+
+
+def _slice(x: Element, axis: int, i: int) -> Element:
+    return of_arrays(lambda a: np.take(a, i, axis), x)
+
+
+def joined(parts: list[Numbers]) -> Numbers:
+    """The elements of all of them in one row."""
+    flat = [x.reshaped((-1,)) for x in parts]
+
+    def along(arrays: list[Array]) -> Array:
+        return np.concatenate(arrays, axis=1)
+
+    def elements(of: list[Element]) -> Element:
+        re = along([x.re for x in of])
+        if all(x.im is None for x in of):
+            return Element(re)
+        return Element(re, along([imaginary(x) for x in of]))
+
+    m = None
+    if any(x.m is not None for x in flat):
+        m = elements([Element(np.ones_like(x.q)) if x.m is None else x.m for x in flat])
+    size = flat[0].size
+    for x in flat[1:]:
+        size = size.largest(x.size)
+    return Numbers(
+        f=np.concatenate([x.f for x in flat]),
+        p=elements([x.p for x in flat]),
+        ok=along([x.ok for x in flat]),
+        q=along([x.q for x in flat]),
+        has_q=along([x.has_q for x in flat]),
+        m=m,
+        is_literal=all(x.is_literal for x in flat),
+        size=size,
+        deps=_deps_in_a_row(flat),
+    )
+
+
+def _deps_in_a_row(parts: list[Numbers]) -> Array | None:
+    if all(x.deps is None for x in parts):
+        return None
+    return np.concatenate([np.zeros(x.f.size, object) if x.deps is None else x.deps for x in parts])
