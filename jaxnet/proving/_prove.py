@@ -41,7 +41,8 @@ class LeafProof:
     name: "output", or the path of the argument's leaf.
     verdict: "proved", "refuted" or "not proved".
     chance: that a leaf which differs is called proved.
-    index: the element that differs most; rule, ref: the two values there, in float64.
+    index: the element that differs most.
+    rule, ref: the two values there, in float64.
     note: why it is not proved.
 
     >>> proof = jaxnet.prove(jaxnet.relu, jnp.array([-1.0, 2.0]))

@@ -167,13 +167,20 @@ def power(walk: Walk, e: Any, x: Value, y: Value) -> Any:
         y = walk.points.integers(np.asarray(y))
     x, y = alike(walk, e, (x, y))
     exponents = np.unique(y.f)
-    if not y.is_literal or not np.isfinite(exponents).all() or not exponents.size:
+    fractions = _rationals(exponents) if y.is_literal else []
+    if not fractions:
         return general_power(walk, e, x, y)
-    fractions = [meaning(float(v), 53) for v in exponents]
-    if any(r.atom or r.pis or r.radicand != 1 for r in fractions):
-        return general_power(walk, e, x, y)
-    parts = [_rational_power(walk, x, r.rational) for r in fractions]
+    parts = [_rational_power(walk, x, r) for r in fractions]
     return select(walk, e, np.searchsorted(exponents, y.f), *parts)
+
+
+def _rationals(values: Any) -> list[Fraction]:
+    """What these literals stand for; none where one of them is no rational."""
+    if not np.isfinite(values).all():
+        return []
+    reals = [meaning(float(v), 53) for v in values]
+    irrational = [r for r in reals if r.atom or r.pis or r.radicand != 1]
+    return [] if irrational else [r.rational for r in reals]
 
 
 def _rational_power(walk: Walk, x: Numbers, exponent: Fraction) -> Numbers:

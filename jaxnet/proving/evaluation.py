@@ -166,14 +166,20 @@ def problem_of(f: Callable[..., Any], ref: Any, leaves: Leaves, is_wide: bool) -
 def _both(
     f: Callable[..., Any], ref: Any, leaves: Leaves, dtypes: Sequence[Any], is_forward: bool
 ) -> Problem:
-    rule, reference = (traced(g, leaves, dtypes, is_forward) for g in (f, ref))
-    shapes = [[y.shape for y in graph.outputs] for graph in (rule, reference)]
-    if shapes[0] != shapes[1] or rule.others != reference.others:
-        raise Unprovable(f"outputs of other shapes: {shapes[0]} and {shapes[1]}")
-    if is_forward and any(_graph.is_reverse_only(graph.jaxpr) for graph in (rule, reference)):
+    rule = traced(f, leaves, dtypes, is_forward)
+    reference = traced(ref, leaves, dtypes, is_forward)
+    _require_alike(rule, reference)
+    reverse_only = _graph.is_reverse_only(rule.jaxpr) or _graph.is_reverse_only(reference.jaxpr)
+    if is_forward and reverse_only:
         raise TypeError("a custom_vjp has no forward mode")
     is_wide = bool(dtypes) and all(d == np.float64 for d in dtypes)
     return Problem(rule, reference, leaves, is_wide, is_forward)
+
+
+def _require_alike(rule: Graph, reference: Graph) -> None:
+    shapes = [[y.shape for y in graph.outputs] for graph in (rule, reference)]
+    if shapes[0] != shapes[1] or rule.others != reference.others:
+        raise Unprovable(f"outputs of other shapes: {shapes[0]} and {shapes[1]}")
 
 
 def precision(is_wide: bool) -> Any:

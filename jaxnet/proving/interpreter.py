@@ -53,18 +53,10 @@ class Walk:
         return [read(v) for v in inner.outvars]
 
     def outputs(self, e: Any, inputs: list[Value]) -> list[Value]:
-        inside = _graph.first_inner_jaxpr(e)
-        if inside is not None and is_of_jax(inside):
-            known = KNOWN.get(_graph.name_of_function(inside))
-            if known is not None:
-                return list(known(self, e, *inputs))
-        if _graph.kind_of_rule(e):
-            return self.run(_graph.body_of_rule(e), inputs)
+        called = _through_a_call(self, e, inputs)
+        if called is not None:
+            return called
         name = e.primitive.name
-        if _graph.has_rule_for_batching(e):
-            return self.run(_graph.first_inner_jaxpr(e), inputs)
-        if name in CONTROL:
-            return list(CONTROL[name](self, e, *inputs))
         _require_real(e)
         if not any(isinstance(x, Numbers) for x in inputs):
             return [self.value_of(y) for y in self.concrete(e, inputs)]
@@ -116,6 +108,21 @@ class Walk:
         met.update((words[int(number)], True) for number in np.unique(side))
         if is_at_edge:
             self.edges[branch] = None
+
+
+def _through_a_call(walk: Walk, e: Any, inputs: list[Value]) -> list[Value] | None:
+    """None where the equation holds no jaxpr that is walked through."""
+    inside = _graph.first_inner_jaxpr(e)
+    if inside is not None and is_of_jax(inside):
+        known = KNOWN.get(_graph.name_of_function(inside))
+        if known is not None:
+            return list(known(walk, e, *inputs))
+    if _graph.kind_of_rule(e):
+        return walk.run(_graph.body_of_rule(e), inputs)
+    if _graph.has_rule_for_batching(e):
+        return walk.run(inside, inputs)
+    handler = CONTROL.get(e.primitive.name)
+    return None if handler is None else list(handler(walk, e, *inputs))
 
 
 def computed(e: Any, inputs: Sequence[Any]) -> list[Any]:

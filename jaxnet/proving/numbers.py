@@ -546,32 +546,31 @@ def joined(parts: list[Numbers]) -> Numbers:
     """The elements of all of them in one row."""
     flat = [x.reshaped((-1,)) for x in parts]
 
-    def along(arrays: list[Array]) -> Array:
-        return np.concatenate(arrays, axis=1)
-
-    def elements(of: list[Element]) -> Element:
-        re = along([x.re for x in of])
-        if all(x.im is None for x in of):
-            return Element(re)
-        return Element(re, along([imaginary(x) for x in of]))
-
-    m = None
-    if any(x.m is not None for x in flat):
-        m = elements([Element(np.ones_like(x.q)) if x.m is None else x.m for x in flat])
-    size = flat[0].size
-    for x in flat[1:]:
-        size = size.largest(x.size)
+    size = functools.reduce(Size.largest, [x.size for x in flat])
     return Numbers(
         f=np.concatenate([x.f for x in flat]),
-        p=elements([x.p for x in flat]),
-        ok=along([x.ok for x in flat]),
-        q=along([x.q for x in flat]),
-        has_q=along([x.has_q for x in flat]),
-        m=m,
+        p=_elements_in_a_row([x.p for x in flat]),
+        ok=np.concatenate([x.ok for x in flat], axis=1),
+        q=np.concatenate([x.q for x in flat], axis=1),
+        has_q=np.concatenate([x.has_q for x in flat], axis=1),
+        m=_factors_in_a_row(flat),
         is_literal=all(x.is_literal for x in flat),
         size=size,
         deps=_deps_in_a_row(flat),
     )
+
+
+def _factors_in_a_row(parts: list[Numbers]) -> Element | None:
+    if all(x.m is None for x in parts):
+        return None
+    return _elements_in_a_row([x.m or Element(np.ones_like(x.q)) for x in parts])
+
+
+def _elements_in_a_row(parts: list[Element]) -> Element:
+    re = np.concatenate([x.re for x in parts], axis=1)
+    if all(x.im is None for x in parts):
+        return Element(re)
+    return Element(re, np.concatenate([imaginary(x) for x in parts], axis=1))
 
 
 def _deps_in_a_row(parts: list[Numbers]) -> Array | None:
