@@ -237,11 +237,7 @@ class Points:
             power = self._power_of_literal(logs.m, other.f)
             if power is not None:
                 return has_q, power
-        plain = np.broadcast_to(True, has_q.shape)
-        for x in (a, b):
-            if x.m is not None:
-                plain = plain & ~differ(x.m, Element(np.ones_like(x.m.re)))
-        return has_q & plain, None
+        return has_q & _without_logs(a) & _without_logs(b), None
 
     def _power_of_literal(self, m: Any, exponents: Array) -> Element | None:
         """m to whole numbers, or to one simple rational; None for others."""
@@ -504,6 +500,13 @@ class Points:
         return Element(self.mod_p.reduced(state))
 
 
+def _without_logs(x: Numbers) -> Array:
+    """Where m is 1."""
+    if x.m is None:
+        return np.ones(x.q.shape, bool)
+    return ~differ(x.m, Element(np.ones_like(x.m.re)))
+
+
 def union(a: Array | None, b: Array | None) -> Array | None:
     """Of the variables that two arrays of numbers are made of."""
     if a is None or b is None:
@@ -545,7 +548,6 @@ def _slice(x: Element, axis: int, i: int) -> Element:
 def joined(parts: list[Numbers]) -> Numbers:
     """The elements of all of them in one row."""
     flat = [x.reshaped((-1,)) for x in parts]
-
     size = functools.reduce(Size.largest, [x.size for x in flat])
     return Numbers(
         f=np.concatenate([x.f for x in flat]),
