@@ -245,17 +245,14 @@ class Points:
         if np.all(np.isin(exponents, _WHOLE)):
             power = self.mod_p.power(m, size[None].astype(np.uint64))
             return chosen(exponents < 0, self.mod_p.inverse(power), power)
-        only = meaning(float(size.flat[0]), 53) if (size == size.flat[0]).all() else None
-        is_simple = only is not None and not (only.atom or only.pis or only.radicand != 1)
-        if only is None or not is_simple or max(only.rational.as_integer_ratio()) > MOST_ROOTS:
+        rational = _simple_rational(size)
+        if rational is None:
             return None
-        root = m
-        rest = only.rational.denominator
+        root, rest = m, rational.denominator
         while rest % 2 == 0:
             root, rest = self.mod_p.root(root)[0], rest // 2
-        if rest > 1:
-            root = self._odd_root(root, rest)
-        power = self.mod_p.power(root, only.rational.numerator)
+        root = self._odd_root(root, rest) if rest > 1 else root
+        power = self.mod_p.power(root, rational.numerator)
         return chosen(exponents < 0, self.mod_p.inverse(power), power)
 
     def _odd_root(self, a: Element, degree: int) -> Element:
@@ -498,6 +495,16 @@ class Points:
             if p.im is not None:
                 state = np.where(p.im != 0, mixed(state + mixed(p.im + np.uint64(1))), state)
         return Element(self.mod_p.reduced(state))
+
+
+def _simple_rational(values: Array) -> Fraction | None:
+    """What all of these literals stand for, where they are one."""
+    if (values != values.flat[0]).any():
+        return None
+    real = meaning(float(values.flat[0]), 53)
+    is_rational = not real.atom and not real.pis and real.radicand == 1
+    is_simple = max(real.rational.as_integer_ratio()) <= MOST_ROOTS
+    return real.rational if is_rational and is_simple else None
 
 
 def _without_logs(x: Numbers) -> Array:
