@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxnet.proving.evaluation import (
+    SMALL_CHANCE,
     Comparison,
     Evaluation,
     Problem,
@@ -316,11 +317,15 @@ def _not_different(name: str, leaf: Comparison) -> LeafProof:
     if leaf.undefined().any():
         note = "no number there: NaN, infinity or a division by 0"
         return LeafProof(name, Verdict.NOT_PROVED, note=note)
-    if leaf.chance > 1e-12:
+    # A field has roots and logarithms of negative numbers; real arithmetic has none.
+    if leaf.is_finite_in_one().any():
+        return LeafProof(name, Verdict.NOT_PROVED, note=_NO_NUMBER)
+    if leaf.chance > SMALL_CHANCE:
         return LeafProof(name, Verdict.NOT_PROVED, leaf.chance, note=_NO_BOUND)
     return LeafProof(name, Verdict.PROVED, leaf.chance)
 
 
+_NO_NUMBER = "equal as algebra, yet one of the floats is NaN or infinite"
 _NO_BOUND = "it looks equal, but its degree is too large for a bound"
 
 

@@ -205,6 +205,10 @@ class Comparison:
         same_infinity = np.isinf(self.rule.f) & (self.rule.f == self.ref.f)
         return ~(self.rule.ok & self.ref.ok).any(0) & ~same_infinity
 
+    def is_finite_in_one(self) -> Any:
+        """Where one of the floats is finite, and the other is not."""
+        return np.isfinite(self.rule.f) != np.isfinite(self.ref.f)
+
     def visible(self, bits: int) -> Any:
         """Where the floats differ by more than rounding in so many bits."""
         a, b = self.rule.f, self.ref.f
