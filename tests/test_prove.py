@@ -45,6 +45,19 @@ def test_without_a_rule_nothing_is_compared():
     assert jaxnet.prove(jnp.sin, X).verdict == "not proved"
 
 
+def test_without_an_element_nothing_is_compared():
+    proof = jaxnet.prove(jaxnet.relu, np.ones((0, 3), np.float32))
+    assert proof.verdict == "not proved"
+    assert "nothing was compared" in str(proof)
+
+
+def test_what_is_no_function_is_an_error():
+    with pytest.raises(TypeError, match="prove: f must be a function, got int; call prove"):
+        jaxnet.prove(3, X)
+    with pytest.raises(TypeError, match="prove: ref must be a function, got dict"):
+        jaxnet.prove(jaxnet.relu, X, ref={})
+
+
 def test_on_an_edge_nothing_is_proved():
     """A rule that is right at the edge of a branch alone, or beside it alone."""
     rule = pointwise(lambda x: x * x, lambda x: jnp.where(x == 0.5, 1.0, 3 * x))

@@ -146,6 +146,7 @@ def prove(f: Callable[..., Any], *args: Any, ref: Callable[..., Any] | None = No
     args: its arguments. They say shapes, and at which sides of branches to begin.
     ref: what to compare with; None for jaxnet.auto(f).
     Returns a Proof.
+    Raises TypeError where f or ref is no function.
 
     >>> logits, labels = jnp.array([[1.0, 2.0, 0.5]]), jnp.array([1])
     >>> print(jaxnet.prove(jaxnet.softmax_cross_entropy, logits, labels).verdict)
@@ -154,8 +155,17 @@ def prove(f: Callable[..., Any], *args: Any, ref: Callable[..., Any] | None = No
     >>> print(jaxnet.prove(almost, jnp.array(0.5)).verdict)  # off by 1e-6
     refuted
     """
+    for name, given in (("f", f), ("ref", ref)):
+        is_left_out = name == "ref" and given is None
+        if not callable(given) and not is_left_out:
+            raise TypeError(
+                f"prove: {name} must be a function, got {type(given).__name__}; "
+                f"call prove(f, *args)"
+            )
     try:
         problem = _problem(f, ref, args)
+        if not any(x.size for x in problem.leaves.values()):
+            raise Unprovable("no floating argument has an element: nothing was compared")
         return _Prover(problem).proof()
     except Unprovable as stopped:
         return Proof(Verdict.NOT_PROVED, note=str(stopped))
