@@ -222,9 +222,12 @@ class _Prover:
         self.values = [np.asarray(x, np.float64) for x in problem.leaves.values()]
         self.cotangents = [np.asarray(rng.normal(size=y.shape)) for y in problem.rule.outputs]
         self.rng = rng
+        # At other points a difference that is rounding here is none: in a tail, say.
+        self.scales: Sequence[float] = ()
 
     def proof(self) -> Proof:
         first = self.evaluated(self.values, self.cotangents)
+        self.scales = [leaf.scale() for leaf in first.leaves]
         edges = ", ".join(first.walk.edges)
         if edges:
             self.values = [self.beside(x) for x in self.values]
@@ -265,8 +268,11 @@ class _Prover:
 
     def judged(self, evaluation: Evaluation) -> list[LeafProof]:
         met = [*evaluation.walk.unknown, *evaluation.walk.points.atoms]
-        pairs = zip(self.problem.names, evaluation.leaves, strict=True)
-        return [_judged(name, leaf, met, evaluation.bits) for name, leaf in pairs]
+        pairs = zip(self.problem.names, evaluation.leaves, self.scales, strict=True)
+        return [
+            _judged(name, leaf, leaf.visible(evaluation.bits, scale), met)
+            for name, leaf, scale in pairs
+        ]
 
     def elsewhere(self, leaves: list[LeafProof], sides: Any) -> tuple[list[LeafProof], Any]:
         """The other sides of branches, as far as points on them are found."""
@@ -304,10 +310,10 @@ def _of_nearby(leaf: LeafProof, edges: str) -> LeafProof:
     return replace(leaf, verdict=Verdict.NOT_PROVED, note=f"equal beside the edge of {edges}")
 
 
-def _judged(name: str, leaf: Comparison, met: Sequence[str], bits: int) -> LeafProof:
+def _judged(name: str, leaf: Comparison, visible: Any, met: Sequence[str]) -> LeafProof:
     if not leaf.different.any():
         return _not_different(name, leaf)
-    visible = leaf.visible(bits) & leaf.different
+    visible = visible & leaf.different
     if not visible.any():
         unknown = f"; not all is known of {', '.join(met)}" if met else ""
         note = f"not equal as algebra, yet no float shows it{unknown}"
@@ -342,7 +348,7 @@ _NO_BOUND = "it looks equal, but its degree is too large for a bound"
 def _assumed(evaluation: Evaluation) -> tuple[str, ...]:
     points, unknown = evaluation.walk.points, evaluation.walk.unknown
     assumed = []
-    if points.exponents.n or points.exponents.n_bits:
+    if points.exponents.degree or points.exponents.bits:
         assumed.append("exponentials behave as variables of their own")
     if unknown:
         assumed.append(f"equal inputs give equal outputs in {', '.join(unknown)}")

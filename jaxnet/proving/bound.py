@@ -1,67 +1,110 @@
 """How often two different graphs look equal: degrees and coefficients are counted along the graph.
 
-A number is n/d, polynomials with integer coefficients in the inputs (and in what is taken for an
-input: an exponential, an unknown function). Size holds bounds on their degrees, and on the logs of
-the sums of their absolute coefficients, in bits:
+A number is P/(N1^e1 N2^e2 ...), polynomials with integer coefficients in the inputs (and in what is
+taken for an input: an exponential, an unknown function). The N are what something was divided by
+before. A sum stands over the common denominator, each power the larger of the two; in a product the
+powers add up. Size holds bounds for P: its degree, and the log of the sum of its absolute
+coefficients, in bits.
 
-    n1/d1 + n2/d2 = (n1 d2 + n2 d1)/(d1 d2)        n1/d1 · n2/d2 = n1 n2/(d1 d2)
-
-Two different numbers have a difference N/D with N ≠ 0. At one point it looks like 0 if the prime
-divides every coefficient of N (N's sum of coefficients is below 2^bits, each prime takes 29 of
-these bits, and the prime was drawn from PAIRS), or if the point is a root of N modulo the prime (at
+Two different numbers have a difference P/D with P ≠ 0. At one point it looks like 0 if the prime
+divides every coefficient of P (P's sum of coefficients is below 2^bits, each prime takes 29 of
+these bits, and the prime was drawn from PAIRS), or if the point is a root of P modulo the prime (at
 most degree / values of each coordinate: Schwartz and Zippel). Points are independent.
 """
 
 import functools
 import operator
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from jaxnet.proving.field import LEAST, PAIRS
 
 HUGE = 1e30  # a bound above it says nothing
 
 
+@dataclass(frozen=True, eq=False)
+class Divisor:
+    """A polynomial N by which something was divided: P/D became D/P, and P is N."""
+
+    degree: float
+    bits: float
+    of_denominator: "Size"  # D's
+
+
+Powers = Mapping[Divisor, float]
+
+
 class Size(NamedTuple):
-    n: float = 0.0  # degree of the numerator
-    d: float = 0.0
-    n_bits: float = 0.0
-    d_bits: float = 0.0
+    """Bounds for every number of an array, over one common denominator."""
+
+    degree: float = 0.0
+    bits: float = 0.0
+    powers: Powers = MappingProxyType({})
+
+    def over(self, powers: Powers) -> "Size":
+        """The same numbers over a larger denominator."""
+        degree, bits = self.degree, self.bits
+        for divisor, power in powers.items():
+            more = power - self.powers.get(divisor, 0.0)
+            degree += more * divisor.degree
+            bits += more * divisor.bits
+        return Size(min(degree, HUGE), min(bits, HUGE), powers)
+
+    def largest(self, other: "Size") -> "Size":
+        """Of numbers of this size and of numbers of the other."""
+        if self.powers == other.powers:
+            powers = self.powers
+        else:
+            powers = _merged(self.powers, other.powers, max)
+        a, b = self.over(powers), other.over(powers)
+        return Size(max(a.degree, b.degree), max(a.bits, b.bits), powers)
 
     def plus(self, other: "Size") -> "Size":
-        return _capped(
-            max(self.n + other.d, other.n + self.d),
-            self.d + other.d,
-            max(self.n_bits + other.d_bits, other.n_bits + self.d_bits) + 1,
-            self.d_bits + other.d_bits,
-        )
+        return self.largest(other).sum_of(2)
 
     def times(self, other: "Size") -> "Size":
-        return _capped(*(a + b for a, b in zip(self, other, strict=True)))
+        return Size(
+            min(self.degree + other.degree, HUGE),
+            min(self.bits + other.bits, HUGE),
+            _merged(self.powers, other.powers, operator.add),
+        )
 
     def power(self, exponent: float) -> "Size":
-        scaled = _capped(*(abs(exponent) * x for x in self))
-        return scaled.inverse() if exponent < 0 else scaled
-
-    def inverse(self) -> "Size":
-        return Size(self.d, self.n, self.d_bits, self.n_bits)
+        """exponent: at least 0."""
+        degree, bits = (min(exponent * x, HUGE) for x in (self.degree, self.bits))
+        powers = {d: min(exponent * power, HUGE) for d, power in self.powers.items()}
+        return Size(degree, bits, powers)
 
     def sum_of(self, count: int) -> "Size":
         """Of so many numbers of this size."""
-        more = max(count - 1, 0)
-        return _capped(
-            self.n + more * self.d,
-            count * self.d,
-            self.n_bits + more * self.d_bits + max(count, 1).bit_length(),
-            count * self.d_bits,
-        )
+        return self._replace(bits=self.bits + max(count - 1, 0).bit_length())
 
-    def largest(self, other: "Size") -> "Size":
-        return Size(*map(max, self, other))
+    def divisor(self) -> Divisor:
+        """A number of this size, to divide by."""
+        return Divisor(self.degree, self.bits, Size().over(self.powers))
 
 
-def _capped(*numbers: float) -> Size:
-    return Size(*(min(x, HUGE) for x in numbers))
+def _merged(a: Powers, b: Powers, how: Any) -> Powers:
+    if not (a and b):
+        return a or b
+    return {d: min(how(a.get(d, 0.0), b.get(d, 0.0)), HUGE) for d in {**a, **b}}
+
+
+def inverse(divisors: Iterable[Divisor]) -> Size:
+    """Of 1/x for numbers x whose numerators these are."""
+    powers = dict.fromkeys(divisors, 1.0)
+    if not powers:
+        return Size()
+    # D/P, over the product of all these P
+    degree = max(d.of_denominator.degree - d.degree for d in powers)
+    bits = max(d.of_denominator.bits - d.bits for d in powers)
+    return Size(
+        min(degree + sum(d.degree for d in powers), HUGE),
+        min(bits + sum(d.bits for d in powers), HUGE),
+        powers,
+    )
 
 
 VARIABLE = Size(1.0)
@@ -70,13 +113,13 @@ VARIABLE = Size(1.0)
 def chance_at_one_point(difference: Size, exponents: Size, roots: Sequence[int]) -> float:
     """Of a miss. exponents: the largest of what exp was taken of; roots: see `groups`.
 
-    N with k roots in it is 0 only where the product over all signs of the roots is, whose degree is
-    2^k times N's. Roots made of other variables than all the rest are looked at one group after the
+    P with k roots in it is 0 only where the product over all signs of the roots is, whose degree is
+    2^k times P's. Roots made of other variables than all the rest are looked at one group after the
     other, with every other variable fixed, and their chances add up. A root of what is a square in
     disguise has the wrong sign at every second point.
     """
-    of_primes = (difference.n_bits + exponents.n_bits) / 29 / PAIRS
-    of_points = (difference.n / 2 + exponents.n) / (LEAST / 2)
+    of_primes = (difference.bits + exponents.bits) / 29 / PAIRS
+    of_points = (difference.degree / 2 + exponents.degree) / (LEAST / 2)
     turns = sum(2.0 ** min(k, 100) for k in roots) + 1
     chance = turns * (of_points + of_primes)
     return min(1.0, max(chance, 0.5) if roots else chance)

@@ -209,13 +209,20 @@ class Comparison:
         """Where one of the floats is finite, and the other is not."""
         return np.isfinite(self.rule.f) != np.isfinite(self.ref.f)
 
-    def visible(self, bits: int) -> Any:
-        """Where the floats differ by more than rounding in so many bits."""
-        a, b = self.rule.f, self.ref.f
-        finite = np.isfinite(a) & np.isfinite(b)
-        scale = max(np.abs(a[finite]).max(initial=0.0), np.abs(b[finite]).max(initial=0.0))
+    def _are_finite(self) -> Any:
+        return np.isfinite(self.rule.f) & np.isfinite(self.ref.f)
+
+    def scale(self) -> float:
+        """The largest of the floats."""
+        at = self._are_finite()
+        return float(max(np.abs(x.f[at]).max(initial=0.0) for x in (self.rule, self.ref)))
+
+    def visible(self, bits: int, scale: float = 0.0) -> Any:
+        """Where the floats differ by more than rounding in so many bits. scale: at least."""
+        scale = max(scale, self.scale())
         with np.errstate(invalid="ignore"):
-            return finite & (np.abs(a - b) > VISIBLE[bits] * scale)
+            apart = np.abs(self.rule.f - self.ref.f)
+        return self._are_finite() & (apart > VISIBLE[bits] * scale)
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,10 @@ def is_pair(q: int) -> bool:
     return is_prime(q) and is_prime(2 * q + 1)
 
 
-def random_pairs(count: int, rng: random.Random) -> list[int]:
+@functools.cache
+def random_pairs(count: int, seed: int) -> list[int]:
     """So many different q, each with 2q + 1 a prime too."""
+    rng = random.Random(seed)
     found: list[int] = []
     while len(found) < count:
         q = STEP * rng.randrange(LEAST // STEP + 1, MOST // STEP) - 1

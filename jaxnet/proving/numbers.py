@@ -13,16 +13,16 @@ values: whatever is proved with atoms holds for every function in their place.
 
 import functools
 import operator
-import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from jaxnet.proving.bound import VARIABLE, Size
+from jaxnet.proving.bound import VARIABLE, Divisor, Size, inverse
 from jaxnet.proving.field import (
     GENERATOR,
     Element,
@@ -39,6 +39,14 @@ from jaxnet.proving.literals import Real, bits_of, factors, meaning
 Array: TypeAlias = Any
 
 
+class Factor(NamedTuple):
+    """What the logarithms in numbers contribute to their exponentials."""
+
+    p: Element
+    size: Size
+    roots: Mapping[tuple[int, int], int] = MappingProxyType({})  # as Points.radicands
+
+
 @dataclass(frozen=True)
 class Numbers:
     f: Array  # float64, at the point that decides branches
@@ -46,7 +54,7 @@ class Numbers:
     ok: Array  # whether p is the number: not of infinity, NaN or 1/0
     q: Array  # modulo q
     has_q: Array  # where q and m say what the exponential is
-    m: Element | None  # 1 where it is None
+    m: Factor | None  # 1 where it is None
     is_literal: bool  # made of literals alone
     size: Size  # bounds for every number of the array
     # Which variables each number is made of, a bit each; None of literals.
@@ -69,7 +77,7 @@ class Numbers:
             ok=at_points(self.ok),
             q=at_points(self.q),
             has_q=at_points(self.has_q),
-            m=None if self.m is None else of_arrays(at_points, self.m),
+            m=None if self.m is None else self.m._replace(p=of_arrays(at_points, self.m.p)),
             deps=None if self.deps is None else as_objects(at_points(self.deps[None])[0]),
         )
 
@@ -85,7 +93,7 @@ class Points:
     """Random points, each with its own primes; and the numbers that are made there."""
 
     def __init__(self, count: int, seed: int) -> None:
-        pairs = random_pairs(count, random.Random(seed))
+        pairs = random_pairs(count, seed)
         self.count = count
         self.rng = np.random.default_rng(seed)
         self.mod_q = Field(pairs)
@@ -95,6 +103,8 @@ class Points:
         self.radicands: dict[tuple[int, int], int] = {}  # with the variables that each is made of
         self.variable_count = 0
         self.exponents = Size()
+        self.known_literals: dict[tuple[bytes, int], Numbers] = {}
+        self.divisors: dict[tuple[int, ...], Divisor] = {}  # by their values at three points
         self.atoms: dict[str, None] = {}  # functions of which not all is known
 
     # -- new numbers
@@ -119,31 +129,33 @@ class Points:
         bits = bits_of(values.dtype)
         f = values.astype(np.float64)
         finite = np.isfinite(f)
-        unique, inverse = np.unique(np.where(finite, f, 0), return_inverse=True)
-        reals = [meaning(float(v), bits) for v in unique]
-        p, _ = self._residues(self.mod_p, reals)
-        q, has_q = self._residues(self.mod_q, reals)
-        size = Size()
-        for real in reals:
-            size = size.largest(_size_of(real))
-        every = Numbers(unique, p, np.ones(p.re.shape, bool), q.re, has_q, None, True, size).at(
-            inverse.reshape(f.shape)
-        )
+        unique, places = np.unique(np.where(finite, f, 0), return_inverse=True)
+        key = unique.tobytes(), bits
+        if key not in self.known_literals:
+            self.known_literals[key] = self._literals(unique, bits)
+        every = self.known_literals[key].at(places.reshape(f.shape))
         ok = every.ok & finite
         return replace(every, f=f, ok=ok, has_q=every.has_q & ok)
+
+    def _literals(self, values: Array, bits: int) -> Numbers:
+        reals = [meaning(float(v), bits) for v in values]
+        p, _ = self._residues(self.mod_p, reals)
+        q, has_q = self._residues(self.mod_q, reals)
+        size = functools.reduce(Size.largest, map(self._size_of, reals), Size())
+        return Numbers(values, p, np.ones(p.re.shape, bool), q.re, has_q, None, True, size)
 
     def integers(self, values: Array) -> Numbers:
         """Integers and booleans that become numbers."""
         values = np.asarray(values)
-        unique, inverse = np.unique(values, return_inverse=True)
+        unique, places = np.unique(values, return_inverse=True)
         whole = [int(v) for v in unique]
         p, q = (k.of_integers(whole, (len(whole),)) for k in (self.mod_p, self.mod_q))
         known = np.ones(p.shape, bool)
         bits = max((abs(v).bit_length() for v in whole), default=0)
         every = Numbers(
-            unique.astype(np.float64), Element(p), known, q, known, None, True, Size(0, 0, bits)
+            unique.astype(np.float64), Element(p), known, q, known, None, True, Size(bits=bits)
         )
-        return every.at(inverse.reshape(values.shape))
+        return every.at(places.reshape(values.shape))
 
     def _residues(self, mod: Field, reals: list[Real]) -> tuple[Element, Array]:
         """Modulo these primes, and where the number is known there."""
@@ -196,7 +208,7 @@ class Points:
             f=-a.f,
             p=self.mod_p.negative(a.p),
             q=self.mod_q.negative(Element(a.q)).re,
-            m=None if a.m is None else self.mod_p.inverse(a.m),
+            m=None if a.m is None else self._inverse(a.m),
         )
 
     def subtract(self, a: Numbers, b: Numbers) -> Numbers:
@@ -206,7 +218,6 @@ class Points:
         with np.errstate(invalid="ignore", over="ignore"):
             f = a.f * b.f
         has_q, m = self._exponential_of_product(a, b)
-        size = a.size.times(b.size)
         return Numbers(
             f=f,
             p=self.mod_p.multiply(a.p, b.p),
@@ -215,16 +226,20 @@ class Points:
             has_q=has_q,
             m=m,
             is_literal=a.is_literal and b.is_literal,
-            size=size if m is None else size.power(MOST_ROOTS),
+            size=a.size.times(b.size),
             deps=union(a.deps, b.deps),
         )
 
-    def _product(self, a: Element | None, b: Element | None) -> Element | None:
+    def _product(self, a: Factor | None, b: Factor | None) -> Factor | None:
         if a is None or b is None:
             return b if a is None else a
-        return self.mod_p.multiply(a, b)
+        p = self.mod_p.multiply(a.p, b.p)
+        return Factor(p, a.size.times(b.size), {**a.roots, **b.roots})
 
-    def _exponential_of_product(self, a: Numbers, b: Numbers) -> tuple[Array, Element | None]:
+    def _inverse(self, m: Factor) -> Factor:
+        return m._replace(p=self.mod_p.inverse(m.p), size=self._size_of_inverse(m.p, m.size))
+
+    def _exponential_of_product(self, a: Numbers, b: Numbers) -> tuple[Array, Factor | None]:
         """exp(a b): known too where one is the literal 0, or logarithms times ±1, 0, ±2 ..."""
         has_q = a.has_q & b.has_q
         for x, y in ((a, b), (b, a)):
@@ -233,27 +248,62 @@ class Points:
         if a.m is None and b.m is None:
             return has_q, None
         logs, other = (a, b) if a.m is not None else (b, a)
-        if other.is_literal and other.m is None:
-            power = self._power_of_literal(logs.m, other.f)
+        if logs.m is not None and other.is_literal and other.m is None:
+            power = self._power_of_literal(logs, logs.m, other.f)
             if power is not None:
                 return has_q, power
         return has_q & _without_logs(a) & _without_logs(b), None
 
-    def _power_of_literal(self, m: Any, exponents: Array) -> Element | None:
+    def _power_of_literal(self, logs: Numbers, m: Factor, exponents: Array) -> Factor | None:
         """m to whole numbers, or to one simple rational; None for others."""
-        size = np.abs(exponents)
+        sizes = np.abs(exponents)
         if np.all(np.isin(exponents, _WHOLE)):
-            power = self.mod_p.power(m, size[None].astype(np.uint64))
-            return chosen(exponents < 0, self.mod_p.inverse(power), power)
-        rational = _simple_rational(size)
-        if rational is None:
-            return None
-        root, rest = m, rational.denominator
+            powers, highest = sizes[None].astype(np.uint64), float(sizes.max(initial=1.0))
+        else:
+            rational = _simple_rational(sizes)
+            if rational is None:
+                return None
+            powers = highest = rational.numerator
+            m = self._root(logs, m, rational.denominator)
+        power = m._replace(p=self.mod_p.power(m.p, powers), size=m.size.power(highest))
+        if not (exponents < 0).any():
+            return power
+        back = self._inverse(power)
+        p = chosen(exponents < 0, back.p, power.p)
+        return power._replace(p=p, size=power.size.largest(back.size))
+
+    def _root(self, logs: Numbers, m: Factor, degree: int) -> Factor:
+        p, rest = m.p, degree
+        roots = {} if logs.is_literal else _radicands(replace(logs, p=p), degree.bit_length())
         while rest % 2 == 0:
-            root, rest = self.mod_p.root(root)[0], rest // 2
-        root = self._odd_root(root, rest) if rest > 1 else root
-        power = self.mod_p.power(root, rational.numerator)
-        return chosen(exponents < 0, self.mod_p.inverse(power), power)
+            p, rest = self.mod_p.root(p)[0], rest // 2
+        p = self._odd_root(p, rest) if rest > 1 else p
+        return m._replace(p=p, roots={**m.roots, **roots})
+
+    # -- bounds
+
+    def _size_of_inverse(self, p: Element, size: Size) -> Size:
+        """Of 1/x for the numbers p of this size."""
+        return inverse(self._divisor(key, size) for key in _keys(p))
+
+    def _divisor(self, key: tuple[int, ...], size: Size) -> Divisor:
+        """One for numbers that are equal, in both graphs."""
+        return self.divisors.setdefault(key, size.divisor())
+
+    def _size_of(self, real: Real) -> Size:
+        above = real.rational.numerator * real.radicand.numerator
+        below = real.rational.denominator * real.radicand.denominator
+        size = Size(bool(real.atom) + max(real.pis, 0), abs(above).bit_length())
+        twos = (below & -below).bit_length() - 1
+        for value, power in ((2, twos), (below >> twos, 1)):
+            if value > 1 and power:
+                key = tuple(value % int(p) for p in self.mod_p.primes[:3])
+                divisor = self._divisor(key, Size(0, value.bit_length()))
+                size = size.times(Size(powers={divisor: power}))
+        if real.pis < 0:
+            root_of_pi = self._divisor((), VARIABLE)
+            size = size.times(Size(powers={root_of_pi: -real.pis}))
+        return size
 
     def _odd_root(self, a: Element, degree: int) -> Element:
         """The only number whose power of this degree is a, where a has no imaginary part."""
@@ -265,7 +315,10 @@ class Points:
         """exp(a) where has_q."""
         base = np.full(a.q.shape, GENERATOR, np.uint64)
         power = self.mod_p.power(Element(base), a.q)
-        return power if a.m is None else self.mod_p.multiply(power, a.m)
+        if a.m is None:
+            return power
+        self.radicands.update(a.m.roots)
+        return self.mod_p.multiply(power, a.m.p)
 
     def inverse(self, a: Numbers) -> Numbers:
         is_infinite = np.isinf(a.f) & ~a.ok  # 1/∞ = 0
@@ -273,9 +326,7 @@ class Points:
             f = 1 / a.f
         zero = np.zeros_like(a.q)
         p = self.mod_p.inverse(a.p)
-        plain = a.has_q & (a.q != 0)
-        if a.m is not None:
-            plain = plain & ~differ(a.m, Element(np.ones_like(a.m.re)))
+        plain = a.has_q & (a.q != 0) & _without_logs(a)
         return replace(
             a,
             f=f,
@@ -284,7 +335,7 @@ class Points:
             q=np.where(is_infinite, zero, self.mod_q.inverse(Element(a.q)).re),
             has_q=plain | is_infinite,
             m=None,
-            size=a.size.inverse(),
+            size=self._size_of_inverse(a.p, a.size),
         )
 
     def divide(self, a: Numbers, b: Numbers) -> Numbers:
@@ -295,9 +346,7 @@ class Points:
     def sum(self, a: Numbers, axis: int) -> Numbers:
         """Over an axis of the array (the points' not counted)."""
         at = axis + 1
-        m = a.m
-        if m is not None:
-            m = self._product_along(m, at)
+        m = None if a.m is None else self._product_along(a.m, at)
         return Numbers(
             f=a.f.sum(axis),
             p=of_arrays(lambda x: self.mod_p.reduced(x.sum(at)), a.p),
@@ -310,12 +359,12 @@ class Points:
             deps=None if a.deps is None else as_objects(np.bitwise_or.reduce(a.deps, axis)),
         )
 
-    def _product_along(self, m: Element, axis: int) -> Element:
-        product = of_arrays(lambda x: np.ones_like(np.take(x, [0], axis).squeeze(axis)), m)
-        product = Element(product.re)
-        for i in range(m.re.shape[axis]):
-            product = self.mod_p.multiply(product, _slice(m, axis, i))
-        return product
+    def _product_along(self, m: Factor, axis: int) -> Factor:
+        count = m.p.re.shape[axis]
+        product = Element(np.ones(np.delete(m.p.re.shape, axis), np.uint64))
+        for i in range(count):
+            product = self.mod_p.multiply(product, _slice(m.p, axis, i))
+        return m._replace(p=product, size=m.size.power(count))
 
     def whole_power(self, a: Numbers, exponent: int) -> Numbers:
         """By multiplications: degrees and what is known of exponentials follow them."""
@@ -357,8 +406,6 @@ class Points:
         q = np.where(
             is_zero, zero, np.where(is_one, zero + np.uint64(1), self.mod_q.reduced(inside))
         )
-        # Of an exponential that logarithms made the size is theirs.
-        size = VARIABLE if a.m is None else VARIABLE.times(a.size)
         return Numbers(
             f=f,
             p=chosen(is_zero, Element(zero), p),
@@ -367,7 +414,7 @@ class Points:
             has_q=ok | is_zero,
             m=None,
             is_literal=a.is_literal,
-            size=size,
+            size=VARIABLE if a.m is None else VARIABLE.times(a.m.size),
             deps=a.deps,
         )
 
@@ -379,26 +426,19 @@ class Points:
         ok = a.ok & differ(a.p, Element(np.zeros_like(a.q)))
         self.atoms["log"] = None
         zero = np.zeros_like(a.q)
-        # The exponential of it, or of its negative, is a or 1/a.
-        either = a.size.largest(a.size.inverse()).largest(VARIABLE)
-        return Numbers(f, value, ok, zero, ok, a.p, a.is_literal, either, a.deps)
+        m = Factor(a.p, a.size)  # the exponential of it is a
+        return Numbers(f, value, ok, zero, ok, m, a.is_literal, VARIABLE, a.deps)
 
     def sqrt(self, a: Numbers) -> Numbers:
         root, known = self.mod_p.root(a.p)
         root_q, _ = self.mod_q.root(Element(a.q))
-        has_q = a.has_q & (imaginary(root_q) == 0)
-        if a.m is not None:
-            has_q = has_q & ~differ(a.m, Element(np.ones_like(a.m.re)))
+        has_q = a.has_q & (imaginary(root_q) == 0) & _without_logs(a)
         if not a.is_literal:
-            self._note_roots(a, 1)
+            self.radicands.update(_radicands(a, 1))
         with np.errstate(invalid="ignore"):
             f = np.sqrt(a.f)
-        return replace(a, f=f, p=root, ok=a.ok & known, q=root_q.re, has_q=has_q, m=None)
-
-    def _note_roots(self, a: Numbers, times: int) -> None:
-        if a.deps is not None:
-            for value, deps in zip(a.p.re[0].ravel().tolist(), a.deps.ravel(), strict=True):
-                self.radicands.update({(value, turn): deps for turn in range(times)})
+        known = a.ok & known
+        return replace(a, f=f, p=root, ok=known, q=root_q.re, has_q=has_q, m=None)
 
     def turn(self, a: Numbers) -> tuple[Numbers, Numbers]:
         """sin and cos: the parts of exp(i a), a point of the unit circle."""
@@ -419,10 +459,12 @@ class Points:
         self.exponents = self.exponents.largest(a.size)
         ok = a.ok & (a.has_q | no_exponent)
         none = np.zeros_like(ok)
+        # of z + 1/z, and of both over 2
+        size = VARIABLE.plus(self._size_of_inverse(z, VARIABLE)).times(self._size_of(HALF))
 
         def part(f: Array, p: Element) -> Numbers:
             zero = np.zeros_like(a.q)
-            return Numbers(f, p, ok, zero, none, None, a.is_literal, Size(2, 1, 2, 1), a.deps)
+            return Numbers(f, p, ok, zero, none, None, a.is_literal, size, a.deps)
 
         with np.errstate(invalid="ignore"):
             return part(np.sin(a.f), Element(np.zeros_like(sine.re), sine.re)), part(
@@ -433,7 +475,7 @@ class Points:
         """The only number whose power of this odd degree is a."""
         p = self._odd_root(a.p, degree)
         ok = a.ok & (imaginary(a.p) == 0)
-        self._note_roots(a, degree.bit_length())  # a product over more than two
+        self.radicands.update(_radicands(a, degree.bit_length()))  # a product over more than two
         f = np.sign(a.f) * np.abs(a.f) ** (1 / degree)
         return replace(a, f=f, p=p, ok=ok, has_q=np.zeros_like(ok), m=None)
 
@@ -511,7 +553,15 @@ def _without_logs(x: Numbers) -> Array:
     """Where m is 1."""
     if x.m is None:
         return np.ones(x.q.shape, bool)
-    return ~differ(x.m, Element(np.ones_like(x.m.re)))
+    return ~differ(x.m.p, Element(np.ones_like(x.m.p.re)))
+
+
+def _radicands(a: Numbers, times: int) -> dict[tuple[int, int], int]:
+    """Of what a root is taken, so many times, with the variables that each is made of."""
+    if a.deps is None:
+        return {}
+    every = list(zip(a.p.re[0].ravel().tolist(), a.deps.ravel(), strict=True))
+    return {(value, turn): deps for value, deps in every for turn in range(times)}
 
 
 def union(a: Array | None, b: Array | None) -> Array | None:
@@ -526,14 +576,15 @@ def as_objects(x: Any) -> Array:
 
 
 _WHOLE = np.arange(-8.0, 9.0)
+HALF = Real(Fraction(1, 2))
 MOST_ROOTS = 64  # of a logarithm times a rational, its numerator and denominator
 
 
-def _size_of(real: Real) -> Size:
-    above = abs(real.rational.numerator) * real.radicand.numerator
-    below = real.rational.denominator * real.radicand.denominator
-    unknowns = bool(real.atom) + max(real.pis, 0)
-    return Size(unknowns, max(-real.pis, 0), above.bit_length(), below.bit_length())
+def _keys(p: Element) -> list[tuple[int, ...]]:
+    """A key for each different number: its values at three points."""
+    parts = [p.re[:3], imaginary(p)[:3]] if p.im is not None else [p.re[:3]]
+    rows = np.concatenate([part.reshape(3, -1) for part in parts])
+    return list(map(tuple, np.unique(rows, axis=1).T.tolist()))
 
 
 def _with_factor(mod: Field, p: Element, i: int, factor: Element) -> Element:
@@ -569,10 +620,16 @@ def joined(parts: list[Numbers]) -> Numbers:
     )
 
 
-def _factors_in_a_row(parts: list[Numbers]) -> Element | None:
+def _factors_in_a_row(parts: list[Numbers]) -> Factor | None:
     if all(x.m is None for x in parts):
         return None
-    return _elements_in_a_row([x.m or Element(np.ones_like(x.q)) for x in parts])
+    factors = [x.m or Factor(Element(np.ones_like(x.q)), Size()) for x in parts]
+    roots = [f.roots for f in factors]
+    return Factor(
+        _elements_in_a_row([f.p for f in factors]),
+        functools.reduce(Size.largest, [f.size for f in factors]),
+        {key: deps for some in roots for key, deps in some.items()},
+    )
 
 
 def _elements_in_a_row(parts: list[Element]) -> Element:
