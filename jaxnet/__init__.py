@@ -30,7 +30,9 @@ from jaxnet.models import mlp as mlp
 from jaxnet.models import pytorch_init as pytorch_init
 from jaxnet.proving import LeafProof as LeafProof
 from jaxnet.proving import Proof as Proof
+from jaxnet.proving import ProofOfSizes as ProofOfSizes
 from jaxnet.proving import prove as prove
+from jaxnet.proving import prove_sizes as prove_sizes
 from jaxnet.rules._activations import relu as relu
 from jaxnet.rules._cross_entropy import softmax_cross_entropy as softmax_cross_entropy
 from jaxnet.rules._linear import linear as linear

@@ -20,7 +20,7 @@ SOURCES = sorted((ROOT / "jaxnet").rglob("*.py"))
 # are modules that the core never imports.
 CORE = {
     "rule", "auto", "check", "audit", "Report", "Finding", "Audit",
-    "prove", "Proof", "LeafProof",
+    "prove", "prove_sizes", "Proof", "LeafProof", "ProofOfSizes",
     "linear", "relu", "softmax", "softmax_cross_entropy", "accuracy",
     "Layer", "NormLayer", "init_mlp", "pytorch_init", "course_init", "mlp",
     "fit", "update_step", "evaluate", "History", "NonFiniteLoss",

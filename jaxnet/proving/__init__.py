@@ -8,10 +8,17 @@ Both graphs are evaluated at random points where nothing rounds, and compared fo
     numbers        arrays of numbers, and their arithmetic
     interpreter    a jaxpr evaluated in them: the walk, and what it meets
     structural, arithmetic, reductions, control    the primitives of JAX, by name
-    evaluation     both graphs traced, and compared at the same points
-    _prove         the door: arguments in, a Proof out
+    derivatives    what is compared: the derivatives of both functions, traced
+    evaluation     both graphs at the same points: what is equal
+    proof          what is said of it
+    prover         at which points, and which derivatives
+    _prove         the doors: arguments in, a Proof out
 """
 
-from jaxnet.proving._prove import LeafProof as LeafProof
-from jaxnet.proving._prove import Proof as Proof
+from jaxnet.proving._prove import proof_of as proof_of
 from jaxnet.proving._prove import prove as prove
+from jaxnet.proving._prove import prove_sizes as prove_sizes
+from jaxnet.proving.proof import LeafProof as LeafProof
+from jaxnet.proving.proof import Proof as Proof
+from jaxnet.proving.proof import ProofOfSizes as ProofOfSizes
+from jaxnet.proving.proof import Verdict as Verdict

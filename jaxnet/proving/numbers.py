@@ -57,7 +57,7 @@ class Numbers:
     m: Factor | None  # 1 where it is None
     is_literal: bool  # made of literals alone
     size: Size  # bounds for every number of the array
-    # Which variables each number is made of, a bit each; None of literals.
+    # Which variables each number is made of, a bit each; None of literals, and without roots.
     deps: Array | None = None
 
     @property
@@ -92,7 +92,7 @@ class Numbers:
 class Points:
     """Random points, each with its own primes; and the numbers that are made there."""
 
-    def __init__(self, count: int, seed: int) -> None:
+    def __init__(self, count: int, seed: int, has_roots: bool) -> None:
         pairs = random_pairs(count, seed)
         self.count = count
         self.rng = np.random.default_rng(seed)
@@ -102,6 +102,7 @@ class Points:
         self.angle = self.mod_q.random((), self.rng)  # exp(i x) = g^(angle · x)
         self.radicands: dict[tuple[int, int], int] = {}  # with the variables that each is made of
         self.variable_count = 0
+        self.has_roots = has_roots  # are any taken? Else nobody asks for the variables
         self.exponents = Size()
         self.known_literals: dict[tuple[bytes, int], Numbers] = {}
         self.divisors: dict[tuple[int, ...], Divisor] = {}  # by their values at three points
@@ -119,8 +120,10 @@ class Points:
         ok = np.broadcast_to(np.isfinite(f), p.re.shape)
         first = self.variable_count
         self.variable_count += f.size
-        bits = [1 << i for i in range(first, self.variable_count)]
-        deps = np.array(bits, object).reshape(f.shape)
+        deps = None
+        if self.has_roots:
+            bits = [1 << i for i in range(first, self.variable_count)]
+            deps = np.array(bits, object).reshape(f.shape)
         return Numbers(f, p, ok, q, ok, None, False, VARIABLE, deps)
 
     def literals(self, values: Array) -> Numbers:
@@ -359,6 +362,27 @@ class Points:
             deps=None if a.deps is None else as_objects(np.bitwise_or.reduce(a.deps, axis)),
         )
 
+    def product_of_matrices(self, a: Numbers, b: Numbers) -> Numbers:
+        """a [batch, m, k] times b [batch, n, k], of which all is known, without logarithms."""
+        p, q = (
+            mod.product_of_matrices(x, np.swapaxes(y, -1, -2))
+            for mod, x, y in ((self.mod_p, a.p.re, b.p.re), (self.mod_q, a.q, b.q))
+        )
+        known = np.ones(p.shape, bool)
+        with np.errstate(invalid="ignore", over="ignore"):
+            f = a.f @ np.swapaxes(b.f, -1, -2)
+        return Numbers(
+            f=f,
+            p=Element(p),
+            ok=known,
+            q=q,
+            has_q=known,
+            m=None,
+            is_literal=a.is_literal and b.is_literal,
+            size=a.size.times(b.size).sum_of(a.shape[-1]),
+            deps=union(_of_rows(a.deps, -1), _of_rows(b.deps, -2)),
+        )
+
     def _product_along(self, m: Factor, axis: int) -> Factor:
         count = m.p.re.shape[axis]
         product = Element(np.ones(np.delete(m.p.re.shape, axis), np.uint64))
@@ -525,7 +549,7 @@ class Points:
         p = Element(self.mod_p.reduced(p))
         literal = all(x.is_literal for x in inputs)
         deps = [int(np.bitwise_or.reduce(x.deps.ravel())) for x in inputs if x.deps is not None]
-        every_dep = np.full(f.shape, functools.reduce(operator.or_, deps, 0), object)
+        every_dep = np.full(f.shape, functools.reduce(operator.or_, deps), object) if deps else None
         return Numbers(f, p, ok, q, ok, None, literal, VARIABLE, every_dep)
 
     def hashed(self, name: str, *inputs: Numbers, value: Element | None = None) -> Element:
@@ -558,9 +582,8 @@ def _without_logs(x: Numbers) -> Array:
 
 def _radicands(a: Numbers, times: int) -> dict[tuple[int, int], int]:
     """Of what a root is taken, so many times, with the variables that each is made of."""
-    if a.deps is None:
-        return {}
-    every = list(zip(a.p.re[0].ravel().tolist(), a.deps.ravel(), strict=True))
+    deps = [EVERY] * a.f.size if a.deps is None else a.deps.ravel().tolist()
+    every = list(zip(a.p.re[0].ravel().tolist(), deps, strict=True))
     return {(value, turn): deps for value, deps in every for turn in range(times)}
 
 
@@ -571,11 +594,19 @@ def union(a: Array | None, b: Array | None) -> Array | None:
     return as_objects(a | b)
 
 
+def _of_rows(deps: Array | None, axis: int) -> Array | None:
+    """Of all numbers of a row, with an axis more."""
+    if deps is None:
+        return None
+    return np.expand_dims(as_objects(np.bitwise_or.reduce(deps, -1)), axis)
+
+
 def as_objects(x: Any) -> Array:
     return np.asarray(x, object)  # NumPy makes a number of an array without axes
 
 
 _WHOLE = np.arange(-8.0, 9.0)
+EVERY = -1  # all bits are set
 HALF = Real(Fraction(1, 2))
 MOST_ROOTS = 64  # of a logarithm times a rational, its numerator and denominator
 

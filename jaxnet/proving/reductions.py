@@ -140,10 +140,17 @@ def _multiplied(walk: Walk, e: Any, left: Numbers, right: Numbers) -> Numbers:
     (batch, m, k), n = left.shape, right.shape[1]
     if batch * m * n * k > MOST_PRODUCTS:
         raise Unprovable(f"a product of large matrices: {named(e)}")
+    if k and _is_plain(left) and _is_plain(right):
+        return walk.points.product_of_matrices(left, right)
     shape = (batch, m, n, k)
     a = np.broadcast_to(positions(left)[:, :, None, :], shape)
     b = np.broadcast_to(positions(right)[:, None, :, :], shape)
     return walk.points.sum(walk.points.multiply(left.at(a), right.at(b)), 3)
+
+
+def _is_plain(x: Numbers) -> bool:
+    """Whether its products need no care: all known, without logarithms and roots of -1."""
+    return bool(x.m is None and x.p.im is None and x.ok.all() and x.has_q.all())
 
 
 def convolution(walk: Walk, e: Any, x: Value, kernel: Value) -> Numbers:

@@ -1,0 +1,235 @@
+"""Both functions at one point, then on other sides of their branches, then their derivatives."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from jaxnet.proving.derivatives import Functions, Problem
+from jaxnet.proving.evaluation import (
+    SMALL_CHANCE,
+    At,
+    Comparison,
+    Evaluation,
+    evaluate,
+    points_needed,
+)
+from jaxnet.proving.interpreter import Unprovable
+from jaxnet.proving.proof import LeafProof, Proof, Verdict, worst
+
+FEW_POINTS = 6
+# Other points, for other sides of branches: factors and shifts of the leaves, and of cotangents.
+MOVES = (
+    (-1, 0, 1),
+    (8, 0, 1),
+    (-8, 0, 1),
+    (1 / 8, 0, 1),
+    (1, 0, 1e3),
+    (1, 0, 1e-3),
+    (64, 0, 1),
+    (-64, 0, 1),
+    (1, 3, 1),
+    (1, -3, 1),
+    (1e4, 0, 1e6),
+)
+
+
+class Prover:
+    """At points that begin with the arguments."""
+
+    def __init__(self, functions: Functions, problem: Problem) -> None:
+        self.functions, self.problem = functions, problem
+        self.rng = np.random.default_rng(0)
+        self.leaves = [np.asarray(x, np.float64) for x in problem.leaves.values()]
+        self.cotangents = [self.random(y.shape) for y in problem.outputs]
+        self.tangents = [self.random(x.shape) for x in self.leaves]
+        # At other points a difference that is rounding here is none: in a tail, say.
+        self.scales: Sequence[float] = [0.0] * len(problem.names)
+
+    def random(self, shape: Sequence[int]) -> Any:
+        return np.asarray(self.rng.normal(size=shape))
+
+    def proof(self) -> Proof:
+        first = self.evaluated(self.problem)
+        edges = ", ".join(first.walk.edges)
+        if edges:
+            self.leaves = [self.beside(x) for x in self.leaves]
+            first = self.evaluated(self.problem)
+        _require_no_edge(first)
+        leaves = self.judged(self.problem, first)
+        self.scales = [leaf.scale() for leaf in first.leaves]
+        sides = first.walk.sides
+        further: dict[str, tuple[LeafProof, ...]] = {}
+        not_asked: list[str] = []
+        if _is_proved(leaves):
+            leaves, sides = self.elsewhere(leaves, sides)
+            further, not_asked = self.further()
+        if edges:
+            leaves = [_of_nearby(leaf, edges) for leaf in leaves]
+        return Proof(
+            verdict=_of_all(leaves, further),
+            leaves=tuple(leaves),
+            further=further,
+            note=f"judged beside the arguments: they lie on the edge of {edges}" if edges else "",
+            visited=tuple(_sides(sides, True)),
+            unvisited=tuple(_sides(sides, False)),
+            assumed=_assumed(first),
+            not_asked=tuple(not_asked),
+        )
+
+    def further(self) -> tuple[dict[str, tuple[LeafProof, ...]], list[str]]:
+        """What else is compared, and what could not be."""
+        found, not_asked = {}, []
+        for what, problem, why_not in self.functions.further():
+            try:
+                if problem is None:
+                    raise Unprovable(why_not)
+                evaluation = self.evaluated(problem)
+                _require_no_edge(evaluation)
+                found[what] = tuple(self.judged(problem, evaluation))
+            except Unprovable as stopped:
+                not_asked.append(f"{what} ({stopped})")
+        return found, not_asked
+
+    def beside(self, x: Any) -> Any:
+        """A point nearby, of which nothing is special."""
+        finite = np.isfinite(x)
+        typical = np.sqrt(np.mean(np.where(finite, x, 0) ** 2)) if x.size else 0.0
+        noise = self.rng.uniform(-1, 1, x.shape) * (np.abs(x) + (typical or 1.0))
+        return np.where(finite, x + 1e-3 * np.where(finite, noise, 0), x)
+
+    def evaluated(self, problem: Problem, at: At | None = None) -> Evaluation:
+        """At as many points as the chance of a miss needs."""
+        at = at or At(self.leaves, self.cotangents, self.tangents)
+        few = evaluate(problem, at, FEW_POINTS, seed=0)
+        if any(leaf.different.any() for leaf in few.leaves):
+            return few
+        needed = points_needed(few, FEW_POINTS)
+        if needed <= FEW_POINTS:
+            return few
+        return evaluate(problem, at, needed, seed=1)
+
+    def judged(self, problem: Problem, evaluation: Evaluation) -> list[LeafProof]:
+        met = [*evaluation.walk.unknown, *evaluation.walk.points.atoms]
+        scales = self.scales if problem is self.problem else [0.0] * len(problem.names)
+        return [
+            _judged(name, leaf, leaf.visible(evaluation.bits, scale), met)
+            for name, leaf, scale in zip(problem.names, evaluation.leaves, scales, strict=True)
+        ]
+
+    def elsewhere(self, leaves: list[LeafProof], sides: Any) -> tuple[list[LeafProof], Any]:
+        """The other sides of branches, as far as points on them are found."""
+        sides = {branch: dict(met) for branch, met in sides.items()}
+        for move in MOVES:
+            if not any(_sides(sides, False)):
+                break
+            there = self.at(move)
+            if there is None or not _enters_new(sides, there.walk.sides):
+                continue
+            now = self.judged(self.problem, there)
+            verdict = worst(leaf.verdict for leaf in now)
+            if verdict is Verdict.REFUTED:
+                return now, sides
+            if verdict is Verdict.PROVED:
+                _merge(sides, there.walk.sides)
+                leaves = list(map(_larger_chance, leaves, now))
+        return leaves, sides
+
+    def at(self, move: tuple[float, float, float]) -> Evaluation | None:
+        """None where it cannot be judged."""
+        factor, shift, of_cotangent = move
+        leaves = [x * factor + shift * np.isfinite(x) for x in self.leaves]
+        cotangents = [c * of_cotangent for c in self.cotangents]
+        try:
+            there = self.evaluated(self.problem, At(leaves, cotangents, self.tangents))
+        except Unprovable:
+            return None
+        return None if there.walk.edges else there
+
+
+def _require_no_edge(evaluation: Evaluation) -> None:
+    if evaluation.walk.edges:
+        raise Unprovable(f"on the edge of a branch: {', '.join(evaluation.walk.edges)}")
+
+
+def _is_proved(leaves: Sequence[LeafProof]) -> bool:
+    return worst(leaf.verdict for leaf in leaves) is Verdict.PROVED
+
+
+def _of_all(leaves: Sequence[LeafProof], further: Mapping[str, Sequence[LeafProof]]) -> Verdict:
+    """Where second order is not known, the gradient may be proved all the same."""
+    every = [leaf for more in further.values() for leaf in more]
+    refuted = [leaf.verdict for leaf in every if leaf.verdict is Verdict.REFUTED]
+    return worst([*(leaf.verdict for leaf in leaves), *refuted])
+
+
+def _of_nearby(leaf: LeafProof, edges: str) -> LeafProof:
+    """A proof beside the arguments says nothing of the arguments, where each side has its slope."""
+    if leaf.verdict is not Verdict.PROVED:
+        return leaf
+    return replace(leaf, verdict=Verdict.NOT_PROVED, note=f"equal beside the edge of {edges}")
+
+
+def _judged(name: str, leaf: Comparison, visible: Any, met: Sequence[str]) -> LeafProof:
+    if not leaf.different.any():
+        return _not_different(name, leaf)
+    visible = visible & leaf.different
+    if not visible.any():
+        unknown = f"; not all is known of {', '.join(met)}" if met else ""
+        note = f"not equal as algebra, yet no float shows it{unknown}"
+        return LeafProof(name, Verdict.NOT_PROVED, note=note)
+    distance = np.where(visible, np.abs(leaf.rule.f - leaf.ref.f), -1)
+    index = np.unravel_index(int(np.argmax(distance)), distance.shape)
+    return LeafProof(
+        name,
+        Verdict.REFUTED,
+        index=tuple(int(i) for i in index),
+        rule=float(leaf.rule.f[index]),
+        ref=float(leaf.ref.f[index]),
+    )
+
+
+def _not_different(name: str, leaf: Comparison) -> LeafProof:
+    if leaf.undefined().any():
+        note = "no number there: NaN, infinity or a division by 0"
+        return LeafProof(name, Verdict.NOT_PROVED, note=note)
+    # A field has roots and logarithms of negative numbers; real arithmetic has none.
+    if leaf.is_finite_in_one().any():
+        return LeafProof(name, Verdict.NOT_PROVED, note=_NO_NUMBER)
+    if leaf.chance > SMALL_CHANCE:
+        return LeafProof(name, Verdict.NOT_PROVED, leaf.chance, note=_NO_BOUND)
+    return LeafProof(name, Verdict.PROVED, leaf.chance)
+
+
+_NO_NUMBER = "equal as algebra, yet one of the floats is NaN or infinite"
+_NO_BOUND = "it looks equal, but its degree is too large for a bound"
+
+
+def _assumed(evaluation: Evaluation) -> tuple[str, ...]:
+    points, unknown = evaluation.walk.points, evaluation.walk.unknown
+    assumed = []
+    if points.exponents.degree or points.exponents.bits:
+        assumed.append("exponentials behave as variables of their own")
+    if unknown:
+        assumed.append(f"equal inputs give equal outputs in {', '.join(unknown)}")
+    return tuple(assumed)
+
+
+def _sides(sides: Any, was_met: bool) -> Iterator[str]:
+    for branch, words in sides.items():
+        yield from (f"{branch}: {word}" for word, met in words.items() if met == was_met)
+
+
+def _enters_new(sides: Any, there: Any) -> bool:
+    return bool(set(_sides(there, True)) - set(_sides(sides, True)))
+
+
+def _merge(sides: Any, there: Any) -> None:
+    for branch, words in there.items():
+        known = sides.setdefault(branch, dict(words))
+        known.update((word, True) for word, met in words.items() if met)
+
+
+def _larger_chance(a: LeafProof, b: LeafProof) -> LeafProof:
+    return a if a.chance >= b.chance else b
