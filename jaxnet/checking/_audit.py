@@ -29,6 +29,7 @@ from jaxnet.checking.findings import (
     clip,
     row,
     said_of_cut,
+    said_of_proof,
     worst,
 )
 from jaxnet.checking.problem import Problem
@@ -121,6 +122,11 @@ class Audit(Judgement):
         at_sites = [s.report for s in self.sites if s.report is not None]
         return tuple(dict.fromkeys(c for r in (self.whole, *at_sites) for c in r.cut))
 
+    def unproved(self) -> tuple[str, ...]:
+        judged = [s for s in self.sites if s.is_judged]
+        said = [s.said() for s in judged if s.report is not None and s.report.unproved()]
+        return tuple(said) if judged else (self.name,)
+
     def faults(self) -> set[str]:
         found = set() if self.whole.nothing_bad else self.whole.faults()
         found |= {""} if self._culprits() else set()
@@ -192,6 +198,7 @@ class Audit(Judgement):
                 lines += row("", "", "", note, indent=6)
         whole = "ok" if self.whole.ok else self.whole.sentence()
         lines += ["", *row("", "", "", f"whole gradient: {whole}", indent=2)]
+        lines += [f"      {said_of_proof(self.whole.proof)}"] if self.whole.proof else []
         if self.unasked():
             lines += row("", "", "", f"not asked: {', '.join(self.unasked())}", indent=2)
         for note in (*self.notes, *self.whole.notes):
@@ -204,7 +211,8 @@ def _notes(s: Site) -> list[str]:
     if s.report is None:
         return []
     why = [s.report.sentence()] if s.verdict is Verdict.NOT_JUDGED else []
-    return why + [f"note: {note}" for note in s.report.notes]
+    proof = [said_of_proof(s.report.proof)] if s.report.proof else []
+    return why + proof + [f"note: {note}" for note in s.report.notes]
 
 
 def _columns(*texts: str) -> str:

@@ -15,6 +15,7 @@ from jaxnet.checking.cost import cost_of
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Problem, eps_of
 from jaxnet.checking.programs import Programs, programs_for
+from jaxnet.checking.proofs import proof_in
 from jaxnet.checking.questions import (
     algebra,
     forward,
@@ -71,11 +72,12 @@ def examine(
     budget: Budget,
     measure_power: bool = True,
 ) -> Report:
-    """The report, filled in. under: names of transformations.
+    """The report, filled in, a proof first. under: names of transformations.
 
     Value, structure, algebra and laws are always asked whole; the rest while the budget lasts.
     Ctrl-C shows on stderr what is known.
     """
+    report = replace(report, proof=proof_in(problem))
     return _examine(problem, Asked(report, dtypes, under, seed, budget, measure_power))
 
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from jaxnet.proving import Proof
+from jaxnet.proving import Verdict as Proved
+
 WIDTH = 100  # of what is printed, as of the code
 
 
@@ -270,11 +273,26 @@ class Judgement:
         """
         raise NotImplementedError
 
-    def require(self, *, accept: Sequence[str] = (), complete: bool = False) -> None:
+    def unproved(self) -> tuple[str, ...]:
+        """What is not proved as algebra.
+
+        Returns names, of the function or of rules.
+
+        >>> jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0]), budget=0).unproved()
+        ()
+        >>> jaxnet.check(jaxnet.relu, jnp.array([0.0, 2.0]), budget=0).unproved()  # a kink
+        ('relu',)
+        """
+        raise NotImplementedError
+
+    def require(
+        self, *, accept: Sequence[str] = (), complete: bool = False, proved: bool = False
+    ) -> None:
         """Raise AssertionError with all that was found unless ok: one line in a test.
 
         accept: names of what may be left unjudged, as the report gives them: ("no rule",).
         complete: whether everything must have been asked, nothing cut for lack of time.
+        proved: whether the gradient must be proved as algebra too (an audit: that of every rule).
         Raises TypeError where accept is one string.
 
         >>> jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0])).require()
@@ -289,7 +307,8 @@ class Judgement:
                 f"require: accept must be a tuple of names, got {accept!r}; write ({accept!r},)"
             )
         is_cut = complete and self.unasked()
-        if self.faults() - set(accept) or is_cut:
+        is_unproved = proved and self.unproved()
+        if self.faults() - set(accept) or is_cut or is_unproved:
             raise AssertionError(str(self)).with_traceback(None)
 
     def json(self) -> str:
@@ -303,6 +322,10 @@ class Judgement:
         """
         head = {"name": self.name, "ok": self.ok, "sentence": self.sentence()}
         return json.dumps(_finite(head | asdict(self)), indent=1)  # type: ignore[call-overload]
+
+
+def said_of_proof(proof: Proof) -> str:
+    return clip(f"as algebra: {proof.sentence()}")
 
 
 def said_of_cut(cut: Sequence[str]) -> list[str]:
@@ -324,6 +347,7 @@ class Report(Judgement):
     cost: what the backward keeps and computes, beside autodiff's; None where it was not asked.
     notes: what else there is to know.
     cut: what was not asked, for lack of time or because arrays are large or too much differs.
+    proof: a Proof, of first derivatives: what `prove` says; None where nothing was compared.
 
     >>> report = jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0]))
     >>> print(report.signature, report.reference, report.cost.residual_bytes["rule"])
@@ -339,9 +363,14 @@ class Report(Judgement):
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+    proof: Proof | None = None
 
     def unasked(self) -> tuple[str, ...]:
         return self.cut
+
+    def unproved(self) -> tuple[str, ...]:
+        is_proved = self.proof is not None and self.proof.verdict is Proved.PROVED
+        return () if is_proved else (self.name,)
 
     def faults(self) -> set[str]:
         bad = [f for f in self.findings if f.verdict.bad]
@@ -372,7 +401,13 @@ class Report(Judgement):
         if not self.ok:
             return self.findings[0].sentence()
         said = [self._said_of_power(), self._said_of_branches()]
-        return ": ".join(filter(None, ["ok", "; ".join(filter(None, said))]))
+        return ": ".join(filter(None, [self._ok(), "; ".join(filter(None, said))]))
+
+    def _ok(self) -> str:
+        """Where floats find nothing, and algebra does, that is what to know first."""
+        if self.proof is not None and self.proof.verdict is Proved.REFUTED:
+            return f"ok, yet as algebra it {self.proof.sentence()}"
+        return "ok"
 
     def _said_of_power(self) -> str:
         if not self.power:
@@ -391,7 +426,9 @@ class Report(Judgement):
 
     def __str__(self) -> str:
         head = f"{self.name}({self.signature})  against {self.reference}"
-        lines = [self.sentence(), clip(head), ""]
+        lines = [self.sentence(), clip(head)]
+        lines += [said_of_proof(self.proof)] if self.proof else []
+        lines += [""]
         for what, leaf, verdict, text in _rows(self.findings):
             lines += row(what, leaf, verdict.shown(), text)
         for leaf, p in self.power.items():

@@ -10,6 +10,8 @@ from jaxnet.proving.interpreter import Unprovable
 from jaxnet.proving.proof import Proof, ProofOfSizes, Verdict
 from jaxnet.proving.prover import Prover
 
+MOST_WORK = 3e7  # in numbers: about two seconds where only first derivatives are asked for
+
 
 def prove(f: Callable[..., Any], *args: Any, ref: Callable[..., Any] | None = None) -> Proof:
     """Is the gradient by hand equal to autodiff's, as algebra? No tolerance is involved.
@@ -99,13 +101,20 @@ def _require_sizes(make_args: Any, sizes: Any) -> None:
         raise ValueError(f"prove_sizes: sizes must have one size of each at least, got {sizes!r}")
 
 
-def proof_of(f: Callable[..., Any], ref: Any, args: Sequence[Any], names: Sequence[str]) -> Proof:
-    """names: of args."""
+def proof_of(
+    f: Callable[..., Any],
+    ref: Any,
+    args: Sequence[Any],
+    names: Sequence[str],
+    is_first_order: bool = False,
+) -> Proof:
+    """names: of args. is_first_order: without further derivatives."""
     try:
         functions, problem = _traced(f, ref, args, names)
         if not any(x.size for x in problem.leaves.values()):
             raise Unprovable("no floating argument has an element: nothing was compared")
-        return Prover(functions, problem).proof()
+        most = MOST_WORK if is_first_order else 10 * MOST_WORK
+        return Prover(functions, problem, most).proof(is_first_order)
     except Unprovable as stopped:
         return Proof(Verdict.NOT_PROVED, note=str(stopped))
 

@@ -26,11 +26,10 @@ HUGE = 1e30  # a bound above it says nothing
 
 @dataclass(frozen=True, eq=False)
 class Divisor:
-    """A polynomial N by which something was divided: P/D became D/P, and P is N."""
+    """By what an array of numbers was divided: the product of polynomials N, one for each."""
 
     degree: float
     bits: float
-    of_denominator: "Size"  # D's
 
 
 Powers = Mapping[Divisor, float]
@@ -81,30 +80,22 @@ class Size(NamedTuple):
         """Of so many numbers of this size."""
         return self._replace(bits=self.bits + max(count - 1, 0).bit_length())
 
-    def divisor(self) -> Divisor:
-        """A number of this size, to divide by."""
-        return Divisor(self.degree, self.bits, Size().over(self.powers))
+    def inverse(self, count: int) -> "Size":
+        """Of 1/x for so many different numbers x, each P/D: D times the other P, over all P."""
+        divisor = Divisor(min(count * self.degree, HUGE), min(count * self.bits, HUGE))
+        others = max(count - 1, 0)
+        denominator = Size().over(self.powers)
+        return Size(
+            min(denominator.degree + others * self.degree, HUGE),
+            min(denominator.bits + others * self.bits, HUGE),
+            {divisor: 1.0},
+        )
 
 
 def _merged(a: Powers, b: Powers, how: Any) -> Powers:
     if not (a and b):
         return a or b
     return {d: min(how(a.get(d, 0.0), b.get(d, 0.0)), HUGE) for d in {**a, **b}}
-
-
-def inverse(divisors: Iterable[Divisor]) -> Size:
-    """Of 1/x for numbers x whose numerators these are."""
-    powers = dict.fromkeys(divisors, 1.0)
-    if not powers:
-        return Size()
-    # D/P, over the product of all these P
-    degree = max(d.of_denominator.degree - d.degree for d in powers)
-    bits = max(d.of_denominator.bits - d.bits for d in powers)
-    return Size(
-        min(degree + sum(d.degree for d in powers), HUGE),
-        min(bits + sum(d.bits for d in powers), HUGE),
-        powers,
-    )
 
 
 VARIABLE = Size(1.0)

@@ -12,7 +12,7 @@ from jaxnet.proving import arithmetic, control, reductions
 from jaxnet.proving.bound import chance_at_one_point, groups
 from jaxnet.proving.derivatives import Problem, precision
 from jaxnet.proving.field import differ
-from jaxnet.proving.interpreter import Walk
+from jaxnet.proving.interpreter import Meter, Walk
 from jaxnet.proving.numbers import Numbers, Points
 
 HOLD_PRIMITIVES = (arithmetic, control, reductions)  # importing them fills the tables
@@ -75,9 +75,10 @@ class At(NamedTuple):
     tangents: Sequence[Any]
 
 
-def evaluate(problem: Problem, at: At, count: int, seed: int) -> Evaluation:
+def evaluate(problem: Problem, at: At, count: int, seed: int, meter: Meter) -> Evaluation:
+    """At so many points. Raises Unprovable, also where it takes longer than the meter allows."""
     graphs = problem.rule, problem.ref
-    walk = Walk(Points(count, seed, has_roots=any(map(_has_roots, graphs))))
+    walk = Walk(Points(count, seed, has_roots=any(map(_has_roots, graphs))), meter)
     unknowns = [walk.points.variables(x) for arrays in at for x in arrays]
     with precision(problem.is_wide):
         results = [walk.run(graph, unknowns) for graph in graphs]

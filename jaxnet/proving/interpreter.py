@@ -28,10 +28,27 @@ class Unprovable(Exception):
 
 
 @dataclass
+class Meter:
+    """How much is computed, so that nobody waits for a proof that takes minutes."""
+
+    most: float
+    spent: float = 0.0
+
+    def add(self, work: float) -> None:
+        self.spent += work
+        if self.spent > self.most:
+            raise Unprovable("it takes too long: try fewer rows, or smaller arrays")
+
+
+EQUATION = 3000  # what one takes, however small it is, in numbers
+
+
+@dataclass
 class Walk:
     """One evaluation at the same points; branches are decided once for all."""
 
     points: Points
+    meter: Meter
     edges: dict[str, None] = field(default_factory=dict)  # branches at whose edge the point lies
     sides: dict[str, dict[str, bool]] = field(default_factory=dict)  # branch -> side -> met?
     unknown: dict[str, None] = field(default_factory=dict)  # functions of which nothing is known
@@ -58,6 +75,8 @@ class Walk:
             return called
         name = e.primitive.name
         _require_real(e)
+        size = sum(v.aval.size for v in (*e.invars, *e.outvars) if hasattr(v.aval, "size"))
+        self.meter.add(EQUATION + self.points.count * size)
         if not any(isinstance(x, Numbers) for x in inputs):
             return [self.value_of(y) for y in self.concrete(e, inputs)]
         handler: Handler = ARITHMETIC.get(name, unknown)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from jaxnet.proving.bound import VARIABLE, Divisor, Size, inverse
+from jaxnet.proving.bound import VARIABLE, Size
 from jaxnet.proving.field import (
     GENERATOR,
     Element,
@@ -105,7 +105,7 @@ class Points:
         self.has_roots = has_roots  # are any taken? Else nobody asks for the variables
         self.exponents = Size()
         self.known_literals: dict[tuple[bytes, int], Numbers] = {}
-        self.divisors: dict[tuple[int, ...], Divisor] = {}  # by their values at three points
+        self.inverses: dict[bytes, Size] = {}  # of 1/x, by the values of x at three points
         self.atoms: dict[str, None] = {}  # functions of which not all is known
 
     # -- new numbers
@@ -286,12 +286,16 @@ class Points:
     # -- bounds
 
     def _size_of_inverse(self, p: Element, size: Size) -> Size:
-        """Of 1/x for the numbers p of this size."""
-        return inverse(self._divisor(key, size) for key in _keys(p))
+        """Of 1/x for the numbers p of this size; the same where the other graph has them too."""
+        parts = [p.re[:3]] if p.im is None else [p.re[:3], p.im[:3]]
+        different = np.unique(np.concatenate([x.reshape(3, -1) for x in parts]), axis=1)
+        return self._inverses_of(different, size)
 
-    def _divisor(self, key: tuple[int, ...], size: Size) -> Divisor:
-        """One for numbers that are equal, in both graphs."""
-        return self.divisors.setdefault(key, size.divisor())
+    def _inverses_of(self, different: Array, size: Size) -> Size:
+        key = different.tobytes()
+        if key not in self.inverses:
+            self.inverses[key] = size.inverse(different.shape[1])
+        return self.inverses[key]
 
     def _size_of(self, real: Real) -> Size:
         above = real.rational.numerator * real.radicand.numerator
@@ -300,12 +304,12 @@ class Points:
         twos = (below & -below).bit_length() - 1
         for value, power in ((2, twos), (below >> twos, 1)):
             if value > 1 and power:
-                key = tuple(value % int(p) for p in self.mod_p.primes[:3])
-                divisor = self._divisor(key, Size(0, value.bit_length()))
-                size = size.times(Size(powers={divisor: power}))
+                residues = self.mod_p.of_integers([value], (1,))[:3]
+                inverse = self._inverses_of(residues, Size(bits=value.bit_length()))
+                size = size.times(inverse.power(power))
         if real.pis < 0:
-            root_of_pi = self._divisor((), VARIABLE)
-            size = size.times(Size(powers={root_of_pi: -real.pis}))
+            of_root = self._inverses_of(np.zeros((0, 1)), VARIABLE)
+            size = size.times(of_root.power(-real.pis))
         return size
 
     def _odd_root(self, a: Element, degree: int) -> Element:
@@ -609,13 +613,6 @@ _WHOLE = np.arange(-8.0, 9.0)
 EVERY = -1  # all bits are set
 HALF = Real(Fraction(1, 2))
 MOST_ROOTS = 64  # of a logarithm times a rational, its numerator and denominator
-
-
-def _keys(p: Element) -> list[tuple[int, ...]]:
-    """A key for each different number: its values at three points."""
-    parts = [p.re[:3], imaginary(p)[:3]] if p.im is not None else [p.re[:3]]
-    rows = np.concatenate([part.reshape(3, -1) for part in parts])
-    return list(map(tuple, np.unique(rows, axis=1).T.tolist()))
 
 
 def _with_factor(mod: Field, p: Element, i: int, factor: Element) -> Element:

@@ -15,7 +15,7 @@ from jaxnet.proving.evaluation import (
     evaluate,
     points_needed,
 )
-from jaxnet.proving.interpreter import Unprovable
+from jaxnet.proving.interpreter import Meter, Unprovable
 from jaxnet.proving.proof import LeafProof, Proof, Verdict, worst
 
 FEW_POINTS = 6
@@ -38,8 +38,9 @@ MOVES = (
 class Prover:
     """At points that begin with the arguments."""
 
-    def __init__(self, functions: Functions, problem: Problem) -> None:
+    def __init__(self, functions: Functions, problem: Problem, most: float) -> None:
         self.functions, self.problem = functions, problem
+        self.meter = Meter(most)
         self.rng = np.random.default_rng(0)
         self.leaves = [np.asarray(x, np.float64) for x in problem.leaves.values()]
         self.cotangents = [self.random(y.shape) for y in problem.outputs]
@@ -50,7 +51,7 @@ class Prover:
     def random(self, shape: Sequence[int]) -> Any:
         return np.asarray(self.rng.normal(size=shape))
 
-    def proof(self) -> Proof:
+    def proof(self, is_first_order: bool = False) -> Proof:
         first = self.evaluated(self.problem)
         edges = ", ".join(first.walk.edges)
         if edges:
@@ -64,7 +65,7 @@ class Prover:
         not_asked: list[str] = []
         if _is_proved(leaves):
             leaves, sides = self.elsewhere(leaves, sides)
-            further, not_asked = self.further()
+            further, not_asked = ({}, []) if is_first_order else self.further()
         if edges:
             leaves = [_of_nearby(leaf, edges) for leaf in leaves]
         return Proof(
@@ -102,13 +103,13 @@ class Prover:
     def evaluated(self, problem: Problem, at: At | None = None) -> Evaluation:
         """At as many points as the chance of a miss needs."""
         at = at or At(self.leaves, self.cotangents, self.tangents)
-        few = evaluate(problem, at, FEW_POINTS, seed=0)
+        few = evaluate(problem, at, FEW_POINTS, 0, self.meter)
         if any(leaf.different.any() for leaf in few.leaves):
             return few
         needed = points_needed(few, FEW_POINTS)
         if needed <= FEW_POINTS:
             return few
-        return evaluate(problem, at, needed, seed=1)
+        return evaluate(problem, at, needed, 1, self.meter)
 
     def judged(self, problem: Problem, evaluation: Evaluation) -> list[LeafProof]:
         met = [*evaluation.walk.unknown, *evaluation.walk.points.atoms]

@@ -12,6 +12,7 @@ from jaxnet.proving.numbers import Numbers, joined
 from jaxnet.proving.structural import numbers_of, positions
 
 MOST_PRODUCTS = 3_000_000  # of one product of matrices
+PRODUCTS = 6  # so many take the time of one number
 
 
 def reduce_sum(walk: Walk, e: Any, x: Numbers) -> Numbers:
@@ -140,6 +141,7 @@ def _multiplied(walk: Walk, e: Any, left: Numbers, right: Numbers) -> Numbers:
     (batch, m, k), n = left.shape, right.shape[1]
     if batch * m * n * k > MOST_PRODUCTS:
         raise Unprovable(f"a product of large matrices: {named(e)}")
+    walk.meter.add(walk.points.count * batch * m * n * k / PRODUCTS)
     if k and _is_plain(left) and _is_plain(right):
         return walk.points.product_of_matrices(left, right)
     shape = (batch, m, n, k)
