@@ -74,7 +74,9 @@ class Walk:
         if called is not None:
             return called
         name = e.primitive.name
-        _require_real(e)
+        _require_real_arrays(e)
+        if not e.outvars:  # a callback, which prints
+            return []
         size = sum(v.aval.size for v in (*e.invars, *e.outvars) if hasattr(v.aval, "size"))
         self.meter.add(EQUATION + self.points.count * size)
         if not any(isinstance(x, Numbers) for x in inputs):
@@ -179,8 +181,10 @@ def is_of_jax(jaxpr: Any) -> bool:
     return _graph.file_of_function(jaxpr).startswith(str(Path(jax.__file__).parent))
 
 
-def _require_real(e: Any) -> None:
+def _require_real_arrays(e: Any) -> None:
     for v in (*e.invars, *e.outvars):
+        if hasattr(v.aval, "inner_aval"):
+            raise Unprovable(f"memory that is written to: {named(e)}")
         dtype = getattr(v.aval, "dtype", None)
         if dtype is not None and jnp.issubdtype(dtype, jnp.complexfloating):
             raise Unprovable(f"complex numbers in {named(e)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnet.proving.derivatives import Functions, Problem
+from jaxnet.proving.derivatives import Functions, Problem, first_line
 from jaxnet.proving.evaluation import (
     SMALL_CHANCE,
     At,
@@ -103,13 +103,13 @@ class Prover:
     def evaluated(self, problem: Problem, at: At | None = None) -> Evaluation:
         """At as many points as the chance of a miss needs."""
         at = at or At(self.leaves, self.cotangents, self.tangents)
-        few = evaluate(problem, at, FEW_POINTS, 0, self.meter)
+        few = _evaluate(problem, at, FEW_POINTS, 0, self.meter)
         if any(leaf.different.any() for leaf in few.leaves):
             return few
         needed = points_needed(few, FEW_POINTS)
         if needed <= FEW_POINTS:
             return few
-        return evaluate(problem, at, needed, 1, self.meter)
+        return _evaluate(problem, at, needed, 1, self.meter)
 
     def judged(self, problem: Problem, evaluation: Evaluation) -> list[LeafProof]:
         met = [*evaluation.walk.unknown, *evaluation.walk.points.atoms]
@@ -147,6 +147,15 @@ class Prover:
         except Unprovable:
             return None
         return None if there.walk.edges else there
+
+
+def _evaluate(problem: Problem, at: At, count: int, seed: int, meter: Meter) -> Evaluation:
+    try:
+        return evaluate(problem, at, count, seed, meter)
+    except Unprovable:
+        raise
+    except Exception as error:  # of a callback to the host, say
+        raise Unprovable(f"it raises at the arguments: {first_line(error)}") from error
 
 
 def _require_no_edge(evaluation: Evaluation) -> None:
