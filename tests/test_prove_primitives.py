@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from corpus import pointwise
+from jax.experimental import pallas
 
 import jaxnet
 
@@ -55,3 +56,25 @@ def test_what_raises_elsewhere_is_judged_at_the_arguments_alone():
     assert verdict(sine, jnp.sin) == "refuted"
     proof = jaxnet.prove(pointwise(sine, jnp.cos), X + 100)
     assert "not known (it raises at the arguments: " in proof.sentence()
+
+
+def by_host(x):
+    def sine(x):
+        return np.sin(np.asarray(x, np.float32)).astype(x.dtype)
+
+    return jax.pure_callback(sine, jax.typeof(x), x)
+
+
+def by_kernel(x):
+    def kernel(x, y):
+        y[...] = jnp.sin(x[...].astype(jnp.float32)).astype(y.dtype)
+
+    return pallas.pallas_call(kernel, out_shape=jax.typeof(x), interpret=True)(x)
+
+
+@pytest.mark.parametrize("body", [by_host, by_kernel])
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, "not proved"), (1.01, "refuted")])
+def test_the_rounding_inside_of_what_is_opaque_refutes_nothing(body, factor, expected):
+    rule = pointwise(body, jnp.cos)
+    proof = jaxnet.prove(rule, X, ref=lambda x: factor * jnp.sin(x))
+    assert {leaf.name: str(leaf.verdict) for leaf in proof.leaves}["output"] == expected

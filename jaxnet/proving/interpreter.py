@@ -112,7 +112,7 @@ class Walk:
 
     def note_unknown(self, e: Any) -> None:
         self.unknown[named(e)] = None
-        self.bits = min(self.bits, *[8 * v.aval.dtype.itemsize for v in e.outvars])
+        self.bits = min(self.bits, _bits_inside(e))
 
     def compare(self, e: Any, a: Numbers, b: Numbers, side: Any, words: Sequence[str]) -> None:
         """A branch by comparing a with b. side: the number of a word at each element."""
@@ -129,6 +129,17 @@ class Walk:
         met.update((words[int(number)], True) for number in np.unique(side))
         if is_at_edge:
             self.edges[branch] = None
+
+
+def _bits_inside(e: Any) -> int:
+    """Of the narrowest float in it; what nobody can look into is taken for 32 bits."""
+    inside = [i for jaxpr in _graph.inner_jaxprs(e) for i, _ in _graph.equations(jaxpr)]
+    variables = [v for i in (e, *inside) for v in (*i.invars, *i.outvars)]
+    dtypes = [getattr(v.aval, "dtype", None) for v in variables]
+    floating = [d for d in dtypes if d is not None and jnp.issubdtype(d, jnp.floating)]
+    bits: list[int] = [8 * d.itemsize for d in floating]
+    is_foreign = e.primitive.name.endswith(("callback", "ffi_call"))
+    return max(16, min([32 if is_foreign else 64, *bits]))
 
 
 def _through_a_call(walk: Walk, e: Any, inputs: list[Value]) -> list[Value] | None:
