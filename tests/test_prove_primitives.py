@@ -78,3 +78,36 @@ def test_the_rounding_inside_of_what_is_opaque_refutes_nothing(body, factor, exp
     rule = pointwise(body, jnp.cos)
     proof = jaxnet.prove(rule, X, ref=lambda x: factor * jnp.sin(x))
     assert {leaf.name: str(leaf.verdict) for leaf in proof.leaves}["output"] == expected
+
+
+# -- roots of literals
+
+
+@pytest.mark.parametrize(
+    ("root", "literal"),
+    [
+        (lambda: jnp.sqrt(jnp.pi), lambda: np.sqrt(np.pi)),
+        (lambda: jnp.sqrt(121.0), lambda: 11.0),
+        (lambda: jnp.sqrt(jnp.float32(121) / 169), lambda: 11 / 13),
+        (lambda: jnp.exp(jnp.sqrt(121.0)), lambda: jnp.exp(11.0)),
+        (lambda: jnp.sqrt(jnp.square(0.7123456789)), lambda: 0.7123456789),
+    ],
+)
+def test_the_root_of_a_literal_is_positive(root, literal):
+    def of_root(x):
+        return root() * x
+
+    for sign, expected in ((1, "proved"), (-1, "refuted"), (1 + 1e-7, "refuted")):
+        proof = jaxnet.prove(of_root, X, ref=lambda x, sign=sign: sign * literal() * x)
+        assert proof.verdict == expected
+
+
+def test_roots_of_literals_are_factors_of_other_roots():
+    def root(x):
+        return jnp.sqrt(x * 0.7123456789 * jnp.pi)
+
+    def factored(x):
+        return jnp.sqrt(x) * jnp.sqrt(0.7123456789) * np.sqrt(np.pi)
+
+    assert jaxnet.prove(root, abs(X), ref=factored).verdict == "proved"
+    assert jaxnet.prove(root, abs(X), ref=lambda x: -factored(x)).verdict == "refuted"

@@ -179,16 +179,21 @@ class Points:
         factor = Element(np.ones(self.count, np.uint64))
         if real.atom:
             bits = np.float64(real.atom).view(np.uint64)
-            factor = Element(mod.reduced(mixed(mixed(bits + self.salt) + np.uint64(1))))
+            factor = self._random_square(mod, mixed(bits + self.salt) + np.uint64(1))
         roots = [(n, 1) for n in factors(real.radicand.numerator)]
         roots += [(n, -1) for n in factors(real.radicand.denominator)]
         for n, exponent in roots:
             root, _ = mod.root(Element(mod.of_integers([n], ())))
             factor = mod.multiply(factor, root if exponent > 0 else mod.inverse(root))
-        root_of_pi = Element(mod.reduced(mixed(self.salt)))
+        root_of_pi = self._random_square(mod, self.salt)
         for _ in range(abs(real.pis)):
             factor = mod.multiply(factor, root_of_pi if real.pis > 0 else mod.inverse(root_of_pi))
         return factor
+
+    def _random_square(self, mod: Field, state: Array) -> Element:
+        """Of a positive number, which has a root that is positive too."""
+        root = Element(mod.reduced(mixed(state)))
+        return mod.multiply(root, root)
 
     # -- arithmetic
 
@@ -460,13 +465,27 @@ class Points:
     def sqrt(self, a: Numbers) -> Numbers:
         root, known = self.mod_p.root(a.p)
         root_q, _ = self.mod_q.root(Element(a.q))
-        has_q = a.has_q & (imaginary(root_q) == 0) & _without_logs(a)
-        if not a.is_literal:
-            self.radicands.update(_radicands(a, 1))
         with np.errstate(invalid="ignore"):
             f = np.sqrt(a.f)
+        if a.is_literal:
+            root, root_q = self._signed(a, f, root, root_q)
+        else:
+            self.radicands.update(_radicands(a, 1))
+        has_q = a.has_q & (imaginary(root_q) == 0) & _without_logs(a)
         known = a.ok & known
         return replace(a, f=f, p=root, ok=known, q=root_q.re, has_q=has_q, m=None)
+
+    def _signed(self, a: Numbers, f: Array, *roots: Element) -> list[Element]:
+        """Roots modulo p and q of a literal a: where a literal's square is a, that literal.
+
+        11 is no square modulo half of the primes, and -11 would be taken for the root of 121.
+        """
+        known = self.literals(f)
+        pairs = (self.mod_p, known.p, a.p), (self.mod_q, Element(known.q), Element(a.q))
+        return [
+            chosen(~differ(mod.multiply(root, root), square).any(0), root, other)
+            for (mod, root, square), other in zip(pairs, roots, strict=True)
+        ]
 
     def turn(self, a: Numbers) -> tuple[Numbers, Numbers]:
         """sin and cos: the parts of exp(i a), a point of the unit circle."""
