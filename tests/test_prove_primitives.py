@@ -111,3 +111,43 @@ def test_roots_of_literals_are_factors_of_other_roots():
 
     assert jaxnet.prove(root, abs(X), ref=factored).verdict == "proved"
     assert jaxnet.prove(root, abs(X), ref=lambda x: -factored(x)).verdict == "refuted"
+
+
+# -- primitives that are Python objects
+
+has_objects = pytest.mark.skipif(
+    jax.__version_info__ < (0, 12), reason="there they are functions, or move bits"
+)
+
+
+@pytest.mark.parametrize(("power", "expected"), [(0.5, "proved"), (-0.5, "refuted")])
+def test_a_root_is_what_its_solver_returns(power, expected):
+    def root(x):
+        def solve(g, x):
+            return x / g(jnp.ones_like(x))
+
+        first = jnp.ones_like(x)
+        return jax.lax.custom_root(lambda y: y * y - x, first, lambda f, y: jnp.sqrt(x), solve)
+
+    assert jaxnet.prove(root, abs(X), ref=lambda x: x**power).verdict == expected
+
+
+@has_objects
+@pytest.mark.parametrize(("factor", "expected"), [(1, "proved"), (-1, "refuted")])
+def test_powers_of_two(factor, expected):
+    def by_bits(x):
+        mantissa, exponent = jnp.frexp(x)
+        return jnp.ldexp(mantissa**2, exponent + np.array([3, -1, 0]))
+
+    def by_division(x):
+        exponent = np.array([-1, 1, 2]) * factor
+        return (x / 2.0**exponent) ** 2 * 2.0 ** (exponent + np.array([3, -1, 0]))
+
+    proof = jaxnet.prove(by_bits, X, ref=by_division)
+    assert proof.verdict == expected
+
+
+@has_objects
+def test_at_a_power_of_two_the_exponent_jumps():
+    proof = jaxnet.prove(lambda x: jnp.frexp(x)[0], np.ones(1), ref=lambda x: x / 2)
+    assert proof.verdict != "proved"

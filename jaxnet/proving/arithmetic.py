@@ -14,6 +14,7 @@ from jaxnet.proving.field import where as chosen
 from jaxnet.proving.interpreter import (
     ARITHMETIC,
     KNOWN,
+    OBJECTS,
     QUICK,
     Unprovable,
     Value,
@@ -327,6 +328,25 @@ def exp_of_minus_square(walk: Walk, e: Any, x: Numbers) -> list[Numbers]:
 
 
 KNOWN["exp_neg_sq"] = exp_of_minus_square
+
+
+# -- powers of two: the bodies of these move bits
+
+
+def times_power_of_two(walk: Walk, e: Any, x: Numbers, exponent: Any) -> list[Numbers]:
+    return [walk.points.multiply(x, walk.points.literals(np.ldexp(1.0, exponent)))]
+
+
+def mantissa(walk: Walk, e: Any, x: Numbers) -> list[Value]:
+    """And the exponent, an integer."""
+    value, exponent = np.frexp(x.f)
+    is_inside = (np.abs(value) > 0.5 + 1e-9) & (np.abs(value) < 1 - 1e-9)
+    is_at_edge = not (is_inside.all() or x.is_literal)
+    walk.branch(e, np.zeros(1), (ONE_STEP,), is_at_edge)
+    return [*times_power_of_two(walk, e, x, -exponent), exponent]
+
+
+OBJECTS.update(Ldexp=times_power_of_two, Frexp=mantissa)
 
 # -- integers, in NumPy
 

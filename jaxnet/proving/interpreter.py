@@ -144,17 +144,29 @@ def _bits_inside(e: Any) -> int:
 
 def _through_a_call(walk: Walk, e: Any, inputs: list[Value]) -> list[Value] | None:
     """None where the equation holds no jaxpr that is walked through."""
-    inside = _graph.first_inner_jaxpr(e)
-    if inside is not None and is_of_jax(inside):
-        known = KNOWN.get(_graph.name_of_function(inside))
-        if known is not None:
-            return list(known(walk, e, *inputs))
-    if _graph.kind_of_rule(e):
-        return walk.run(_graph.body_of_rule(e), inputs)
-    if _graph.has_rule_for_batching(e):
-        return walk.run(inside, inputs)
-    handler = CONTROL.get(e.primitive.name)
+    handler, body = _known_by_name(e), _body(e)
+    if handler is None and body is not None:
+        return walk.run(body, inputs)
+    handler = handler or CONTROL.get(e.primitive.name)
     return None if handler is None else list(handler(walk, e, *inputs))
+
+
+def _known_by_name(e: Any) -> Handler | None:
+    """For JAX's own functions and objects, whatever they hold."""
+    prim = type(_graph.python_object(e))
+    if prim.__module__.startswith("jax.") and prim.__name__ in OBJECTS:
+        return OBJECTS[prim.__name__]
+    inside = _graph.first_inner_jaxpr(e)
+    if inside is None or not is_of_jax(inside):
+        return None
+    return KNOWN.get(_graph.name_of_function(inside))
+
+
+def _body(e: Any) -> Any:
+    """What a rule, or an object, is without it; None where there is none."""
+    if _graph.kind_of_rule(e) or _graph.python_object(e) is not None:
+        return _graph.body_of_rule(e)
+    return _graph.first_inner_jaxpr(e) if _graph.has_rule_for_batching(e) else None
 
 
 def computed(e: Any, inputs: Sequence[Any]) -> list[Any]:
@@ -223,6 +235,7 @@ def named(e: Any) -> str:
 
 # Filled by the files that hold the primitives: name -> its handler.
 CONTROL: dict[str, Handler] = {}  # what calls other jaxprs
+OBJECTS: dict[str, Handler] = {}  # JAX's own primitives that are Python objects, by their class
 KNOWN: dict[str, Handler] = {}  # JAX's own functions whose bodies are there for their digits
 ARITHMETIC: dict[str, Handler] = {}  # of Numbers
 QUICK: dict[str, Handler] = {}  # of integers in NumPy: (equation, *arrays) -> array
