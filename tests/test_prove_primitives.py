@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corpus import pointwise
+from corpus import by_hand, pointwise
 from jax.experimental import pallas
 
 import jaxnet
@@ -151,3 +151,108 @@ def test_powers_of_two(factor, expected):
 def test_at_a_power_of_two_the_exponent_jumps():
     proof = jaxnet.prove(lambda x: jnp.frexp(x)[0], np.ones(1), ref=lambda x: x / 2)
     assert proof.verdict != "proved"
+
+
+# -- linear algebra
+
+
+def matrix(*shape):
+    return np.random.default_rng(7).normal(size=shape)
+
+
+def solve_backward(turn):
+    def backward(a, b, dx):
+        w = jnp.linalg.solve(turn(a), dx)
+        return -jnp.outer(w, jnp.linalg.solve(a, b)), w
+
+    return backward
+
+
+LINEAR = {  # body, its backward from the turned matrix, arguments
+    "solve": (jnp.linalg.solve, solve_backward, (matrix(3, 3), matrix(3))),
+    "det": (
+        jnp.linalg.det,
+        lambda turn: lambda a, c: (c * jnp.linalg.det(a) * jnp.linalg.inv(turn(a)),),
+        (matrix(5, 5),),
+    ),
+    "slogdet": (
+        lambda a: jnp.linalg.slogdet(a)[1],
+        lambda turn: lambda a, c: (c * jnp.linalg.inv(turn(a)),),
+        (matrix(3, 3),),
+    ),
+    "inv": (
+        jnp.linalg.inv,
+        lambda turn: lambda a, c: (-(jnp.linalg.inv(turn(a)) @ c @ jnp.linalg.inv(turn(a))),),
+        (matrix(3, 3),),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_factorisations_are_eliminations(name):
+    body, backward, args = LINEAR[name]
+    right, wrong = by_hand(body, backward(jnp.transpose)), by_hand(body, backward(lambda a: a))
+    assert jaxnet.prove(right, *args).verdict == "proved"
+    assert jaxnet.prove(wrong, *args).verdict == "refuted"
+
+
+def test_a_batch_of_wide_and_of_high_matrices_is_factorised():
+    for shape in ((2, 2, 3), (2, 3, 2)):
+
+        def product(a):
+            packed, _, order = jax.lax.linalg.lu(a)
+            size = min(a.shape[1:])
+            lower = jnp.tril(packed, -1)[..., :size] + jnp.eye(a.shape[1], size)
+            return lower @ jnp.triu(packed)[:, :size], order
+
+        def rows(a):
+            order = jax.lax.linalg.lu(a)[2]
+            return jnp.take_along_axis(a, order[..., None], 1), order
+
+        assert jaxnet.prove(product, matrix(*shape), ref=rows).verdict == "proved"
+        unordered = jaxnet.prove(product, matrix(*shape), ref=lambda a: (a, rows(a)[1]))
+        assert unordered.verdict == "refuted"
+
+
+def test_where_two_rows_may_come_first_nothing_is_proved():
+    """det itself does not depend on which; its factors do."""
+    tied = np.array([[1.0, 2.0], [-1.0, 3.0]])
+    proof = jaxnet.prove(
+        lambda a: jax.lax.linalg.lu(a)[0], tied, ref=lambda a: jax.lax.linalg.lu(a)[0]
+    )
+    assert proof.verdict == "not proved"
+
+
+def test_a_singular_matrix_has_no_inverse():
+    """In floats a rounding hides the 0."""
+    a = np.outer([0.1, 0.3, 0.7], [0.2, 0.7, 0.3])
+
+    def inverse(x):
+        return jnp.linalg.inv(x * a)
+
+    assert jaxnet.prove(inverse, np.ones(()), ref=inverse).verdict == "not proved"
+
+
+@pytest.mark.parametrize("left_side", [True, False])
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("transpose_a", [True, False])
+@pytest.mark.parametrize("unit_diagonal", [True, False])
+def test_triangular_solutions(left_side, lower, transpose_a, unit_diagonal):
+    def solution(a, b):
+        return jax.lax.linalg.triangular_solve(
+            a, b, left_side=left_side, lower=lower, transpose_a=transpose_a,
+            unit_diagonal=unit_diagonal,
+        )  # fmt: skip
+
+    def product(a, b, is_right=True):
+        a = jnp.tril(a) if lower else jnp.triu(a)
+        if unit_diagonal:
+            a = a + jnp.diag(1 - jnp.diag(a))
+        inverse = jnp.linalg.inv(a)
+        inverse = inverse.T if transpose_a is is_right else inverse
+        return inverse @ b if left_side else b @ inverse
+
+    args = matrix(2, 2), matrix(2, 2)[::-1]
+    assert jaxnet.prove(solution, *args, ref=product).verdict == "proved"
+    wrong = jaxnet.prove(solution, *args, ref=lambda a, b: product(a, b, is_right=False))
+    assert wrong.verdict == "refuted"
