@@ -299,3 +299,14 @@ def test_a_mean_over_classes_is_right_at_one_size_alone():
 def test_what_is_no_family_of_sizes_is_an_error(make_args, sizes, error, text):
     with pytest.raises(error, match=f"prove_sizes: .*{text}"):
         jaxnet.prove_sizes(jaxnet.relu, make_args, sizes)
+
+
+def test_where_autodiff_has_the_wrong_slope_of_a_special_function_nothing_is_said():
+    """Of a function of which nothing is known, floats tell whether the reference is right."""
+    right = pointwise(jax.lax.lgamma, jax.lax.digamma)
+    wrong = pointwise(jax.lax.lgamma, lambda x: 2 * jax.lax.digamma(x))
+    assert jaxnet.prove(right, abs(X)).verdict == "proved"
+    assert jaxnet.prove(wrong, abs(X)).verdict == "refuted"
+    below = pointwise(jax.lax.digamma, lambda x: jax.lax.polygamma(1.0, x))
+    proof = jaxnet.prove(below, np.array([-16.5, -2.5]))
+    assert "autodiff is not the derivative of the value here" in str(proof)

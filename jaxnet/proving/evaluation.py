@@ -64,8 +64,14 @@ class Comparison:
 @dataclass(frozen=True)
 class Evaluation:
     walk: Walk
+    names: list[str]
     leaves: list[Comparison]
     bits: int  # of the narrowest float that was computed with
+
+    def floats(self, name: str) -> Any:
+        """Of the reference; a number where nothing has that name."""
+        at = dict(zip(self.names, self.leaves, strict=True)).get(name)
+        return 0.0 if at is None else at.ref.f
 
 
 class At(NamedTuple):
@@ -86,7 +92,7 @@ def evaluate(problem: Problem, at: At, count: int, seed: int, meter: Meter) -> E
     pairs = [(_numbers(walk, a), _numbers(walk, b)) for a, b in zip(*results, strict=True)]
     unequal = [_unequal(walk.points, a, b) for a, b in pairs]
     leaves = [_compared(walk.points, *pair, u) for pair, u in zip(pairs, unequal, strict=True)]
-    return Evaluation(walk, leaves, min(walk.bits, problem.bits))
+    return Evaluation(walk, problem.names, leaves, min(walk.bits, problem.bits))
 
 
 def _has_roots(graph: Any) -> bool:

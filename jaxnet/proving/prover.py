@@ -1,6 +1,7 @@
 """Both functions at one point, then on other sides of their branches, then their derivatives."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from jaxnet.proving.interpreter import Meter, Unprovable
 from jaxnet.proving.proof import LeafProof, Proof, Verdict, worst
 
 FEW_POINTS = 6
+STEP, AGREEING = 1e-6, 1e-4  # of differences: their step, and what rounding may do to them
 # Other points, for other sides of branches: factors and shifts of the leaves, and of cotangents.
 MOVES = (
     (-1, 0, 1),
@@ -53,12 +55,7 @@ class Prover:
         return np.asarray(self.rng.normal(size=shape))
 
     def proof(self, is_first_order: bool = False) -> Proof:
-        first = self.evaluated(self.problem)
-        edges = ", ".join(first.walk.edges)
-        if edges:
-            self.leaves = [self.beside(x) for x in self.leaves]
-            first = self.evaluated(self.problem)
-        _require_no_edge(first)
+        first, edges = self.begin()
         leaves = self.judged(self.problem, first)
         self.scales = [leaf.scale() for leaf in first.leaves]
         sides = first.walk.sides
@@ -79,6 +76,43 @@ class Prover:
             assumed=_assumed(first),
             not_asked=tuple(not_asked),
         )
+
+    def begin(self) -> tuple[Evaluation, str]:
+        """At the arguments, or beside them where they lie on the edge of a branch: of which."""
+        first = self.evaluated(self.problem)
+        edges = ", ".join(first.walk.edges)
+        if edges:
+            self.leaves = [self.beside(x) for x in self.leaves]
+            first = self.evaluated(self.problem)
+        _require_no_edge(first)
+        self.require_derivative_of_value(first)
+        return first, edges
+
+    def require_derivative_of_value(self, first: Evaluation) -> None:
+        """Of a function of which nothing is known, autodiff may have a wrong slope.
+
+        〈Jᵀ c, t〉 of the reference must be, in floats, what differences of its value say.
+        """
+        gradients = [first.floats(name) for name in self.problem.leaves.names]
+        are_gradients = all(map(_have_one_shape, gradients, self.leaves))
+        # Too few digits; pairings, or forward mode alone.
+        if not first.walk.unknown or first.bits < 64 or not are_gradients:
+            return
+        terms = [x * t for x, t in zip(gradients, self.tangents, strict=True)]
+        slope, size = _total(terms), _total(np.abs(x) for x in terms)
+        step = STEP * max(_largest(x) for x in self.leaves)
+        above, below = (self.value_beside(sign * step) for sign in (1, -1))
+        difference = (above - below) / (2 * step) if step else math.nan
+        if abs(slope - difference) > AGREEING * (size + abs(difference)):
+            raise Unprovable("autodiff is not the derivative of the value here")
+
+    def value_beside(self, step: float) -> float:
+        """〈c, f〉 of the reference at the arguments and so much of the tangents."""
+        leaves = [x + step * t for x, t in zip(self.leaves, self.tangents, strict=True)]
+        at = At(leaves, self.cotangents, self.tangents)
+        there = _evaluate(self.problem, at, 1, 0, self.meter)
+        values = [leaf.ref.f for leaf in there.leaves[: len(self.cotangents)]]
+        return _total(c * y for c, y in zip(self.cotangents, values, strict=True))
 
     def further(self) -> tuple[dict[str, tuple[LeafProof, ...]], list[str]]:
         """What else is compared, and what could not be."""
@@ -157,6 +191,18 @@ def _evaluate(problem: Problem, at: At, count: int, seed: int, meter: Meter) -> 
         raise
     except Exception as error:  # of a callback to the host, say
         raise Unprovable(f"it raises at the arguments: {first_line(error)}") from error
+
+
+def _total(arrays: Iterable[Any]) -> float:
+    return float(sum(x.sum() for x in arrays))
+
+
+def _largest(x: Any) -> float:
+    return float(np.abs(x).max(initial=0.0))
+
+
+def _have_one_shape(a: Any, b: Any) -> bool:
+    return bool(np.shape(a) == np.shape(b))
 
 
 def _require_no_edge(evaluation: Evaluation) -> None:
