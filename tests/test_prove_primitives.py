@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from corpus import by_hand, pointwise
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas
 
 import jaxnet
@@ -256,3 +257,43 @@ def test_triangular_solutions(left_side, lower, transpose_a, unit_diagonal):
     assert jaxnet.prove(solution, *args, ref=product).verdict == "proved"
     wrong = jaxnet.prove(solution, *args, ref=lambda a, b: product(a, b, is_right=False))
     assert wrong.verdict == "refuted"
+
+
+# -- element by element
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(2.0, "proved"), (2.0 + 1e-7, "refuted")])
+def test_polynomials(factor, expected):
+    """A primitive from jax 0.12 on."""
+
+    def cubic(coefficients, x):
+        return jnp.polyval(coefficients, x)
+
+    def backward(c, x, dy):
+        powers = jnp.stack([x**3, x**2, x, jnp.ones_like(x)])
+        return powers @ dy, dy * (3 * c[0] * x**2 + factor * c[1] * x + c[2])
+
+    proof = jaxnet.prove(by_hand(cubic, backward), np.array([1.5, 0.2, -1.0, 0.7]), X)
+    assert proof.verdict == expected
+
+
+@pytest.mark.parametrize(("base", "expected"), [(2.0, "proved"), (2.0 + 1e-6, "refuted")])
+def test_logarithms_to_the_base_two(base, expected):
+    assert verdict(jnp.log2, lambda x: 1 / (x * jnp.log(base)), abs(X)) == expected
+
+
+# -- movements
+
+
+@pytest.mark.parametrize(("axis", "expected"), [(1, "proved"), (0, "refuted")])
+def test_rows_are_stacked_and_taken_apart(axis, expected):
+    def squares(x):
+        first, second, third = x
+        rows = jnp.stack([first**2, second**2, third**2], 1)
+        return checkpoint_name(jax.lax.tile(rows.T, (2, 1)), "squares")
+
+    def backward(x, dy):
+        rows = jnp.unstack((dy[:3] + dy[3:]) * 2 * x, axis=axis)
+        return (jnp.stack(rows, 1),)
+
+    assert jaxnet.prove(by_hand(squares, backward), matrix(3, 3)).verdict == expected

@@ -91,6 +91,10 @@ def exp2(points: Points, x: Numbers) -> Numbers:
     return points.exp(points.multiply(x, points.log(number(points, x, 2.0))))
 
 
+def log2(points: Points, x: Numbers) -> Numbers:
+    return points.divide(points.log(x), points.log(number(points, x, 2.0)))
+
+
 def sine(points: Points, x: Numbers) -> Numbers:
     return points.turn(x)[0]
 
@@ -142,6 +146,7 @@ ELEMENTWISE: dict[str, Function] = {
     "sinh": sinh,
     "cosh": cosh,
     "exp2": exp2,
+    "log2": log2,
     "sin": sine,
     "cos": cosine,
     "tan": tangent,
@@ -191,6 +196,17 @@ def _rational_power(walk: Walk, x: Numbers, exponent: Fraction) -> Numbers:
 def general_power(walk: Walk, e: Any, x: Numbers, y: Numbers) -> Any:
     """exp(y log x), of which nothing more is known."""
     return walk.points.atom("pow", [x, y], np.power(x.f, y.f))
+
+
+def polynomial(points: Points, x: Numbers, *coefficients: Numbers) -> Numbers:
+    """c0 + c1 x + c2 x² ..., as Horner computes it."""
+    total = coefficients[-1]
+    for c in reversed(coefficients[:-1]):
+        total = points.add(points.multiply(total, x), c)
+    return total
+
+
+ARITHMETIC["polynomial"] = elementwise(polynomial)
 
 
 # -- branches

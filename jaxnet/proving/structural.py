@@ -65,6 +65,7 @@ MOVES: dict[str, Move] = {
     "rev": lambda x, p: np.flip(x, tuple(p["dimensions"])),
     "broadcast_in_dim": _broadcast,
     "slice": _slice,
+    "tile": lambda x, p: np.tile(x, p["reps"]),
 }
 
 
@@ -88,7 +89,7 @@ def same(walk: Walk, e: Any, *inputs: Value) -> Any:
 ARITHMETIC.update(
     dict.fromkeys(
         ("copy", "copy_p", "stop_gradient", "optimization_barrier", "reduce_precision",
-         "pvary", "device_put"),
+         "pvary", "device_put", "name"),
         same,
     )
 )  # fmt: skip
@@ -97,6 +98,10 @@ ARITHMETIC.update(
 def split(walk: Walk, e: Any, x: Numbers) -> list[Numbers]:
     ends = np.cumsum(e.params["sizes"])[:-1]
     return [x.at(part) for part in np.split(positions(x), ends, e.params["axis"])]
+
+
+def unstack(walk: Walk, e: Any, x: Numbers) -> list[Numbers]:
+    return [x.at(part) for part in np.moveaxis(positions(x), e.params["axis"], 0)]
 
 
 # -- several operands: positions in all of them, one behind another
@@ -112,6 +117,11 @@ def concatenate(walk: Walk, e: Any, *inputs: Value) -> Numbers:
     parts = [numbers_of(walk, x) for x in inputs]
     where = np.concatenate(_offset(parts), e.params["dimension"])
     return joined(parts).at(where)
+
+
+def stack(walk: Walk, e: Any, *inputs: Value) -> Numbers:
+    parts = [numbers_of(walk, x) for x in inputs]
+    return joined(parts).at(np.stack(_offset(parts), e.params["axis"]))
 
 
 def padded(x: Any, filling: Any, config: Any) -> Any:
@@ -239,6 +249,8 @@ def scatter(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> Numb
 ARITHMETIC.update(
     {
         "split": split,
+        "unstack": unstack,
+        "stack": stack,
         "concatenate": concatenate,
         "pad": pad,
         "dynamic_slice": dynamic_slice,
