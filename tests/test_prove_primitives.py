@@ -282,6 +282,29 @@ def test_logarithms_to_the_base_two(base, expected):
     assert verdict(jnp.log2, lambda x: 1 / (x * jnp.log(base)), abs(X)) == expected
 
 
+ODD = {
+    "asin": (jnp.asin, lambda x: -jnp.asin(x)),
+    "acos": (jnp.acos, lambda x: jnp.pi - jnp.acos(x)),
+    "acos by asin": (lambda x: jnp.pi / 2 - jnp.asin(-x), jnp.acos),
+    "atan": (jnp.atan, lambda x: -jnp.atan(x)),
+    "asinh": (jnp.asinh, lambda x: -jnp.asinh(x)),
+    "atanh": (jnp.atanh, lambda x: -jnp.atanh(x)),
+    "erf_inv": (jax.scipy.special.erfinv, lambda x: -jax.scipy.special.erfinv(x)),
+    "i0e": (jax.scipy.special.i0e, jax.scipy.special.i0e),
+    "i1e": (jax.scipy.special.i1e, lambda x: -jax.scipy.special.i1e(x)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize(("factor", "expected"), [(1, "proved"), (1 + 1e-6, "refuted")])
+def test_functions_that_are_odd_or_even(name, factor, expected):
+    function, mirrored = ODD[name]
+    proof = jaxnet.prove(lambda x: function(-x), X / 3, ref=lambda x: factor * mirrored(x))
+    assert proof.verdict == expected
+    with_the_sign = jaxnet.prove(lambda x: function(-x), X / 3, ref=lambda x: -mirrored(x))
+    assert with_the_sign.verdict == "refuted"
+
+
 # -- movements
 
 

@@ -112,11 +112,20 @@ def rsqrt(points: Points, x: Numbers) -> Numbers:
 
 
 def erf(points: Points, x: Numbers) -> Numbers:
-    """An unknown function, but an odd one: erf(-x) = -erf(x)."""
+    return symmetric(points, "erf", x, np.vectorize(math.erf, otypes=[float])(x.f), -1)
+
+
+def symmetric(points: Points, name: str, x: Numbers, f: Any, sign: int) -> Numbers:
+    """A function of which nothing is known but that f(-x) = sign f(x).
+
+    f: its value in floats.
+    """
     half = points.mod_p.beside(x.p.re) // 2
     is_upper = (x.p.re > half) | ((x.p.re == 0) & (imaginary(x.p) > half))
     lower = replace(x, p=chosen(is_upper, points.mod_p.negative(x.p), x.p))
-    value = points.atom("erf", [lower], np.vectorize(math.erf, otypes=[float])(x.f))
+    value = points.atom(name, [lower], f)
+    if sign == 1:
+        return value
     back = points.negative(value)
     return replace(
         value, p=chosen(is_upper, back.p, value.p), q=np.where(is_upper, back.q, value.q)
@@ -328,11 +337,36 @@ def element_by_element(walk: Walk, e: Any, *inputs: Value) -> Any:
     return walk.points.atom(e.primitive.name, numbers, np.asarray(value, np.float64))
 
 
-UNKNOWN = ("erf_inv", "lgamma", "digamma", "polygamma", "bessel_i0e", "bessel_i1e", "atan2",
-           "asin", "acos", "atan", "asinh", "acosh", "atanh", "nextafter", "igamma", "igammac",
+UNKNOWN = ("lgamma", "digamma", "polygamma", "atan2", "acosh", "nextafter", "igamma", "igammac",
            "rem", "zeta", "random_gamma_grad", "igamma_grad_a", "regularized_incomplete_beta",
            )  # fmt: skip
 ARITHMETIC.update(dict.fromkeys(UNKNOWN, element_by_element))
+
+
+def odd_or_even(sign: int) -> Any:
+    def element(walk: Walk, e: Any, x: Numbers) -> Numbers:
+        (value,) = computed(e, [x.f])
+        walk.note_unknown(e)
+        f = np.asarray(value, np.float64)
+        return symmetric(walk.points, e.primitive.name, x, f, sign)
+
+    return element
+
+
+ODD = ("asin", "atan", "asinh", "atanh", "erf_inv", "bessel_i1e")
+EVEN = ("bessel_i0e",)
+ARITHMETIC.update(dict.fromkeys(ODD, odd_or_even(-1)) | dict.fromkeys(EVEN, odd_or_even(1)))
+
+
+def arc_cosine(walk: Walk, e: Any, x: Numbers) -> Numbers:
+    """π/2 - asin x"""
+    walk.note_unknown(e)
+    points, right_angle = walk.points, number(walk.points, x, math.pi / 2)
+    sine_of = symmetric(points, "asin", x, np.arcsin(x.f), -1)
+    return points.subtract(right_angle, sine_of)
+
+
+ARITHMETIC["acos"] = arc_cosine
 
 # -- functions of JAX, computed with more digits than their plain expression gives
 
