@@ -7,6 +7,7 @@ import pytest
 from corpus import by_hand, pointwise
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas
+from jax.extend.core import Primitive
 
 import jaxnet
 
@@ -320,3 +321,28 @@ def test_rows_are_stacked_and_taken_apart(axis, expected):
         return (jnp.stack(rows, 1),)
 
     assert jaxnet.prove(by_hand(squares, backward), matrix(3, 3)).verdict == expected
+
+
+# -- primitives of other libraries
+
+
+def primitive_of(name, implementation, backward):
+    """As another library makes one, with a rule of its own."""
+    primitive = Primitive(name)
+    primitive.def_impl(implementation)
+    primitive.def_abstract_eval(lambda x: jax.core.ShapedArray(x.shape, x.dtype))
+    return by_hand(primitive.bind, backward)
+
+
+@pytest.mark.parametrize("name", ["cube", "sin"])  # whatever it is called
+@pytest.mark.parametrize(("factor", "expected"), [(3, "proved"), (2, "refuted")])
+def test_a_primitive_of_another_library_is_its_implementation(name, factor, expected):
+    cube = primitive_of(name, lambda x: x * x * x, lambda x, dy: (factor * x**2 * dy,))
+    said = jaxnet.prove(cube, X, ref=lambda x: x**3)
+    assert (said.leaves[0].verdict, said.leaves[1].verdict) == ("proved", expected)
+
+
+def test_an_implementation_that_cannot_be_traced_is_an_unknown_function():
+    sine = primitive_of("of_host", lambda x: np.sin(np.asarray(x)), lambda x, dy: (dy * x,))
+    proof = jaxnet.prove(sine, X, ref=jnp.sin)
+    assert proof.verdict != "proved"

@@ -53,6 +53,7 @@ class Walk:
     sides: dict[str, dict[str, bool]] = field(default_factory=dict)  # branch -> side -> met?
     unknown: dict[str, None] = field(default_factory=dict)  # functions of which nothing is known
     bits: int = 64  # of the narrowest float that a function was computed in
+    bodies: dict[int, Any] = field(default_factory=dict)  # of equations, by their id
 
     def run(self, jaxpr: Any, inputs: Sequence[Value]) -> list[Value]:
         inner = _graph.plain(jaxpr)
@@ -144,7 +145,7 @@ def _bits_inside(e: Any) -> int:
 
 def _through_a_call(walk: Walk, e: Any, inputs: list[Value]) -> list[Value] | None:
     """None where the equation holds no jaxpr that is walked through."""
-    handler, body = _known_by_name(e), _body(e)
+    handler, body = _known_by_name(e), _body(walk, e)
     if handler is None and body is not None:
         return walk.run(body, inputs)
     handler = handler or CONTROL.get(e.primitive.name)
@@ -162,11 +163,40 @@ def _known_by_name(e: Any) -> Handler | None:
     return KNOWN.get(_graph.name_of_function(inside))
 
 
-def _body(e: Any) -> Any:
-    """What a rule, or an object, is without it; None where there is none."""
+def _body(walk: Walk, e: Any) -> Any:
+    """What a rule, an object, or another library's primitive computes; None where none is known."""
     if _graph.kind_of_rule(e) or _graph.python_object(e) is not None:
         return _graph.body_of_rule(e)
-    return _graph.first_inner_jaxpr(e) if _graph.has_rule_for_batching(e) else None
+    if _graph.has_rule_for_batching(e):
+        return _graph.first_inner_jaxpr(e)
+    if e.effects or _is_jax(getattr(e.primitive, "impl", None)):
+        return None
+    if id(e) not in walk.bodies:
+        walk.bodies[id(e)] = _of_implementation(e)
+    return walk.bodies[id(e)]
+
+
+def _is_jax(function: Any) -> bool:
+    function = getattr(function, "func", function)  # of a partial
+    return str(getattr(function, "__module__", "jax")).partition(".")[0] == "jax"
+
+
+def _of_implementation(e: Any) -> Any:
+    """As what a primitive is run without jit."""
+
+    def run(*inputs: Any) -> Any:
+        return e.primitive.impl(*inputs, **e.params)
+
+    try:
+        body = jax.make_jaxpr(run)(*[v.aval for v in e.invars])
+    except Exception:
+        return None
+    shapes = [[(v.shape, v.dtype) for v in avals] for avals in (body.out_avals, _avals(e))]
+    return body if shapes[0] == shapes[1] else None
+
+
+def _avals(e: Any) -> list[Any]:
+    return [v.aval for v in e.outvars]
 
 
 def computed(e: Any, inputs: Sequence[Any]) -> list[Any]:
