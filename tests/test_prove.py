@@ -1,11 +1,13 @@
 """prove: what is proved is so, and what is not so is never proved."""
 
+import operator
 from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy
 from catalogue import ENTRIES
 from corpus import by_hand, pointwise
 from hypothesis import given, settings
@@ -133,43 +135,86 @@ def test_so_many_primes_are_drawn_from():
 
 
 OPERATIONS = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
 }
+POWERS = (-2, -1, 1, 2, 3)
 TREES = st.recursive(
-    st.sampled_from(["x", "y", 1, 2, 3]),
-    lambda tree: st.tuples(st.sampled_from(list(OPERATIONS)), tree, tree),
-    max_leaves=6,
+    st.sampled_from(["x", "y", "z", -3, -2, -1, 0, 1, 2, 3, 7]),
+    lambda tree: st.one_of(
+        st.tuples(st.sampled_from("+-*/"), tree, tree),
+        st.tuples(st.just("**"), tree, st.sampled_from(POWERS)),
+    ),
+    max_leaves=10,
 )
 
 
-def value_of(tree, x, y):
-    if isinstance(tree, tuple):
-        operation, left, right = tree
-        return OPERATIONS[operation](value_of(left, x, y), value_of(right, x, y))
-    return {"x": x, "y": y}.get(tree, tree)
+def mirrored(tree):
+    """The same number: sums and products the other way, squares as products."""
+    if not isinstance(tree, tuple):
+        return tree
+    operation, left, right = tree
+    if operation == "**":
+        base = mirrored(left)
+        return ("*", base, base) if right == 2 else ("**", base, right)
+    left, right = mirrored(left), mirrored(right)
+    return (operation, right, left) if operation in "+*" else (operation, left, right)
 
 
-def are_equal(one, other):
-    """As rational functions: at numbers so large that no two small ones agree there by chance."""
-    x, y = Fraction(10**40 + 7), Fraction(10**90 + 9)
-    return value_of(one, x, y) == value_of(other, x, y)
+DISGUISES = (
+    lambda a, b: a,
+    lambda a, b: ("-", ("+", a, b), b),
+    lambda a, b: ("/", ("*", b, a), b),
+    lambda a, b: ("*", -1, ("-", b, ("+", a, b))),
+    lambda a, b: ("+", ("*", ("-", a, b), ("+", a, b)), ("-", ("*", b, b), ("*", a, ("-", a, 1)))),
+)
+DISGUISED = st.builds(
+    lambda a, b, disguise: (a, disguise(mirrored(a), b)), TREES, TREES, st.sampled_from(DISGUISES)
+)
+FIELD, *GENERATORS = sympy.field("x,y,z", sympy.QQ)
 
 
-@settings(max_examples=60)
-@given(TREES, TREES)
-def test_of_rational_functions_it_is_never_wrong(one, other):
-    def f(x, y):
-        return value_of(one, x, y) + 0 * x
+def value_of(tree, variables, number):
+    """Of a tree, in whatever the variables are, and what number makes of the integers in it."""
+    if not isinstance(tree, tuple):
+        return variables[tree] if isinstance(tree, str) else number(tree)
+    operation, left, right = tree
+    a = value_of(left, variables, number)
+    b = right if operation == "**" else value_of(right, variables, number)
+    return OPERATIONS[operation](*_alike(a, b))
 
-    def g(x, y):
-        return value_of(other, x, y) + 0 * x
 
+def _alike(a, b):
+    """Fractions are exact among themselves; beside an array they are literals."""
+    if isinstance(a, jax.Array) or isinstance(b, jax.Array):
+        return [float(v) if isinstance(v, Fraction) else v for v in (a, b)]
+    return a, b
+
+
+def as_function(tree):
+    def f(x, y, z):
+        value = value_of(tree, {"x": x, "y": y, "z": z}, Fraction)
+        return _alike(value, x)[0] + 0 * x
+
+    return f
+
+
+def in_sympy(tree):
+    """In the field of rational functions, where nothing is rounded and 1/0 raises."""
+    return FIELD(value_of(tree, dict(zip("xyz", GENERATORS, strict=True)), FIELD))
+
+
+@settings(max_examples=200)
+@given(st.one_of(st.tuples(TREES, TREES), DISGUISED))
+def test_of_rational_functions_it_is_never_wrong(pair):
+    one, other = pair
     try:
-        is_equal = are_equal(one, other)
-        verdict = jaxnet.prove(f, np.array(0.7), np.array(-1.9), ref=g).verdict
+        is_equal = in_sympy(one) - in_sympy(other) == 0
+        f, g = as_function(one), as_function(other)
+        verdict = jaxnet.prove(f, np.array(0.7), np.array(-1.9), np.array(1.3), ref=g).verdict
     except ZeroDivisionError:
         return
     assert verdict != ("refuted" if is_equal else "proved")
