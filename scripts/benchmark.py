@@ -29,6 +29,12 @@ def compare_checkers(options: argparse.Namespace) -> None:
     checkers.run(options)
 
 
+def count_proofs(options: argparse.Namespace) -> None:
+    from benchmarks import proofs
+
+    proofs.run(options)
+
+
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
@@ -86,6 +92,21 @@ def make_parser() -> argparse.ArgumentParser:
     checkers.add_argument("--every", action="store_true", help="show every rule, not only how many")
     add_json(checkers)
     checkers.add_argument("--most", type=count, help=argparse.SUPPRESS)
+
+    proofs = others.add_parser(
+        "proofs",
+        help="what jaxnet.prove proves",
+        description="Which rules does jaxnet.prove prove: of this library, of the corpus, and "
+        "inside of jax, optax, Flax and Equinox? Takes some minutes.",
+    )
+    proofs.set_defaults(job=count_proofs)
+    proofs.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a rule, or catalogue, right, wrong, jax, optax, flax, equinox; all by default",
+    )
+    add_json(proofs)
     return parser
 
 
