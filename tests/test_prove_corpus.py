@@ -1,0 +1,206 @@
+"""prove on the corpus and inside other libraries: what it proves, and what it must not."""
+
+import functools
+
+import numpy as np
+import pytest
+from corpus import libraries
+from corpus.right import RIGHT
+from corpus.wrong import WRONG
+
+import jaxnet
+
+# Wrong rules whose first derivative is right as algebra, by what is wrong with them.
+NOT_ALGEBRA = {
+    "no number where all cotangents are 0": (
+        "loss scaling by the largest cotangent, NaN where all are zero",
+    ),
+    "structure or dtype": (
+        "the forward returns a list where the function returns a tuple",
+        "a float32 cotangent for a bfloat16 argument",
+    ),
+    "precision or range": (
+        "a weight's gradient is accumulated in bfloat16",
+        "squares overflow float16 in the backward, the value computes in float32",
+        "the variance in one pass, beside a large mean",
+        "exponentials without their shift overflow in float32",
+    ),
+    "under scan or vmap alone": (
+        "a residual in a Python global: raises under scan",
+        "sums over the batch, but only under vmap",
+    ),
+    "second order": (
+        "stop_gradient inside the backward: wrong at second order",
+        "the derivative has a rule of its own, which is wrong",
+        "the slope's own tangent is twice too large",
+    ),
+    "one argument alone is differentiated": (
+        "no gradient of the weights where the input needs none",
+        "the value has an offset while x moves alone",
+        "a tangent that moves alone has the wrong factor",
+        "an absent tangent is multiplied",
+    ),
+    "the function has this gradient, whatever the rule inside": (
+        "a softmax with gradient 0, seen through its sum alone",
+    ),
+    "autodiff is as wrong": ("digamma below 0, where autodiff is as wrong",),
+}
+
+# Right rules of which less is asked, by what stands in the way.
+NOT_PROVED = {
+    "on an edge: at a kink, a tie, a zero": (
+        "jaxnet.relu at zero with slope 0.0",
+        "jaxnet.relu at zero with slope 0.5",
+        "jaxnet.relu at zero with slope 1.0",
+        "jax.nn.relu at zero",
+        "jax.nn.softplus at zero",
+        "jax.nn.log_sigmoid at zero and in its tails",
+        "jnp.logaddexp at ties",
+        "optax.sigmoid_binary_cross_entropy at zero",
+        "optax.huber_loss at its two ends",
+        "optax.hinge_loss at its kink",
+        "the slope of the absolute value at zero is 0",
+        "the slope of the absolute value at zero is 1",
+        "a tie is shared",
+        "a tie goes to the first",
+        "the first of the largest takes all, autodiff shares",
+        "a norm with gradient 0 at 0, where autodiff is NaN",
+        "a branch guarded twice against NaN",
+        "the exponential of a matrix with equal eigenvalues",
+        "the last of the largest takes all, in a weighted sum",
+        "relu at many zeros, in a weighted sum",
+        "a norm at 0: one element takes all",
+        "relu of a sum at 0 with slope 0.3",
+        "a median: the first of the ties takes all",
+        "a sort that takes ties in an order of its own",
+        "sin(x) / x, where autodiff is NaN at 0",
+        "jax.nn.relu, with a zero",
+        "jax.nn.relu6 at its corners",
+        "a jvp of the absolute value, at zero",
+    ),
+    "equal in the limit of an iteration": ("an implicit function",),
+    "a factorisation": ("a nearly singular solve", "jnp.linalg.slogdet"),
+    "complex numbers": (
+        "complex numbers",
+        "a real value of a complex argument",
+        "a jvp of complex numbers",
+    ),
+    "no number": ("NaN in, NaN out",),
+    "a body that is not read, or has no derivative": (
+        "a Pallas kernel",
+        "a Pallas kernel by itself",
+        "a loop that ends when it has converged",
+        "a host callback",
+        "a host callback that knows float32 alone",
+        "by way of the bits: autodiff is 0",
+        "a jvp beside a reference whose pullback is a callback",
+        "a jvp of a while_loop",
+        "a jvp of a host callback",
+        "a logarithm that raises below 0",
+    ),
+    "many numbers": (
+        "many elements at a kink that a move of all of them leaves",
+        "a large array in bfloat16, with zeros",
+    ),
+    # It differs from autodiff, which is what it is compared with: it may be refuted.
+    "autodiff is wrong": ("digamma below 0, where autodiff is wrong",),
+}
+
+# The same of rules inside of other libraries.
+NOT_PROVED_OUTSIDE = {
+    "the body is an approximation, whose slope is another than the true one": (
+        "jax.scipy.special.erfcinv",
+        "jax.scipy.special.erfcx",
+        "jax.scipy.special.dawsn",
+        "jax.scipy.special.ndtri",
+        "jax.scipy.special.expi",
+        "jax.scipy.special.sici",
+        "jax.scipy.special.expn",
+        "jax.scipy.special.hyp1f1",
+        "jax.scipy.special.hyp2f1",
+        "jax.scipy.special.owens_t",
+        "jax.scipy.special.fresnel",
+        "jax.experimental.ode.odeint",
+        "equinox.internal.nextafter",
+        "equinox.internal.prevbefore",
+    ),
+    "the body has no derivative": ("jax.scipy.special.zeta",),
+    "more would have to be known": (
+        "jax.numpy.logaddexp2",
+        "jax.numpy.i0",
+        "jax.numpy.ldexp",
+        "jax.numpy.frexp",
+        "jax.numpy.linalg.det 2 x 2",
+        "jax.numpy.linalg.det 3 x 3",
+        "jax.numpy.linalg.det 4 x 4",
+        "jax.numpy.linalg.slogdet 4 x 4",
+        "jax.numpy.linalg.slogdet by QR",
+        "jax.numpy.linalg.pinv",
+        "jax.lax.custom_root",
+        "jax.export.export",
+        "jax.scipy.special.log_ndtr",
+        "jax.scipy.special.poch",
+        "jax.experimental.pallas.ops.gpu.attention.mha",
+        "equinox.debug.backward_nan",
+        "equinox.internal.while_loop",
+    ),
+}
+# Of these the next are refuted, and with reason but for the kernels.
+REFUTED_OUTSIDE = {
+    "the cotangent is clipped": (
+        "flax.linen.fp8_ops.out_qdq",
+        "flax.linen.fp8_ops.fp8_scaled_dot_general",
+    ),
+    "the kernel computes in float32, what it is compared with does not": (
+        "jax.experimental.pallas.ops.gpu.layer_norm.layer_norm",
+        "jax.experimental.pallas.ops.gpu.rms_norm.rms_norm",
+    ),
+}
+
+
+def listed(by_reason):
+    return [name for names in by_reason.values() for name in names]
+
+
+def verdict_on(example):
+    f = functools.partial(example.f, **(example.kwargs or {}))
+    return jaxnet.prove(f, *example.args(np.random.default_rng(0)), ref=example.ref).verdict
+
+
+@pytest.mark.many
+@pytest.mark.parametrize("name", WRONG)
+def test_no_wrong_rule_is_proved_but_those_whose_algebra_is_right(name):
+    assert verdict_on(WRONG[name]) != "proved" or name in listed(NOT_ALGEBRA)
+
+
+@pytest.mark.many
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_rules_are_proved_and_never_refuted(name):
+    verdict = verdict_on(RIGHT[name])
+    if name not in listed(NOT_PROVED):
+        assert verdict == "proved"
+    elif name not in NOT_PROVED["autodiff is wrong"]:
+        assert verdict != "refuted"
+
+
+@pytest.mark.many
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", libraries.CASES)
+def test_rules_inside_of_other_libraries_are_proved(name):
+    function, case = libraries.found(name), libraries.CASES[name]
+    if function is None:
+        pytest.skip("not installed")
+    args = case.args(np.random.default_rng(0))
+    verdict = jaxnet.prove(case.call(function), *args, ref=case.ref).verdict
+    if name not in listed(NOT_PROVED_OUTSIDE | REFUTED_OUTSIDE):
+        assert verdict == "proved"
+    elif name not in listed(REFUTED_OUTSIDE):
+        assert verdict != "refuted"
+
+
+def test_enough_is_proved_and_every_exception_is_there():
+    assert set(listed(NOT_ALGEBRA)) <= set(WRONG)
+    assert set(listed(NOT_PROVED)) <= set(RIGHT)
+    assert len(RIGHT) - len(listed(NOT_PROVED)) >= 60
+    outside = listed(NOT_PROVED_OUTSIDE | REFUTED_OUTSIDE)
+    assert set(outside) <= set(libraries.CASES)
