@@ -10,6 +10,7 @@ import collections
 import contextlib
 import functools
 import io
+import itertools
 import textwrap
 import time
 import warnings
@@ -120,7 +121,8 @@ def judged(question: Question) -> tuple[str, float, str]:
 
 def reason(proof: jaxnet.proving.Proof) -> str:
     """The proof's own note, or that of the first leaf which has its verdict."""
-    leaf = next((leaf for leaf in proof.leaves if leaf.verdict == proof.verdict), None)
+    leaves = [*proof.leaves, *itertools.chain(*proof.further.values())]
+    leaf = next((leaf for leaf in leaves if leaf.verdict == proof.verdict), None)
     if proof.note or leaf is None:
         return proof.note
     return leaf.note or str(leaf)

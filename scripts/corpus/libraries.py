@@ -192,6 +192,8 @@ case("jax.scipy.special.hyp1f1", uniform(0.5, 2.0, (3,), (3,), (3,)), note=APPRO
 case("jax.scipy.special.hyp2f1", uniform(0.1, 0.6, (3,), (3,), (3,), (3,)), note=APPROXIMATED)
 case("jax.scipy.special.owens_t", TWO_VECTORS, note=APPROXIMATED)
 case("jax.scipy.special.fresnel", POSITIVE, note=APPROXIMATED)
+for name in ("erfcinv", "erfcx", "ndtri"):
+    LEFT_OUT[f"jax.scipy.special.{name}, its slope"] = "a rule that second derivatives alone reach"
 LEFT_OUT["jax.scipy.special.wofz"] = "of complex numbers"
 
 # ---- jax.experimental
@@ -279,7 +281,7 @@ def straight_through(x):
 
 
 def through_the_input(operation):
-    return lambda x: scaled(operation)(x)[0]
+    return lambda x: scaled(operation)(x)[0].astype(x.dtype)
 
 
 def product_in_float8(dot_general):
@@ -346,8 +348,40 @@ def sine_by_custom_vjp(custom_vjp):
     return f
 
 
+def product_in_a_module(custom_vjp):
+    from flax import nnx
+
+    class Pair(nnx.Module):
+        def __init__(self, x, y):
+            self.x, self.y = nnx.Param(x), nnx.Param(y)
+
+    @custom_vjp(graph_updates=True)
+    def product(pair):
+        return jnp.sin(pair.x[...]) * pair.y[...]
+
+    def forward(pair):
+        return product(pair), (pair.x[...], pair.y[...])
+
+    def backward(residuals, cotangents):
+        (update,), dz = cotangents
+        x, y = residuals
+        gradient = jax.tree.map(lambda leaf: leaf, update)
+        gradient["x"][...] = jnp.cos(x) * y * dz
+        gradient["y"][...] = jnp.sin(x) * dz
+        return (gradient,)
+
+    product.defvjp(forward, backward)
+    return lambda x, y: product(Pair(x, y))
+
+
 case("flax.linen.custom_vjp", MATRIX, dense_with_its_own_pullback)
-case("flax.nnx.custom_vjp", VECTOR, sine_by_custom_vjp)
+case("flax.nnx.custom_vjp of arrays", VECTOR, sine_by_custom_vjp)
+case(
+    "flax.nnx.custom_vjp of a module",
+    TWO_VECTORS,
+    product_in_a_module,
+    note="its second derivative is 0: right at first order alone",
+)
 LEFT_OUT["flax.nnx.Variable"] = "a place that is read and written, not a function"
 
 # ---- equinox
