@@ -194,11 +194,13 @@ def test_rules_inside_of_other_libraries_are_proved(name):
     if function is None:
         pytest.skip("not installed")
     args = case.args(np.random.default_rng(0))
-    verdict = jaxnet.prove(case.call(function), *args, ref=case.ref).verdict
+    proof = jaxnet.prove(case.call(function), *args, ref=case.ref)
+    if "nothing was compared" in proof.note:
+        pytest.skip("no rule in this version")
     if name not in listed(NOT_PROVED_OUTSIDE | REFUTED_OUTSIDE):
-        assert verdict == "proved"
+        assert proof.verdict == "proved"
     elif name not in listed(REFUTED_OUTSIDE):
-        assert verdict != "refuted"
+        assert proof.verdict != "refuted"
 
 
 def test_enough_is_proved_and_every_exception_is_there():
