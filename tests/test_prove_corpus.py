@@ -153,7 +153,7 @@ REFUTED_OUTSIDE = {
         "flax.linen.fp8_ops.out_qdq",
         "flax.linen.fp8_ops.fp8_scaled_dot_general",
     ),
-    "its second derivative is 0": ("flax.nnx.custom_vjp of a module",),
+    "its second derivative is 0": ("flax.nnx.custom_vjp of a module, called in the forward",),
     "the kernel computes in float32, what it is compared with does not": (
         "jax.experimental.pallas.ops.gpu.layer_norm.layer_norm",
         "jax.experimental.pallas.ops.gpu.rms_norm.rms_norm",

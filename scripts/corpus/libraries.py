@@ -348,24 +348,28 @@ def sine_by_custom_vjp(custom_vjp):
     return f
 
 
-def product_in_a_module(custom_vjp):
+def product_of_a_pair(pair):
+    return jnp.sin(pair.x[...]) * pair.y[...]
+
+
+def product_in_a_module(custom_vjp, *, calls_itself=False):
+    """calls_itself: the forward calls the function that has the rule, as Flax's example does."""
     from flax import nnx
 
     class Pair(nnx.Module):
         def __init__(self, x, y):
             self.x, self.y = nnx.Param(x), nnx.Param(y)
 
-    @custom_vjp(graph_updates=True)
-    def product(pair):
-        return jnp.sin(pair.x[...]) * pair.y[...]
+    product = custom_vjp(product_of_a_pair, graph_updates=True)
 
     def forward(pair):
-        return product(pair), (pair.x[...], pair.y[...])
+        value = product(pair) if calls_itself else product_of_a_pair(pair)
+        return value, (pair.x[...], pair.y[...])
 
     def backward(residuals, cotangents):
         (update,), dz = cotangents
         x, y = residuals
-        gradient = jax.tree.map(lambda leaf: leaf, update)
+        gradient = jax.tree.map(itself, update)
         gradient["x"][...] = jnp.cos(x) * y * dz
         gradient["y"][...] = jnp.sin(x) * dz
         return (gradient,)
@@ -376,10 +380,11 @@ def product_in_a_module(custom_vjp):
 
 case("flax.linen.custom_vjp", MATRIX, dense_with_its_own_pullback)
 case("flax.nnx.custom_vjp of arrays", VECTOR, sine_by_custom_vjp)
+case("flax.nnx.custom_vjp of a module", TWO_VECTORS, product_in_a_module)
 case(
-    "flax.nnx.custom_vjp of a module",
+    "flax.nnx.custom_vjp of a module, called in the forward",
     TWO_VECTORS,
-    product_in_a_module,
+    functools.partial(product_in_a_module, calls_itself=True),
     note="its second derivative is 0: right at first order alone",
 )
 LEFT_OUT["flax.nnx.Variable"] = "a place that is read and written, not a function"
