@@ -20,8 +20,8 @@ def compared(monkeypatch):
     """Whatever prove evaluates, JAX evaluates beside it: how many floats were compared."""
     counts = []
 
-    def evaluate(problem, at, count, seed):
-        found = evaluation.evaluate(problem, at, count, seed)
+    def evaluate(problem, at, *more):
+        found = evaluation.evaluate(problem, at, *more)
         for graph, side in ((problem.rule, "rule"), (problem.ref, "ref")):
             for name, leaf, expected in zip(
                 problem.names, found.leaves, of_jax(problem, graph, at), strict=True
