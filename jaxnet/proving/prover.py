@@ -100,11 +100,15 @@ class Prover:
             return
         terms = [x * t for x, t in zip(gradients, self.tangents, strict=True)]
         slope, size = _total(terms), _total(np.abs(x) for x in terms)
-        step = STEP * max(_largest(x) for x in self.leaves)
-        above, below = (self.value_beside(sign * step) for sign in (1, -1))
-        difference = (above - below) / (2 * step) if step else math.nan
+        difference = self.difference()
         if abs(slope - difference) > AGREEING * (size + abs(difference)):
             raise Unprovable("autodiff is not the derivative of the value here")
+
+    def difference(self) -> float:
+        """Of the reference's value, along the tangents."""
+        step = STEP * max(_largest(x) for x in self.leaves)
+        above, below = (self.value_beside(sign * step) for sign in (1, -1))
+        return (above - below) / (2 * step) if step else math.nan
 
     def value_beside(self, step: float) -> float:
         """〈c, f〉 of the reference at the arguments and so much of the tangents."""
