@@ -355,3 +355,9 @@ def test_where_autodiff_has_the_wrong_slope_of_a_special_function_nothing_is_sai
     below = pointwise(jax.lax.digamma, lambda x: jax.lax.polygamma(1.0, x))
     proof = jaxnet.prove(below, np.array([-16.5, -2.5]))
     assert "autodiff is not the derivative of the value here" in str(proof)
+
+
+def test_a_quotient_in_a_function_of_which_nothing_is_known():
+    """The check of autodiff's slope takes one point, the others several."""
+    rule = pointwise(lambda x: jax.lax.lgamma(1 / x), lambda x: -jax.lax.digamma(1 / x) / x**2)
+    assert jaxnet.prove(rule, abs(X)).verdict == "proved"

@@ -293,7 +293,7 @@ class Points:
     def _size_of_inverse(self, p: Element, size: Size) -> Size:
         """Of 1/x for the numbers p of this size; the same where the other graph has them too."""
         parts = [p.re[:3]] if p.im is None else [p.re[:3], p.im[:3]]
-        different = np.unique(np.concatenate([x.reshape(3, -1) for x in parts]), axis=1)
+        different = np.unique(np.concatenate([x.reshape(len(x), -1) for x in parts]), axis=1)
         return self._inverses_of(different, size)
 
     def _inverses_of(self, different: Array, size: Size) -> Size:
