@@ -361,3 +361,10 @@ def test_a_quotient_in_a_function_of_which_nothing_is_known():
     """The check of autodiff's slope takes one point, the others several."""
     rule = pointwise(lambda x: jax.lax.lgamma(1 / x), lambda x: -jax.lax.digamma(1 / x) / x**2)
     assert jaxnet.prove(rule, abs(X)).verdict == "proved"
+
+
+def test_the_same_infinity_on_both_sides_is_equal():
+    """A hidden entry has the logarithm -inf: no point compares it, and none needs to."""
+    mask = np.array([[True, True, False]])
+    proof = jaxnet.prove(jaxnet.rules.log_softmax, X[None], mask)
+    assert proof.require().chance < 1e-15

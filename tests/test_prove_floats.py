@@ -20,6 +20,7 @@ KERNEL = np.random.default_rng(6).normal(size=(2, 3, 2))
 OF_NORMAL = {
     # indices
     "reshape": lambda x: x.reshape(-1, 1),
+    "reshape, the other order": lambda x: lax.reshape(x, (9,), dimensions=(1, 0)),
     "slice": lambda x: x[::2, ::-1],
     "dynamic slice, over the edge": lambda x: lax.dynamic_slice(x, (2, -1), (2, 2)),
     "dynamic update": lambda x: lax.dynamic_update_slice(x, 2 * x[:2, :2], (2, 2)),
@@ -56,6 +57,7 @@ OF_NORMAL = {
     "sort of two keys": lambda x: lax.sort((jnp.round(x), x), num_keys=2)[1],
     "sort of what goes with it": lambda x: lax.sort((x, -x * x), num_keys=1)[1],
     "top_k": lambda x: lax.top_k(x, 2)[0],
+    "apply at": lambda x: x.at[np.array([0, 1])].apply(jnp.cos),
     "median": lambda x: jnp.median(x, 0),
     "quantile": lambda x: jnp.quantile(x, 0.3, axis=1),
     "powers of a matrix": lambda x: jnp.linalg.matrix_power(x, 3),

@@ -223,6 +223,7 @@ FORMS = {
     "logsumexp: by itself": rowwise(
         lambda z: jnp.log(jnp.sum(jnp.exp(z), -1)), lambda z: jnp.exp(z - logsumexp(z))
     ),
+    "product": rowwise(lambda x: jnp.prod(x, -1), lambda x: jnp.prod(x, -1, keepdims=True) / x),
     "entropy": rowwise(
         surprise, lambda z: -jax.nn.softmax(z) * (jax.nn.log_softmax(z) + surprise(z)[:, None])
     ),

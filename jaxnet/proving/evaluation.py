@@ -26,6 +26,11 @@ MOST_POINTS = 128
 VISIBLE = {64: 1e-9, 32: 1e-4, 16: 0.1}
 
 
+def same_infinity(a: Numbers, b: Numbers) -> Any:
+    """Where both are the same infinity: no numbers, and yet equal."""
+    return np.isinf(a.f) & (a.f == b.f) & ~a.ok.any(0) & ~b.ok.any(0)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One leaf in both graphs, at the same points."""
@@ -38,8 +43,7 @@ class Comparison:
 
     def undefined(self) -> Any:
         """Elements that are no number in both graphs at any point."""
-        same_infinity = np.isinf(self.rule.f) & (self.rule.f == self.ref.f)
-        return ~(self.rule.ok & self.ref.ok).any(0) & ~same_infinity
+        return ~(self.rule.ok & self.ref.ok).any(0) & ~same_infinity(self.rule, self.ref)
 
     def is_finite_in_one(self) -> Any:
         """Where one of the floats is finite, and the other is not."""
@@ -113,7 +117,8 @@ def _unequal(points: Points, a: Numbers, b: Numbers) -> Any:
 
 
 def _compared(points: Points, a: Numbers, b: Numbers, unequal: Any) -> Comparison:
-    count = int((a.ok & b.ok).sum(0).min(initial=points.count))
+    compared = np.where(same_infinity(a, b), points.count, (a.ok & b.ok).sum(0))
+    count = int(compared.min(initial=points.count))
     roots = groups(points.radicands.values())
     at_one = chance_at_one_point(a.size.plus(b.size), points.exponents, roots)
     different = unequal.any(0) | (a.ok.any(0) != b.ok.any(0))

@@ -225,13 +225,14 @@ def _note_equal_neighbours(walk: Walk, e: Any, x: Numbers, axis: int) -> None:
 
 
 def top_k(walk: Walk, e: Any, x: Numbers) -> list[Value]:
-    order = np.argsort(-x.f, axis=-1, kind="stable")
-    ordered = x.at(np.take_along_axis(positions(x), order, -1))
-    _note_equal_neighbours(walk, e, ordered, len(x.shape) - 1)
-    k = e.params["k"]
+    axis = e.params.get("axis", -1) % len(x.shape)
+    order = np.argsort(-x.f, axis=axis, kind="stable")
+    ordered = x.at(np.take_along_axis(positions(x), order, axis))
+    _note_equal_neighbours(walk, e, ordered, axis)
+    first = range(e.params["k"])
     return [
-        ordered.at(positions(ordered)[..., :k]),
-        order[..., :k].astype(e.outvars[1].aval.dtype),
+        ordered.at(np.take(positions(ordered), first, axis)),
+        np.take(order, first, axis).astype(e.outvars[1].aval.dtype),
     ]
 
 

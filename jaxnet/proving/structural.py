@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnet.proving.interpreter import ARITHMETIC, QUICK, Value, Walk
+from jaxnet.proving.interpreter import ARITHMETIC, QUICK, Value, Walk, unknown
 from jaxnet.proving.numbers import Numbers, joined
 
 FILL = -1  # the position of what is filled in
@@ -57,8 +57,12 @@ def _slice(x: Any, params: dict[str, Any]) -> Any:
     return x[tuple(slice(*three) for three in limits)]
 
 
+def _in_order(x: Any, dimensions: Any) -> Any:
+    return x if dimensions is None else x.transpose(dimensions)
+
+
 MOVES: dict[str, Move] = {
-    "reshape": lambda x, p: x.reshape(p["new_sizes"]),
+    "reshape": lambda x, p: _in_order(x, p["dimensions"]).reshape(p["new_sizes"]),
     "transpose": lambda x, p: x.transpose(p["permutation"]),
     "squeeze": lambda x, p: np.squeeze(x, tuple(p["dimensions"])),
     "expand_dims": lambda x, p: np.expand_dims(x, tuple(p["dimensions"])),
@@ -235,8 +239,10 @@ def scatter_add(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> 
     return total.reshaped(x.shape)
 
 
-def scatter(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> Numbers:
+def scatter(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> Any:
     """x, with the elements of the update in the place of some."""
+    if e.params["update_jaxpr"] is not None:  # a function of what is there
+        return unknown(walk, e, x, indices, update)
     parts = [numbers_of(walk, x), numbers_of(walk, update)]
     where, new = _offset(parts)
     lands = landing(e, parts[0].shape, indices, parts[1].shape)
