@@ -115,6 +115,58 @@ def test_roots_of_literals_are_factors_of_other_roots():
     assert jaxnet.prove(root, abs(X), ref=lambda x: -factored(x)).verdict == "refuted"
 
 
+# -- logarithms of literals, and exponentials
+
+
+LOGARITHMS = {  # equal, and almost equal
+    "exp2 of a sum": (
+        lambda x: jnp.exp2(x + 3 * x**2),
+        lambda x: jnp.exp2(x) * jnp.exp2(x**2) ** 3,
+        lambda x: jnp.exp2(x) * jnp.exp2(x**2) ** 3.000001,
+    ),
+    "exp2 by log2 e": (
+        jnp.exp,
+        lambda x: jnp.exp2(x * np.log2(np.e)),
+        lambda x: jnp.exp2(x * 1.4427),
+    ),
+    "a power of 4": (lambda x: jnp.exp2(2 * x), lambda x: 4.0**x, lambda x: 4.00001**x),
+    "log 6": (
+        lambda x: x * jnp.log(6.0),
+        lambda x: x * np.log(2.0) + x * np.log(3.0),
+        lambda x: x * np.log(2.0) + x * np.log(3.00001),
+    ),
+    "log 10": (jnp.log10, lambda x: jnp.log(x) * np.log10(np.e), lambda x: jnp.log(x) * 0.434294),
+    "log2 of 8": (lambda x: x * jnp.log2(8.0), lambda x: 3 * x, lambda x: 3.00001 * x),
+    "of a normal density": (
+        lambda x: jnp.exp(jax.scipy.stats.norm.logpdf(x)),
+        lambda x: jnp.exp(-x * x / 2) / np.sqrt(2 * np.pi),
+        lambda x: jnp.exp(-x * x / 2) / np.sqrt(2 * 3.14159),
+    ),
+    "e": (
+        lambda x: jnp.exp(x + 1),
+        lambda x: jnp.exp(x) * jnp.exp(1.0),
+        lambda x: jnp.exp(x) * 4.0,
+    ),
+    "root of e": (
+        lambda x: jnp.exp(x + 0.5),
+        lambda x: jnp.exp(x) * jnp.sqrt(jnp.exp(1.0)),
+        lambda x: jnp.exp(x) * 2.0,
+    ),
+    "a small number is no logarithm": (lambda x: x * 1e-17, lambda x: 1e-17 * x, lambda x: 0 * x),
+}
+
+
+@pytest.mark.parametrize("name", LOGARITHMS)
+def test_logarithms_of_literals(name):
+    function, equal, almost = LOGARITHMS[name]
+    assert jaxnet.prove(function, abs(X), ref=equal).verdict == "proved"
+    assert jaxnet.prove(function, abs(X), ref=almost).verdict == "refuted"
+
+
+def test_of_two_exponentials_to_the_base_two_the_larger_is_taken_out():
+    assert jaxnet.prove(jnp.logaddexp2, X, X[::-1] + 0.1).verdict == "proved"
+
+
 # -- primitives that are Python objects
 
 has_objects = pytest.mark.skipif(

@@ -203,7 +203,9 @@ def _rational_power(walk: Walk, x: Numbers, exponent: Fraction) -> Numbers:
 
 
 def general_power(walk: Walk, e: Any, x: Numbers, y: Numbers) -> Any:
-    """exp(y log x), of which nothing more is known."""
+    """exp(y log x), of which nothing more is known unless x is a literal."""
+    if x.is_literal and (x.f > 0).all():
+        return walk.points.exp(walk.points.multiply(y, walk.points.log(x)))
     return walk.points.atom("pow", [x, y], np.power(x.f, y.f))
 
 

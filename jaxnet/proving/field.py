@@ -1,6 +1,6 @@
 """Arithmetic without rounding: numbers modulo primes of 31 bits, a prime for each random point.
 
-A prime q and p = 2q + 1, a prime too, go together: the powers of g = 4 modulo p repeat after q
+A prime q and p = 2q + 1, a prime too, go together: the powers of a square g modulo p repeat after q
 steps, so that g^(a mod q) keeps exp(a + b) = exp(a) exp(b). Both are -1 modulo 840. Then 2, 3, 5
 and 7 have square roots modulo both, and -1 has none: with an i, i² = -1, every number has a root.
 An Element is re + i im, im None where it is 0. The first axis of its arrays is the points'.
@@ -16,7 +16,6 @@ import numpy as np
 
 STEP = 840  # p and q are -1 modulo this
 LEAST, MOST = 2**29, 2**30  # between which q lies
-GENERATOR = 4  # a square, and so of order q modulo p
 PAIRS = 27_225  # so many there are: count_pairs()
 
 

@@ -2,8 +2,9 @@
 
 Of the numbers that round to it, the simplest rational, where that is so simple that it is no
 accident: 0.1 is 1/10. Else the root of a simple rational times a power of π, as sqrt(2/pi) is. Else
-a number of its own, known by its value, times a power of two. In exact arithmetic the two literals
-0.5 and 1.0 are so twice one another, and so are those of an unknown number and of its double.
+the logarithm of such a number, or 1 over it: log(2 pi)/2, and log2(e). Else a number of its own,
+known by its value, times a power of two. In exact arithmetic the two literals 0.5 and 1.0 are so
+twice one another, and so are those of an unknown number and of its double.
 """
 
 import functools
@@ -17,13 +18,22 @@ SPARE = 13  # bits by which a rational is simpler than almost every number of th
 LARGEST = 2**20  # numerator times denominator of a rational under a root
 
 
+class Logarithm(NamedTuple):
+    """log(square · π^pis) / 2, or 1 over it."""
+
+    square: Fraction
+    pis: int
+    is_inverse: bool
+
+
 class Real(NamedTuple):
-    """rational · sqrt(radicand · π^pis) · atom, and 1 for an atom that is 0."""
+    """rational · sqrt(radicand · π^pis) · atom · log, and 1 for an atom that is 0, or no log."""
 
     rational: Fraction
     radicand: Fraction = Fraction(1)
     pis: int = 0
     atom: float = 0.0
+    log: Logarithm | None = None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -40,6 +50,8 @@ def meaning(value: float, bits: int) -> Real:
         return Real(sign * rational)
     if bits > 50 and (found := _root(size)) is not None:
         return Real(Fraction(sign), *found)
+    if bits > 50 and (log := _logarithm(size)) is not None:
+        return Real(Fraction(sign), log=log)
     mantissa, exponent = math.frexp(size)
     return Real(sign * Fraction(2) ** exponent, atom=mantissa)
 
@@ -52,6 +64,26 @@ def _root(size: float) -> tuple[Fraction, int] | None:
         if found.numerator * found.denominator <= LARGEST:
             return found, pis
     return None
+
+
+def _logarithm(size: float) -> Logarithm | None:
+    for value, is_inverse in ((size, False), (1 / size, True)):
+        found = _root(math.exp(value)) if value < 10 else None
+        if found is None:
+            continue
+        square, pis = found
+        known = (math.log(square) + pis * math.log(math.pi)) / 2
+        if abs(known - value) <= value / 2**50:
+            return Logarithm(square, pis, is_inverse)
+    return None
+
+
+def twos(x: Fraction) -> int:
+    """The power of 2 in it."""
+    if not x:
+        return 0
+    above, below = x.as_integer_ratio()
+    return (above & -above).bit_length() - (below & -below).bit_length()
 
 
 def simplest_between(low: Fraction, high: Fraction) -> Fraction:

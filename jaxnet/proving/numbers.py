@@ -12,6 +12,7 @@ values: whatever is proved with atoms holds for every function in their place.
 """
 
 import functools
+import math
 import operator
 import zlib
 from collections.abc import Callable, Mapping
@@ -24,7 +25,6 @@ import numpy as np
 
 from jaxnet.proving.bound import VARIABLE, Size
 from jaxnet.proving.field import (
-    GENERATOR,
     Element,
     Field,
     differ,
@@ -34,7 +34,7 @@ from jaxnet.proving.field import (
     random_pairs,
 )
 from jaxnet.proving.field import where as chosen
-from jaxnet.proving.literals import Real, bits_of, factors, meaning
+from jaxnet.proving.literals import Logarithm, Real, bits_of, factors, meaning, twos
 
 Array: TypeAlias = Any
 
@@ -99,6 +99,14 @@ class Points:
         self.mod_q = Field(pairs)
         self.mod_p = Field([2 * q + 1 for q in pairs])
         self.salt = self.rng.integers(0, 2**63, count, np.uint64)
+        # exp(x) is base^(x mod q), with 2^n for base: then 2 is an exponential too, as e is, and so
+        # is π, by any exponent.
+        random_exponents = map(int, self.mod_q.random((), self.rng))
+        exponents = list(zip(pairs, random_exponents, strict=True))
+        self.base = np.array([pow(2, n, 2 * q + 1) for q, n in exponents], np.uint64)
+        half_log_of_2 = np.array([pow(2 * n, -1, q) for q, n in exponents], np.uint64)
+        self.half_logs_q = half_log_of_2, self.mod_q.random((), self.rng)
+        self.half_logs_p = self.mod_p.random((), self.rng), self.mod_p.random((), self.rng)
         self.angle = self.mod_q.random((), self.rng)  # exp(i x) = g^(angle · x)
         self.radicands: dict[tuple[int, int], int] = {}  # with the variables that each is made of
         self.variable_count = 0
@@ -142,6 +150,23 @@ class Points:
 
     def _literals(self, values: Array, bits: int) -> Numbers:
         reals = [meaning(float(v), bits) for v in values]
+        plain = self._of_reals(values, reals)
+        if all(real.log is None for real in reals):
+            return plain
+        parts = [
+            plain.at(np.array([i])) if real.log is None else self._logarithm(real, real.log)
+            for i, real in enumerate(reals)
+        ]
+        return joined(parts)
+
+    def _logarithm(self, real: Real, log: Logarithm) -> Numbers:
+        inside = math.sqrt(log.square * math.pi**log.pis)
+        number = self.log(self._of_reals(np.array([inside]), [Real(Fraction(1), *log[:2])]))
+        number = self.inverse(number) if log.is_inverse else number
+        sign = self._of_reals(np.array([float(real.rational)]), [Real(real.rational)])
+        return self.multiply(sign, number)
+
+    def _of_reals(self, values: Array, reals: list[Real]) -> Numbers:
         p, _ = self._residues(self.mod_p, reals)
         q, has_q = self._residues(self.mod_q, reals)
         size = functools.reduce(Size.largest, map(self._size_of, reals), Size())
@@ -185,7 +210,10 @@ class Points:
         for n, exponent in roots:
             root, _ = mod.root(Element(mod.of_integers([n], ())))
             factor = mod.multiply(factor, root if exponent > 0 else mod.inverse(root))
-        root_of_pi = self._random_square(mod, self.salt)
+        if mod is self.mod_p:
+            root_of_pi = mod.power(Element(self.base), self.half_logs_q[1])
+        else:
+            root_of_pi = self._random_square(mod, self.salt)
         for _ in range(abs(real.pis)):
             factor = mod.multiply(factor, root_of_pi if real.pis > 0 else mod.inverse(root_of_pi))
         return factor
@@ -325,12 +353,15 @@ class Points:
 
     def exponential(self, a: Numbers) -> Element:
         """exp(a) where has_q."""
-        base = np.full(a.q.shape, GENERATOR, np.uint64)
-        power = self.mod_p.power(Element(base), a.q)
+        power = self._power_of_base(a.q)
         if a.m is None:
             return power
         self.radicands.update(a.m.roots)
         return self.mod_p.multiply(power, a.m.p)
+
+    def _power_of_base(self, exponent: Array) -> Element:
+        base = self.base.reshape(-1, *[1] * (exponent.ndim - 1))
+        return self.mod_p.power(Element(base), exponent)
 
     def inverse(self, a: Numbers) -> Numbers:
         is_infinite = np.isinf(a.f) & ~a.ok  # 1/∞ = 0
@@ -452,15 +483,42 @@ class Points:
         )
 
     def log(self, a: Numbers) -> Numbers:
-        one = Element(np.ones_like(a.q))
-        value = chosen(differ(a.p, one), self.hashed("log", a), Element(np.zeros_like(a.q)))
+        """Of a literal those of 2 and π, which are known, and that of the rest."""
+        zero, none = np.zeros_like(a.q), Element(np.zeros_like(a.q))
+        known_p, q, rest, size = none, zero, a.p, VARIABLE
+        if a.is_literal:
+            known_p, q = self._logs_of_2_and_pi(a.f)
+            rest = self.mod_p.multiply(a.p, self.mod_p.inverse(self._power_of_base(q)))
+            size = Size(1.0, 16)  # three of them, by exponents below 2^12
+        is_one = ~differ(rest, Element(np.ones_like(a.q)))
+        value = chosen(is_one, none, self.hashed("log", a, value=rest))
         with np.errstate(divide="ignore", invalid="ignore"):
             f = np.log(a.f)
-        ok = a.ok & differ(a.p, Element(np.zeros_like(a.q)))
-        self.atoms["log"] = None
-        zero = np.zeros_like(a.q)
-        m = Factor(a.p, a.size)  # the exponential of it is a
-        return Numbers(f, value, ok, zero, ok, m, a.is_literal, VARIABLE, a.deps)
+        ok = a.ok & differ(a.p, none)
+        m = None if is_one.all() else Factor(rest, a.size)  # the exponential of the rest's is it
+        if m is not None:
+            self.atoms["log"] = None
+        p = self.mod_p.add(known_p, value)
+        return Numbers(f, p, ok, q, ok, m, a.is_literal, size, a.deps)
+
+    def _logs_of_2_and_pi(self, f: Array) -> tuple[Element, Array]:
+        """Modulo p and q, of the powers of 2 and π in literals: halves, as roots have them too."""
+        unique, places = np.unique(np.where(np.isfinite(f), f, 0), return_inverse=True)
+        reals = [meaning(float(v), 53) for v in unique]
+        of_2, of_pi = (
+            [2 * twos(r.rational) + twos(r.radicand) for r in reals],
+            [r.pis for r in reals],
+        )
+
+        def combined(mod: Field, halves: tuple[Array, Array]) -> Array:
+            terms = [
+                mod.multiply(Element(mod.of_integers(n, (len(n),))), Element(half[:, None]))
+                for n, half in zip((of_2, of_pi), halves, strict=True)
+            ]
+            return mod.add(*terms).re[:, places.reshape(f.shape)]
+
+        p, q = combined(self.mod_p, self.half_logs_p), combined(self.mod_q, self.half_logs_q)
+        return Element(p), q
 
     def sqrt(self, a: Numbers) -> Numbers:
         root, known = self.mod_p.root(a.p)
@@ -493,8 +551,7 @@ class Points:
         no_exponent = ~a.has_q.any(0) & a.ok.any(0)
         angle = self.angle.reshape(-1, *[1] * a.f.ndim)
         exponent = self.mod_q.reduced(angle * a.q)
-        base = np.full(a.q.shape, GENERATOR, np.uint64)
-        z = mod.power(Element(base), exponent)
+        z = self._power_of_base(exponent)
         if no_exponent.any() or a.m is not None:
             z = chosen(no_exponent | (a.m is not None), self.hashed("exp(i x)", a), z)
             self.atoms["sin of an exponential"] = None
