@@ -398,3 +398,24 @@ def test_an_implementation_that_cannot_be_traced_is_an_unknown_function():
     sine = primitive_of("of_host", lambda x: np.sin(np.asarray(x)), lambda x, dy: (dy * x,))
     proof = jaxnet.prove(sine, X, ref=jnp.sin)
     assert proof.verdict != "proved"
+
+
+# -- calls
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1, "proved"), (2, "refuted")])
+def test_what_has_a_transpose_of_its_own_is_computed_as_it_is_written(factor, expected):
+    def tangent(x, dx):
+        return factor * jnp.cos(x) * dx
+
+    def pushed(primals, tangents):
+        (x,), (dx,) = primals, tangents
+        transposed = jax.custom_derivatives.linear_call(
+            tangent, lambda x, dy: jnp.cos(x) * dy, x, dx
+        )
+        return jnp.sin(x), transposed
+
+    sine = jax.custom_jvp(jnp.sin)
+    sine.defjvp(pushed)
+    said = {leaf.name: str(leaf.verdict) for leaf in jaxnet.prove(sine, X).leaves}
+    assert said == {"output": "proved", "x": "proved", "tangent of output": expected}

@@ -18,6 +18,7 @@ CALLS = (
     "remat2",
     "checkpoint",
     "remat_opt",
+    "linear_call",
 )
 MOST_TURNS = 2000  # of a loop whose end the numbers decide
 
