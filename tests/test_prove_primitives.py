@@ -419,3 +419,69 @@ def test_what_has_a_transpose_of_its_own_is_computed_as_it_is_written(factor, ex
     sine.defjvp(pushed)
     said = {leaf.name: str(leaf.verdict) for leaf in jaxnet.prove(sine, X).leaves}
     assert said == {"output": "proved", "x": "proved", "tangent of output": expected}
+
+
+# -- windows
+
+IMAGE = matrix(1, 4, 4, 1)
+SQUARES = {"window_dimensions": (1, 2, 2, 1), "window_strides": (1, 2, 2, 1), "padding": "VALID"}
+
+
+def in_squares(image):
+    """[2, 2, 4]: the elements of each square."""
+    return image.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(2, 2, 4)
+
+
+def of_squares(squares):
+    return squares.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(IMAGE.shape)
+
+
+def shared_by_all(x, dy):
+    return (of_squares(jnp.broadcast_to(dy.reshape(2, 2, 1) / 4, (2, 2, 4))),)
+
+
+def paid_to_the_largest(x, dy):
+    is_largest = in_squares(x) == in_squares(x).max(-1, keepdims=True)
+    return (of_squares(is_largest * dy.reshape(2, 2, 1)),)
+
+
+POOLING = {
+    "the largest": lambda x: jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, **SQUARES),
+    "the smallest": lambda x: -jax.lax.reduce_window(-x, jnp.inf, jax.lax.min, **SQUARES),
+    "the mean": lambda x: jax.lax.reduce_window(x, 0.0, jax.lax.add, **SQUARES) / 4,
+}
+
+
+@pytest.mark.parametrize("name", POOLING)
+def test_pooling(name):
+    rules = [by_hand(POOLING[name], back) for back in (paid_to_the_largest, shared_by_all)]
+    right, wrong = rules[::-1] if name == "the mean" else rules
+    assert jaxnet.prove(right, IMAGE).verdict == "proved"
+    assert jaxnet.prove(wrong, IMAGE).verdict == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("first", "joined", "take", "step"),
+    [(-np.inf, jax.lax.max, jnp.max, 1), (0.0, jax.lax.add, jnp.sum, 2)],
+)
+def test_windows_that_overlap_and_hang_over_the_edge(first, joined, take, step):
+    options = {"padding": ((1, 2),), "window_strides": (2,), "window_dilation": (step,)}
+
+    def pooled(x):
+        return jax.lax.reduce_window(x, first, joined, (3,), **options)
+
+    def one_by_one(x):
+        x = jnp.pad(x, (1, 2), constant_values=first)
+        starts = range(0, 9 - 2 * step, 2)
+        return jnp.stack([take(x[i : i + 2 * step + 1 : step]) for i in starts])
+
+    proof = jaxnet.prove(pooled, matrix(6), ref=one_by_one).require()
+    assert {str(leaf.verdict) for leaf in proof.further["second order"]} == {"proved"}
+    moved = jaxnet.prove(pooled, matrix(6), ref=lambda x: one_by_one(x)[::-1])
+    assert moved.verdict == "refuted"
+
+
+def test_two_that_are_equal_in_a_window_are_an_edge():
+    tied = np.ones(IMAGE.shape)
+    rule = by_hand(POOLING["the largest"], paid_to_the_largest)
+    assert jaxnet.prove(rule, tied).verdict != "proved"

@@ -7,7 +7,8 @@ Both graphs are evaluated at random points where nothing rounds, and compared fo
     bound          degrees, and the chance that two different graphs look equal
     numbers        arrays of numbers, and their arithmetic
     interpreter    a jaxpr evaluated in them: the walk, and what it meets
-    structural, arithmetic, reductions, control, linear_algebra    the primitives of JAX, by name
+    structural, arithmetic, reductions, windows, control, linear_algebra
+                   the primitives of JAX, by name
     derivatives    what is compared: the derivatives of both functions, traced
     evaluation     both graphs at the same points: what is equal
     proof          what is said of it

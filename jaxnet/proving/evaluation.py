@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnet import _graph
-from jaxnet.proving import arithmetic, control, linear_algebra, reductions
+from jaxnet.proving import arithmetic, control, linear_algebra, reductions, windows
 from jaxnet.proving.bound import chance_at_one_point, groups
 from jaxnet.proving.derivatives import Problem, precision
 from jaxnet.proving.field import differ
@@ -16,7 +16,7 @@ from jaxnet.proving.interpreter import Meter, Walk
 from jaxnet.proving.numbers import Numbers, Points
 
 # Importing them fills the tables.
-HOLD_PRIMITIVES = (arithmetic, control, linear_algebra, reductions)
+HOLD_PRIMITIVES = (arithmetic, control, linear_algebra, reductions, windows)
 
 ROOTS = ("sqrt", "rsqrt", "cbrt", "pow")
 SMALL_CHANCE = 1e-15  # of a miss: so many points are taken

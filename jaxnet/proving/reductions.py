@@ -41,7 +41,7 @@ def reduce_prod(walk: Walk, e: Any, x: Numbers) -> Numbers:
     return x
 
 
-def _note_ties(walk: Walk, e: Any, x: Numbers, best: Numbers, axis: int) -> None:
+def note_ties(walk: Walk, e: Any, x: Numbers, best: Numbers, axis: int) -> None:
     """best: x's largest, or smallest, with the axis still there."""
     if x.is_literal:
         return
@@ -62,7 +62,7 @@ def reduce_extreme(find: Any) -> Any:
                 raise Unprovable(f"a maximum of nothing: {named(e)}")
             _, where = _extreme(x, axis, find)
             best = x.at(where)
-            _note_ties(walk, e, x, best, axis)
+            note_ties(walk, e, x, best, axis)
             x = best.reshaped(tuple(np.delete(x.shape, axis)))
         return x
 
@@ -73,7 +73,7 @@ def arg_extreme(find: Any) -> Any:
     def place(walk: Walk, e: Any, x: Numbers) -> Any:
         (axis,) = e.params["axes"]
         places, where = _extreme(x, axis, find)
-        _note_ties(walk, e, x, x.at(where), axis)
+        note_ties(walk, e, x, x.at(where), axis)
         return np.squeeze(places, axis).astype(e.params["index_dtype"])
 
     return place

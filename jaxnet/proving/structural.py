@@ -224,10 +224,13 @@ def landing(e: Any, shape: Any, indices: Any, update_shape: Any) -> Any:
 
 
 def scatter_add(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> Numbers:
-    """x, to which the elements of the update are added one after another."""
     x, update = numbers_of(walk, x), numbers_of(walk, update)
-    where = landing(e, x.shape, indices, update.shape).reshape(-1)
-    update = update.reshaped((-1,))
+    return added_at(walk, x, landing(e, x.shape, indices, update.shape), update)
+
+
+def added_at(walk: Walk, x: Numbers, where: Any, update: Numbers) -> Numbers:
+    """x, to which the elements of the update are added one after another, FILL for nowhere."""
+    where, update = where.reshape(-1), update.reshaped((-1,))
     total: Numbers = x.reshaped((-1,))
     left = np.flatnonzero(where != FILL)
     while left.size:  # each time the first of those that land on one place
