@@ -368,3 +368,11 @@ def test_the_same_infinity_on_both_sides_is_equal():
     mask = np.array([[True, True, False]])
     proof = jaxnet.prove(jaxnet.rules.log_softmax, X[None], mask)
     assert proof.require().chance < 1e-15
+
+
+def test_a_function_applied_at_some_places_is_not_what_is_set_there():
+    def backward(x, dy):
+        return (dy * x.at[np.arange(3)].apply(jnp.cos),)
+
+    proof = jaxnet.prove(by_hand(jnp.sin, backward), X)
+    assert verdicts(proof) == {"output": "proved", "x": "not proved"}

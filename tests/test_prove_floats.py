@@ -57,7 +57,6 @@ OF_NORMAL = {
     "sort of two keys": lambda x: lax.sort((jnp.round(x), x), num_keys=2)[1],
     "sort of what goes with it": lambda x: lax.sort((x, -x * x), num_keys=1)[1],
     "top_k": lambda x: lax.top_k(x, 2)[0],
-    "apply at": lambda x: x.at[np.array([0, 1])].apply(jnp.cos),
     "median": lambda x: jnp.median(x, 0),
     "quantile": lambda x: jnp.quantile(x, 0.3, axis=1),
     "powers of a matrix": lambda x: jnp.linalg.matrix_power(x, 3),
