@@ -250,6 +250,22 @@ def test_factorisations_are_eliminations(name):
     assert jaxnet.prove(wrong, *args).verdict == "refuted"
 
 
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, "proved"), (1 + 1e-6, "refuted")])
+def test_the_root_of_a_matrix(factor, expected):
+    """The logarithm of the determinant, of what a and aᵀ have in common."""
+
+    def log_of_det(a):
+        return 2 * jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(a), axis1=1, axis2=2)))
+
+    def backward(a, dy):
+        return (factor * dy * jnp.linalg.inv((a + a.mT) / 2),)
+
+    a = matrix(2, 2, 2)
+    positive = a @ np.swapaxes(a, 1, 2) + np.eye(2)
+    assert jaxnet.prove(by_hand(log_of_det, backward), positive).verdict == expected
+    assert jaxnet.prove(by_hand(log_of_det, backward), -positive).verdict != "proved"
+
+
 def test_a_batch_of_wide_and_of_high_matrices_is_factorised():
     for shape in ((2, 2, 3), (2, 3, 2)):
 

@@ -18,7 +18,7 @@ from jaxnet.proving.numbers import Numbers, Points
 # Importing them fills the tables.
 HOLD_PRIMITIVES = (arithmetic, control, linear_algebra, reductions, windows)
 
-ROOTS = ("sqrt", "rsqrt", "cbrt", "pow")
+ROOTS = ("sqrt", "rsqrt", "cbrt", "pow", "cholesky")
 SMALL_CHANCE = 1e-15  # of a miss: so many points are taken
 MOST_POINTS = 128
 # Floats that are farther apart, in units of their leaf's largest, are different: in 64 bits, in 32

@@ -83,6 +83,31 @@ def eliminated(points: Points, a: Numbers) -> Numbers:
     return in_place(parts, at, shape)
 
 
+# -- A = L Lᵀ
+
+
+def cholesky(walk: Walk, e: Any, x: Numbers) -> Numbers:
+    """Of the lower triangle, as LAPACK reads it alone."""
+    *_, n, _ = x.shape
+    matrices = [x.at(where) for where in positions(x).reshape(-1, n, n)]
+    return joined([_root(walk.points, matrix) for matrix in matrices]).reshaped(x.shape)
+
+
+def _root(points: Points, a: Numbers) -> Numbers:
+    shape, places = a.shape, positions(a)
+    above = places[np.triu_indices(len(places), 1)]
+    parts, at = [points.literals(np.zeros(above.shape))], [above]
+    for k in range(len(places)):
+        where = positions(a)
+        pivot = points.sqrt(a.at(where[:1, 0]))
+        below = a.at(where[1:, 0])
+        column = points.divide(below, repeated(pivot, 0, below.f.size))
+        parts += [pivot, column]
+        at += [places[k, k], places[k + 1 :, k]]
+        a = points.subtract(a.at(where[1:, 1:]), outer(points, column, column))
+    return in_place(parts, at, shape)
+
+
 # -- A X = B, A triangular
 
 
@@ -131,5 +156,5 @@ def custom_linear_solve(walk: Walk, e: Any, *inputs: Value) -> list[Value]:
     return walk.run(e.params["jaxprs"].solve, [*constants, *inputs[sum(lengths) :]])
 
 
-ARITHMETIC.update(lu=lu, triangular_solve=triangular_solve)
+ARITHMETIC.update(lu=lu, cholesky=cholesky, triangular_solve=triangular_solve)
 CONTROL.update(custom_linear_solve=custom_linear_solve)
