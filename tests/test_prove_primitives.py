@@ -416,6 +416,32 @@ def test_an_implementation_that_cannot_be_traced_is_an_unknown_function():
     assert proof.verdict != "proved"
 
 
+@pytest.mark.parametrize(("factor", "expected"), [(1, "proved"), (2, "refuted")])
+def test_products_and_differences_in_some_places(factor, expected):
+    """The last place is met twice, one index is beyond the end."""
+
+    def body(x, y):
+        places = np.array([0, 2, 2, 7])
+        return x.at[places].subtract(y), x.at[places[:2]].multiply(y[:2], unique_indices=True)
+
+    def backward(x, y, dz):
+        less, times = dz
+        dx = less + times * jnp.stack([y[0], 1.0, y[1]])
+        dy = -jnp.stack([less[0], less[2], less[2], 0.0])
+        return dx, dy + factor * jnp.stack([x[0] * times[0], x[2] * times[2], 0.0, 0.0])
+
+    assert jaxnet.prove(by_hand(body, backward), X, matrix(4)).verdict == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [([2, 0, 3], "proved"), ([2, 1, 3], "refuted")])
+def test_how_many_are_smaller(count, expected):
+    def times_place(x):
+        return x * jnp.searchsorted(jnp.array([-1.0, 0.0, 1.0]), x)
+
+    proof = jaxnet.prove(times_place, X, ref=lambda x: x * np.array(count))
+    assert proof.verdict == expected
+
+
 # -- calls
 
 

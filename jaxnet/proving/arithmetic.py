@@ -233,6 +233,16 @@ def comparison(operation: Any) -> Any:
     return compare
 
 
+def in_total_order(operation: Any) -> Any:
+    """Of floats as sorting compares them: -0 before 0, NaN after infinity."""
+
+    def key(x: Any) -> Any:
+        bits = np.ascontiguousarray(x).view(np.int64)
+        return bits ^ ((bits >> 63) & np.int64(2**63 - 1))
+
+    return lambda a, b: operation(key(a), key(b)).reshape(a.shape)
+
+
 COMPARISONS = {
     "lt": np.less,
     "le": np.less_equal,
@@ -241,7 +251,8 @@ COMPARISONS = {
     "eq": np.equal,
     "ne": np.not_equal,
 }
-ARITHMETIC.update({name: comparison(operation) for name, operation in COMPARISONS.items()})
+TOTAL = {f"{name}_to": in_total_order(COMPARISONS[name]) for name in ("lt", "le", "eq")}
+ARITHMETIC.update({name: comparison(f) for name, f in {**COMPARISONS, **TOTAL}.items()})
 
 
 def larger(sign: int) -> Any:

@@ -223,13 +223,24 @@ def landing(e: Any, shape: Any, indices: Any, update_shape: Any) -> Any:
     return np.asarray(where).astype(np.int64) - 1
 
 
-def scatter_add(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> Numbers:
-    x, update = numbers_of(walk, x), numbers_of(walk, update)
-    return added_at(walk, x, landing(e, x.shape, indices, update.shape), update)
+Step = Callable[[Numbers, Numbers], Numbers]
 
 
-def added_at(walk: Walk, x: Numbers, where: Any, update: Numbers) -> Numbers:
-    """x, to which the elements of the update are added one after another, FILL for nowhere."""
+def scatter_by(step: Callable[[Walk, Any], Step], neutral: float) -> Any:
+    """x, with which the elements of the update are joined one after another."""
+
+    def scattered(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> Numbers:
+        x, update = numbers_of(walk, x), numbers_of(walk, update)
+        where = landing(e, x.shape, indices, update.shape)
+        return joined_at(walk, x, where, update, step(walk, e), neutral)
+
+    return scattered
+
+
+def joined_at(
+    walk: Walk, x: Numbers, where: Any, update: Numbers, step: Step, neutral: float
+) -> Numbers:
+    """where: in x each element of the update lands, FILL for nowhere."""
     where, update = where.reshape(-1), update.reshaped((-1,))
     total: Numbers = x.reshaped((-1,))
     left = np.flatnonzero(where != FILL)
@@ -237,9 +248,13 @@ def added_at(walk: Walk, x: Numbers, where: Any, update: Numbers) -> Numbers:
         targets, first = np.unique(where[left], return_index=True)
         rows = np.full(total.f.size, FILL)
         rows[targets] = left[first]
-        total = walk.points.add(total, with_filling(walk, update, rows, 0.0))
+        total = step(total, with_filling(walk, update, rows, neutral))
         left = np.delete(left, first)
     return total.reshaped(x.shape)
+
+
+def added_at(walk: Walk, x: Numbers, where: Any, update: Numbers) -> Numbers:
+    return joined_at(walk, x, where, update, walk.points.add, 0.0)
 
 
 def scatter(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> Any:
@@ -266,8 +281,11 @@ ARITHMETIC.update(
         "dynamic_update_slice": dynamic_update_slice,
         "select_n": select,
         "gather": gather,
-        "scatter-add": scatter_add,
-        "scatter_add": scatter_add,
+        **dict.fromkeys(
+            ("scatter-add", "scatter_add"), scatter_by(lambda walk, e: walk.points.add, 0.0)
+        ),
+        "scatter-sub": scatter_by(lambda walk, e: walk.points.subtract, 0.0),
+        "scatter-mul": scatter_by(lambda walk, e: walk.points.multiply, 1.0),
         "scatter": scatter,
     }
 )
