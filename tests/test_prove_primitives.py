@@ -445,22 +445,38 @@ def test_how_many_are_smaller(count, expected):
 # -- calls
 
 
-@pytest.mark.parametrize(("factor", "expected"), [(1, "proved"), (2, "refuted")])
-def test_what_has_a_transpose_of_its_own_is_computed_as_it_is_written(factor, expected):
-    def tangent(x, dx):
-        return factor * jnp.cos(x) * dx
+def with_transpose(tangent):
+    """A sine with this tangent, which is transposed as the right one is."""
 
     def pushed(primals, tangents):
-        (x,), (dx,) = primals, tangents
         transposed = jax.custom_derivatives.linear_call(
-            tangent, lambda x, dy: jnp.cos(x) * dy, x, dx
+            tangent, lambda x, dy: jnp.cos(x) * dy, *primals, *tangents
         )
-        return jnp.sin(x), transposed
+        return jnp.sin(*primals), transposed
 
     sine = jax.custom_jvp(jnp.sin)
     sine.defjvp(pushed)
+    return sine
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1, "proved"), (2, "refuted")])
+def test_what_has_a_transpose_of_its_own_is_computed_as_it_is_written(factor, expected):
+    sine = with_transpose(lambda x, dx: factor * jnp.cos(x) * dx)
     said = {leaf.name: str(leaf.verdict) for leaf in jaxnet.prove(sine, X).leaves}
     assert said == {"output": "proved", "x": "proved", "tangent of output": expected}
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1, "proved"), (2, "refuted")])
+def test_beside_a_reference_of_reverse_mode_alone_tangents_are_paired(factor, expected):
+    sine = with_transpose(lambda x, dx: factor * jnp.cos(x) * dx)
+    proof = jaxnet.prove(sine, X, ref=pointwise(jnp.sin, jnp.cos))
+    said = {leaf.name: str(leaf.verdict) for leaf in proof.leaves}
+    assert said == {"output": "proved", "x": "proved", "tangent along x": expected}
+
+
+def test_large_tangents_are_entered():
+    clipped = with_transpose(lambda x, dx: jnp.cos(x) * jnp.clip(dx, -1e3, 1e3))
+    assert jaxnet.prove(clipped, X).verdict == "refuted"
 
 
 # -- windows

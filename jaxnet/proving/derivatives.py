@@ -160,6 +160,20 @@ def paired_forward(called: Called) -> Callable[..., list[Any]]:
     return derived
 
 
+def with_pullback(paired: Derive) -> Derive:
+    """The gradient, and these pairings."""
+
+    def derive(called: Called) -> Callable[..., list[Any]]:
+        def derived(leaves: Any, cotangents: Any, tangents: Any) -> list[Any]:
+            values, pull, _ = jax.vjp(called, *leaves, has_aux=True)
+            pairings_and_others = paired(called)(leaves, cotangents, tangents)[len(values) :]
+            return [*values, *pull(cotangents), *pairings_and_others]
+
+        return derived
+
+    return derive
+
+
 # -- both functions, traced
 
 
@@ -247,7 +261,10 @@ class Functions:
         tangents = [f"tangent of {name}" for name in outputs]
         ways: list[tuple[Derive, Derive, list[str]]] = [(reverse, reverse, leaves)]
         if self.kinds == {_graph.JVP}:  # rules that jax.jvp runs as they are written
-            ways = [(both, both, leaves + tangents), *ways, (forward, forward, tangents)]
+            along = [f"tangent along {name}" for name in leaves]
+            pairs = with_pullback(paired_forward), with_pullback(paired_reverse)
+            ways = [(both, both, leaves + tangents), (*pairs, leaves + along), *ways]
+            ways.append((forward, forward, tangents))
         else:
             ways += [(paired_reverse, paired_forward, leaves)]
         reason: Exception | None = None

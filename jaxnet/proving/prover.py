@@ -21,7 +21,8 @@ from jaxnet.proving.proof import LeafProof, Proof, Verdict, worst
 
 FEW_POINTS = 6
 STEP, AGREEING = 1e-6, 1e-4  # of differences: their step, and what rounding may do to them
-# Other points, for other sides of branches: factors and shifts of the leaves, and of cotangents.
+# Other points, for other sides of branches: a factor and a shift of the leaves, and a factor of
+# cotangents and tangents.
 MOVES = (
     (-1, 0, 1),
     (8, 0, 1),
@@ -178,11 +179,11 @@ class Prover:
 
     def at(self, move: tuple[float, float, float]) -> Evaluation | None:
         """None where it cannot be judged."""
-        factor, shift, of_cotangent = move
+        factor, shift, of_linear = move
         leaves = [x * factor + shift * np.isfinite(x) for x in self.leaves]
-        cotangents = [c * of_cotangent for c in self.cotangents]
+        linear = ([x * of_linear for x in arrays] for arrays in (self.cotangents, self.tangents))
         try:
-            there = self.evaluated(self.problem, At(leaves, cotangents, self.tangents))
+            there = self.evaluated(self.problem, At(leaves, *linear))
         except Unprovable:
             return None
         return None if there.walk.edges else there
