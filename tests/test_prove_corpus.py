@@ -10,7 +10,7 @@ from corpus.wrong import WRONG
 
 import jaxnet
 
-# Wrong rules whose first derivative is right as algebra, by what is wrong with them.
+# Wrong rules whose derivatives are right as algebra, by what is wrong with them.
 NOT_ALGEBRA = {
     "no number where all cotangents are 0": (
         "loss scaling by the largest cotangent, NaN where all are zero",
@@ -29,21 +29,10 @@ NOT_ALGEBRA = {
         "a residual in a Python global: raises under scan",
         "sums over the batch, but only under vmap",
     ),
-    "second order": (
-        "stop_gradient inside the backward: wrong at second order",
-        "the derivative has a rule of its own, which is wrong",
-        "the slope's own tangent is twice too large",
-    ),
-    "one argument alone is differentiated": (
-        "no gradient of the weights where the input needs none",
-        "the value has an offset while x moves alone",
-        "a tangent that moves alone has the wrong factor",
-        "an absent tangent is multiplied",
-    ),
+    "it raises where one argument alone is differentiated": ("an absent tangent is multiplied",),
     "the function has this gradient, whatever the rule inside": (
         "a softmax with gradient 0, seen through its sum alone",
     ),
-    "autodiff is as wrong": ("digamma below 0, where autodiff is as wrong",),
 }
 
 # Right rules of which less is asked, by what stands in the way.
@@ -79,7 +68,6 @@ NOT_PROVED = {
         "a jvp of the absolute value, at zero",
     ),
     "equal in the limit of an iteration": ("an implicit function",),
-    "a factorisation": ("a nearly singular solve", "jnp.linalg.slogdet"),
     "complex numbers": (
         "complex numbers",
         "a real value of a complex argument",
@@ -94,7 +82,6 @@ NOT_PROVED = {
         "a host callback that knows float32 alone",
         "by way of the bits: autodiff is 0",
         "a jvp beside a reference whose pullback is a callback",
-        "a jvp of a while_loop",
         "a jvp of a host callback",
         "a logarithm that raises below 0",
     ),
@@ -102,7 +89,6 @@ NOT_PROVED = {
         "many elements at a kink that a move of all of them leaves",
         "a large array in bfloat16, with zeros",
     ),
-    # It differs from autodiff, which is what it is compared with: it may be refuted.
     "autodiff is wrong": ("digamma below 0, where autodiff is wrong",),
 }
 
@@ -125,22 +111,15 @@ NOT_PROVED_OUTSIDE = {
     "the body has no derivative": ("jax.scipy.special.zeta",),
     "more would have to be known": (
         "jax.numpy.logaddexp2",
-        "jax.numpy.i0",
         "jax.numpy.ldexp",
         "jax.numpy.frexp",
-        "jax.numpy.linalg.det 2 x 2",
-        "jax.numpy.linalg.det 3 x 3",
-        "jax.numpy.linalg.det 4 x 4",
-        "jax.numpy.linalg.slogdet 4 x 4",
-        "jax.numpy.linalg.slogdet by QR",
         "jax.numpy.linalg.pinv",
-        "jax.lax.custom_root",
         "jax.export.export",
         "jax.scipy.special.log_ndtr",
         "jax.scipy.special.poch",
         "jax.experimental.pallas.ops.gpu.attention.mha",
-        "equinox.debug.backward_nan",
-        "equinox.internal.while_loop",
+        "jax.experimental.pallas.ops.gpu.layer_norm.layer_norm",
+        "jax.experimental.pallas.ops.gpu.rms_norm.rms_norm",
     ),
 }
 # These may be refuted.
@@ -154,10 +133,6 @@ REFUTED_OUTSIDE = {
         "flax.linen.fp8_ops.fp8_scaled_dot_general",
     ),
     "its second derivative is 0": ("flax.nnx.custom_vjp of a module, called in the forward",),
-    "the kernel computes in float32, what it is compared with does not": (
-        "jax.experimental.pallas.ops.gpu.layer_norm.layer_norm",
-        "jax.experimental.pallas.ops.gpu.rms_norm.rms_norm",
-    ),
 }
 
 
@@ -182,8 +157,7 @@ def test_right_rules_are_proved_and_never_refuted(name):
     verdict = verdict_on(RIGHT[name])
     if name not in listed(NOT_PROVED):
         assert verdict == "proved"
-    elif name not in NOT_PROVED["autodiff is wrong"]:
-        assert verdict != "refuted"
+    assert verdict != "refuted"
 
 
 @pytest.mark.many
@@ -209,3 +183,4 @@ def test_enough_is_proved_and_every_exception_is_there():
     assert len(RIGHT) - len(listed(NOT_PROVED)) >= 60
     outside = listed(NOT_PROVED_OUTSIDE | REFUTED_OUTSIDE)
     assert set(outside) <= set(libraries.CASES)
+    assert 2 * len(outside) <= len(libraries.CASES)
