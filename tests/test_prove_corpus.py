@@ -12,8 +12,9 @@ import jaxnet
 
 # Wrong rules whose derivatives are right as algebra, by what is wrong with them.
 NOT_ALGEBRA = {
-    "no number where all cotangents are 0": (
+    "no number where all cotangents, or tangents, are 0": (
         "loss scaling by the largest cotangent, NaN where all are zero",
+        "tangents are scaled by the largest, NaN where all are zero",
     ),
     "structure or dtype": (
         "the forward returns a list where the function returns a tuple",
@@ -30,6 +31,11 @@ NOT_ALGEBRA = {
         "sums over the batch, but only under vmap",
     ),
     "it raises where one argument alone is differentiated": ("an absent tangent is multiplied",),
+    "in forward mode, where the reference has none, or at tangents that are not tried": (
+        "twice the tangent, beside a reference that has reverse mode alone",
+        "tangents are clipped at a large value",
+        "a tangent counts twice where the other is zero",
+    ),
     "the function has this gradient, whatever the rule inside": (
         "a softmax with gradient 0, seen through its sum alone",
     ),
