@@ -61,3 +61,36 @@ def test_floats_of_right_rules(name, differences):
     f = functools.partial(example.f, **(example.kwargs or {}))
     jaxnet.prove(f, *example.args(np.random.default_rng(0)), ref=example.ref)
     assert all((some <= 1).all() for some in differences)
+
+
+def power_by_turns(x):
+    """x to the power 5, 3, 2: under vmap each element has turns of its own."""
+
+    def one(v):
+        def turn(state):
+            size, power = state
+            return 2 * size, power * v
+
+        return jax.lax.while_loop(lambda state: state[0] < 4, turn, (v, v))[1]
+
+    return jax.vmap(one)(x)
+
+
+TURNS = np.array([4.0, 2.0, 1.0])
+
+
+def with_slope(slope):
+    f = jax.custom_jvp(lambda x: power_by_turns(x))
+    f.defjvp(lambda p, t: (f(p[0]), slope(p[0]) * t[0]))
+    return f
+
+
+X = np.array([0.3, 1.2, 2.1])
+
+
+def test_a_loop_whose_elements_end_one_by_one(differences):
+    right = with_slope(lambda x: (TURNS + 1) * x**TURNS)
+    assert jaxnet.prove(right, X).verdict == "proved"
+    assert jaxnet.prove(with_slope(lambda x: 2 * x), X).verdict == "refuted"
+    assert differences
+    assert all((some <= 1).all() for some in differences)

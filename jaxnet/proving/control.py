@@ -7,7 +7,7 @@ import numpy as np
 from jaxnet import _graph
 from jaxnet.proving.interpreter import CONTROL, Unprovable, Value, Walk, named
 from jaxnet.proving.numbers import Numbers
-from jaxnet.proving.structural import stacked, taken
+from jaxnet.proving.structural import numbers_of, select, stacked, taken
 
 CALLS = (
     "jit",
@@ -59,10 +59,25 @@ def while_loop(walk: Walk, e: Any, *inputs: Value) -> list[Value]:
     carry = list(inputs[end:])
     for _ in range(MOST_TURNS):
         (goes_on,) = walk.run(e.params["cond_jaxpr"], [*inputs[:of_cond], *carry])
-        if isinstance(goes_on, Numbers) or not np.all(goes_on):
+        if not np.any(goes_on):
             return carry
-        carry = walk.run(e.params["body_jaxpr"], [*inputs[of_cond:end], *carry])
+        turned = walk.run(e.params["body_jaxpr"], [*inputs[of_cond:end], *carry])
+        carry = [_where(walk, e, goes_on, *pair) for pair in zip(turned, carry, strict=True)]
     raise Unprovable(f"a loop of more than {MOST_TURNS} turns: {named(e)}")
+
+
+def _where(walk: Walk, e: Any, goes_on: Any, new: Value, old: Value) -> Value:
+    """Under vmap each element ends by itself, and keeps what it has then."""
+    if np.all(goes_on):
+        return new
+    if not any(isinstance(x, Numbers) for x in (new, old)):
+        return np.where(_with_axes_behind(goes_on, np.ndim(new)), new, old)
+    new, old = numbers_of(walk, new), numbers_of(walk, old)
+    return select(walk, e, _with_axes_behind(goes_on, len(new.shape)), old, new)
+
+
+def _with_axes_behind(x: Any, count: int) -> Any:
+    return np.reshape(x, np.shape(x) + (1,) * (count - np.ndim(x)))
 
 
 CONTROL.update(
