@@ -249,6 +249,9 @@ class Functions:
                 jax.make_jaxpr(derive_one(called))(shapes, self.outputs, shapes)
                 for derive_one, called in ((derive, self.rule), (derive_ref, self.ref))
             )
+        # Only a transpose can compute the tangent of a custom_vjp.
+        if any(map(_graph.is_reverse_only, (rule, ref))):
+            raise TypeError("a custom_vjp has no forward mode")
         return Problem(rule, ref, list(names), self.leaves, self.outputs, self.is_wide)
 
     def output_names(self) -> list[str]:
@@ -267,40 +270,50 @@ class Functions:
             ways.append((forward, forward, tangents))
         else:
             ways += [(paired_reverse, paired_forward, leaves)]
+        return self.first_of(
+            [(rule, ref, [*outputs, *names, *self.others]) for rule, ref, names in ways]
+        )
+
+    def first_of(self, ways: Sequence[tuple[Derive, Derive, Sequence[str]]]) -> Problem:
+        """That can be traced. Raises what the first of them raised."""
         reason: Exception | None = None
         for derive, derive_ref, names in ways:
             try:
-                problem = self.named(derive, derive_ref, [*outputs, *names, *self.others])
-                _require_forward_mode(problem, derive)
+                return self.named(derive, derive_ref, names)
             except Unprovable:
                 raise
             except Exception as error:
                 reason = reason or error
-            else:
-                return problem
         raise reason or TypeError("no derivative")
 
     def further(self) -> Iterator["Further"]:
-        """Of second order; and with one leaf moved alone, where a rule is told who moves."""
+        """Of second order; and with one leaf moved alone, where a rule may depend on who moves."""
         outputs, leaves = self.output_names(), self.leaves.names
-        names = [f"grad of grad {name}" for name in leaves]
-        names += [f"pullback transposed, {name}" for name in outputs]
-        yield self.tried("second order", second, names)
+        of_grads = [f"grad of grad {name}" for name in leaves]
+        of_grads += [f"pullback transposed, {name}" for name in outputs]
+        yield self.tried("second order", [(second, second, of_grads)])
         is_forward = self.kinds == {_graph.JVP}
         if is_forward:
             names = [f"tangent of grad {name}" for name in leaves]
-            yield self.tried("second order, forward", forward_over_reverse, names)
-        if not self.is_told_who_moves or not 1 < len(leaves) <= MOST_ALONE:
-            return
-        tangents = [f"tangent of {name}" for name in outputs]
-        derive, moved = (both, tangents) if is_forward else (reverse, [])
-        for i, leaf in enumerate(leaves):
-            names = [*outputs, leaf, *moved, *self.others]
-            yield self.tried(f"{leaf} alone", alone(derive, i), names)
+            over = forward_over_reverse
+            yield self.tried("second order, forward", [(over, over, names)])
+        if 1 < len(leaves) <= MOST_ALONE and (is_forward or self.is_told_who_moves):
+            for i, leaf in enumerate(leaves):
+                yield self.tried(f"{leaf} alone", list(self.ways_alone(i, is_forward)))
 
-    def tried(self, what: str, derive: Derive, names: Sequence[str]) -> "Further":
+    def ways_alone(self, i: int, is_forward: bool) -> Iterator[tuple[Derive, Derive, list[str]]]:
+        outputs, leaf = self.output_names(), self.leaves.names[i]
+        tangents = [f"tangent of {name}" for name in outputs]
+        ways = [(reverse, [leaf])]
+        if is_forward:
+            ways = [(both, [leaf, *tangents]), (forward, tangents)]
+        for derive, names in ways:
+            one = alone(derive, i)
+            yield one, one, [*outputs, *names, *self.others]
+
+    def tried(self, what: str, ways: Sequence[tuple[Derive, Derive, Sequence[str]]]) -> "Further":
         try:
-            return Further(what, self.named(derive, derive, names), "")
+            return Further(what, self.first_of(ways), "")
         except Exception as error:
             return Further(what, None, f"it cannot be traced: {first_line(error)}")
 
@@ -309,12 +322,6 @@ class Further(NamedTuple):
     what: str
     problem: Problem | None
     why_not: str
-
-
-def _require_forward_mode(problem: Problem, derive: Derive) -> None:
-    is_reverse_only = any(map(_graph.is_reverse_only, (problem.rule, problem.ref)))
-    if derive in (both, forward) and is_reverse_only:
-        raise TypeError("a custom_vjp has no forward mode")
 
 
 def first_line(error: Exception) -> str:
