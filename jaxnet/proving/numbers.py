@@ -280,15 +280,22 @@ class Points:
         has_q = a.has_q & b.has_q
         for x, y in ((a, b), (b, a)):
             if x.is_literal:
-                has_q = has_q | ((x.f == 0) & x.ok & y.ok)
+                has_q = has_q | (self._is_zero(x) & x.ok & y.ok)
         if a.m is None and b.m is None:
             return has_q, None
         logs, other = (a, b) if a.m is not None else (b, a)
-        if logs.m is not None and other.is_literal and other.m is None:
+        if logs.m is not None and other.m is None and self.are_as_their_floats(other):
             power = self._power_of_literal(logs, logs.m, other.f)
             if power is not None:
                 return has_q, power
         return has_q & _without_logs(a) & _without_logs(b), None
+
+    def _is_zero(self, a: Numbers) -> Array:
+        return ~differ(a.p, Element(np.zeros_like(a.q)))
+
+    def are_as_their_floats(self, a: Numbers) -> bool:
+        """Literals; but not 1 + 1e-20, whose float is 1."""
+        return a.is_literal and not differ(a.p, self.literals(a.f).p).any()
 
     def _power_of_literal(self, logs: Numbers, m: Factor, exponents: Array) -> Factor | None:
         """m to whole numbers, or to one simple rational; None for others."""
@@ -314,7 +321,7 @@ class Points:
         while rest % 2 == 0:
             p, rest = self.mod_p.root(p)[0], rest // 2
         p = self._odd_root(p, rest) if rest > 1 else p
-        return m._replace(p=p, roots={**m.roots, **roots})
+        return m._replace(p=p, size=_size_of_root(m.size), roots={**m.roots, **roots})
 
     # -- bounds
 
@@ -466,7 +473,7 @@ class Points:
         ok = (a.has_q | no_exponent) & a.ok
         # Inside of another exponential it is a variable of its own.
         inside = self.hashed("exp", a, value=p).re
-        is_one = a.is_literal & (a.f == 0)
+        is_one = a.is_literal & self._is_zero(a)
         q = np.where(
             is_zero, zero, np.where(is_one, zero + np.uint64(1), self.mod_q.reduced(inside))
         )
@@ -531,7 +538,8 @@ class Points:
             self.radicands.update(_radicands(a, 1))
         has_q = a.has_q & (imaginary(root_q) == 0) & _without_logs(a)
         known = a.ok & known
-        return replace(a, f=f, p=root, ok=known, q=root_q.re, has_q=has_q, m=None)
+        size = _size_of_root(a.size)
+        return replace(a, f=f, p=root, ok=known, q=root_q.re, has_q=has_q, m=None, size=size)
 
     def _signed(self, a: Numbers, f: Array, *roots: Element) -> list[Element]:
         """Roots modulo p and q of a literal a: where a literal's square is a, that literal.
@@ -581,7 +589,8 @@ class Points:
         ok = a.ok & (imaginary(a.p) == 0)
         self.radicands.update(_radicands(a, degree.bit_length()))  # a product over more than two
         f = np.sign(a.f) * np.abs(a.f) ** (1 / degree)
-        return replace(a, f=f, p=p, ok=ok, has_q=np.zeros_like(ok), m=None)
+        size = _size_of_root(a.size)
+        return replace(a, f=f, p=p, ok=ok, has_q=np.zeros_like(ok), m=None, size=size)
 
     def rational_power(self, a: Numbers, exponent: Fraction) -> Numbers:
         root = a
@@ -641,6 +650,11 @@ class Points:
             if p.im is not None:
                 state = np.where(p.im != 0, mixed(state + mixed(p.im + np.uint64(1))), state)
         return Element(self.mod_p.reduced(state))
+
+
+def _size_of_root(size: Size) -> Size:
+    """The root of P/D is that of P D over D: no larger than P or than D."""
+    return size.largest(Size())
 
 
 def _simple_rational(values: Array) -> Fraction | None:
