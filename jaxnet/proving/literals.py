@@ -5,6 +5,8 @@ accident: 0.1 is 1/10. Else the root of a simple rational times a power of π, a
 the logarithm of such a number, or 1 over it: log(2 pi)/2, and log2(e). Else a number of its own,
 known by its value, times a power of two. In exact arithmetic the two literals 0.5 and 1.0 are so
 twice one another, and so are those of an unknown number and of its double.
+A rational is looked for within one unit in the last place, a root within four: constants that a
+program computes are rounded more than once.
 """
 
 import functools
@@ -44,7 +46,7 @@ def meaning(value: float, bits: int) -> Real:
     sign = -1 if value < 0 else 1
     size = abs(value)
     exact = Fraction(size)
-    width = exact / 2**bits  # at most half of the distance to the next number
+    width = exact / 2**bits  # up to one unit in the last place: 0.1 / 3 is rounded twice
     rational = simplest_between(exact - width, exact + width)
     if rational.numerator * rational.denominator <= 2 ** (bits - SPARE):
         return Real(sign * rational)
