@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.lax import RoundingMethod
 
 from jaxnet.proving.field import imaginary
 from jaxnet.proving.field import where as chosen
@@ -182,7 +183,7 @@ def power(walk: Walk, e: Any, x: Value, y: Value) -> Any:
         y = walk.points.integers(np.asarray(y))
     x, y = alike(walk, e, (x, y))
     exponents = np.unique(y.f)
-    fractions = _rationals(exponents) if y.is_literal else []
+    fractions = _rationals(exponents) if walk.points.are_as_their_floats(y) else []
     if not fractions:
         return general_power(walk, e, x, y)
     parts = [_rational_power(walk, x, r) for r in fractions]
@@ -269,7 +270,8 @@ def larger(sign: int) -> Any:
 
 def clamp(walk: Walk, e: Any, *inputs: Value) -> Numbers:
     low, x, high = alike(walk, e, inputs)
-    side = np.where(x.f < low.f, 0, np.where(x.f > high.f, 2, 1))
+    # As min(max(x, low), high): high wins where it is below low.
+    side = np.where(np.maximum(x.f, low.f) > high.f, 2, np.where(x.f < low.f, 0, 1))
     words = ("below", "inside", "above")
     walk.compare(e, x, low, side, words)
     walk.compare(e, x, high, side, words)
@@ -286,13 +288,28 @@ def step(function: Any) -> Any:
     """What is constant between its steps."""
 
     def constant(walk: Walk, e: Any, x: Numbers) -> Numbers:
-        value = function(x.f)
-        near = 1e-9 * np.abs(x.f) + 1e-12
-        is_at_edge = (function(x.f - near) != value) | (function(x.f + near) != value)
-        walk.branch(e, np.zeros(1), (ONE_STEP,), bool(is_at_edge.any()) and not x.is_literal)
-        return walk.points.literals(value)
+        note_step(walk, e, x, function)
+        return walk.points.literals(function(x.f))
 
     return constant
+
+
+def note_step(walk: Walk, e: Any, x: Numbers, function: Any) -> None:
+    value, near = function(x.f), 1e-9 * np.abs(x.f) + 1e-12
+    is_at_edge = (function(x.f - near) != value) | (function(x.f + near) != value)
+    walk.branch(e, np.zeros(1), (ONE_STEP,), bool(is_at_edge.any()) and not x.is_literal)
+
+
+def rounded(walk: Walk, e: Any, x: Numbers) -> Numbers:
+    is_to_even = e.params["rounding_method"] == RoundingMethod.TO_NEAREST_EVEN
+    constant: Numbers = step(np.round if is_to_even else _away_from_zero)(walk, e, x)
+    return constant
+
+
+def _away_from_zero(x: Any) -> Any:
+    """Rounded, 2.5 to 3."""
+    whole = np.trunc(x)
+    return whole + np.where(np.abs(x - whole) >= 0.5, np.sign(x), 0)
 
 
 # A function with many steps: that there are others is said, whatever was met.
@@ -314,9 +331,12 @@ def converted(walk: Walk, e: Any, x: Value) -> Any:
     dtype = e.params["new_dtype"]
     if isinstance(x, Numbers) and jnp.issubdtype(dtype, jnp.floating):
         return x
+    if isinstance(x, Numbers) and np.dtype(dtype).kind == "b":
+        walk.compare(e, x, number(walk.points, x, 0.0), x.f != 0, ("no", "yes"))
+        return x.f != 0
     if isinstance(x, Numbers):
         if not x.is_literal:
-            walk.branch(e, np.zeros(1), (ONE_STEP,), False)
+            note_step(walk, e, x, np.trunc)
         return x.f.astype(dtype)
     raise Unprovable(f"a conversion: {named(e)}")
 
@@ -332,7 +352,7 @@ ARITHMETIC.update(
         "sign": sign,
         "floor": step(np.floor),
         "ceil": step(np.ceil),
-        "round": step(np.round),
+        "round": rounded,
         "is_finite": is_finite,
         "convert_element_type": converted,
     }
@@ -397,7 +417,10 @@ KNOWN["exp_neg_sq"] = exp_of_minus_square
 
 
 def times_power_of_two(walk: Walk, e: Any, x: Numbers, exponent: Any) -> list[Numbers]:
-    return [walk.points.multiply(x, walk.points.literals(np.ldexp(1.0, exponent)))]
+    powers = np.ldexp(1.0, exponent)
+    if (powers == 0).any():
+        raise Unprovable(f"a power of two that is no float: {named(e)}")
+    return [walk.points.multiply(x, walk.points.literals(powers))]
 
 
 def mantissa(walk: Walk, e: Any, x: Numbers) -> list[Value]:
