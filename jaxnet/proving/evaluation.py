@@ -57,9 +57,12 @@ class Comparison:
         at = self._are_finite()
         return float(max(np.abs(x.f[at]).max(initial=0.0) for x in (self.rule, self.ref)))
 
-    def visible(self, bits: int, scale: float = 0.0) -> Any:
-        """Where the floats differ by more than rounding in so many bits. scale: at least."""
-        scale = max(scale, self.scale())
+    def visible(self, bits: int, scale: float = 0.0, tolerated: float = 1.0) -> Any:
+        """Where the floats differ by more than rounding in so many bits, and more than tolerated.
+
+        scale: of the leaf, at least. tolerated: so many times what rounding may do.
+        """
+        scale = tolerated * max(scale, self.scale())
         with np.errstate(invalid="ignore"):
             apart = np.abs(self.rule.f - self.ref.f)
         return self._are_finite() & (apart > VISIBLE[bits] * scale)

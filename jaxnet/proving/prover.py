@@ -20,6 +20,9 @@ from jaxnet.proving.interpreter import Meter, Unprovable
 from jaxnet.proving.proof import LeafProof, Proof, Verdict, worst
 
 FEW_POINTS = 6
+# At points that were made, rules and bodies may be series that are cut off on purpose: to refute
+# there the floats must differ by so much more.
+FAR = 1000.0
 STEP, AGREEING = 1e-6, 1e-4  # of differences: their step, and what rounding may do to them
 # Other points, for other sides of branches: a factor and a shift of the leaves, and a factor of
 # cotangents and tangents.
@@ -151,11 +154,13 @@ class Prover:
             return few
         return _evaluate(problem, at, needed, 1, self.meter)
 
-    def judged(self, problem: Problem, evaluation: Evaluation) -> list[LeafProof]:
+    def judged(
+        self, problem: Problem, evaluation: Evaluation, tolerated: float = 1.0
+    ) -> list[LeafProof]:
         met = [*evaluation.walk.unknown, *evaluation.walk.points.atoms]
         scales = self.scales if problem is self.problem else [0.0] * len(problem.names)
         return [
-            _judged(name, leaf, leaf.visible(evaluation.bits, scale), met)
+            _judged(name, leaf, leaf.visible(evaluation.bits, scale, tolerated), met)
             for name, leaf, scale in zip(problem.names, evaluation.leaves, scales, strict=True)
         ]
 
@@ -168,7 +173,7 @@ class Prover:
             there = self.at(move)
             if there is None or not _enters_new(sides, there.walk.sides):
                 continue
-            now = self.judged(self.problem, there)
+            now = self.judged(self.problem, there, FAR)
             verdict = worst(leaf.verdict for leaf in now)
             if verdict is Verdict.REFUTED:
                 return now, sides
