@@ -170,8 +170,8 @@ class Prover:
         for move in MOVES:
             if not any(_sides(sides, False)):
                 break
-            there = self.at(move)
-            if there is None or not _enters_new(sides, there.walk.sides):
+            there = self.at(move, sides)
+            if there is None:
                 continue
             now = self.judged(self.problem, there, FAR)
             verdict = worst(leaf.verdict for leaf in now)
@@ -182,13 +182,18 @@ class Prover:
                 leaves = list(map(_larger_chance, leaves, now))
         return leaves, sides
 
-    def at(self, move: tuple[float, float, float]) -> Evaluation | None:
-        """None where it cannot be judged."""
+    def at(self, move: tuple[float, float, float], sides: Any) -> Evaluation | None:
+        """None where it enters no other side, or cannot be judged."""
         factor, shift, of_linear = move
         leaves = [x * factor + shift * np.isfinite(x) for x in self.leaves]
         linear = ([x * of_linear for x in arrays] for arrays in (self.cotangents, self.tangents))
+        at = At(leaves, *linear)
         try:
-            there = self.evaluated(self.problem, At(leaves, *linear))
+            # One point tells which sides: it costs little.
+            walk = _evaluate(self.problem, at, 1, 0, self.meter).walk
+            if not _enters_new(sides, walk.sides):
+                return None
+            there = self.evaluated(self.problem, at)
         except Unprovable:
             return None
         return None if there.walk.edges else there
