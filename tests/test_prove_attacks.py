@@ -68,6 +68,11 @@ WRONG = {
         lambda x: 2 * x + jnp.ldexp(x, -1100),
         X,
     ),
+    "what rounding alone makes unequal": (
+        lambda x: x * x,
+        lambda x: jnp.where((x * 0.1) * 3 == x * 0.3, 3 * x, 2 * x),
+        np.array(1.0),
+    ),
     "NaN as a marker": (
         lambda x: x * x,
         lambda x: jnp.where(x * jnp.nan > 0, 2 * x, 3 * x),
@@ -109,6 +114,7 @@ def test_what_is_not_the_derivative_is_not_proved(name):
         lambda x: lax.round(jnp.full_like(x, 2.5), lax.RoundingMethod.AWAY_FROM_ZERO) * x,
         lambda x: lax.round(jnp.full_like(x, 2.5), lax.RoundingMethod.TO_NEAREST_EVEN) * x,
         lambda x: lax.round(x, lax.RoundingMethod.AWAY_FROM_ZERO) * x,
+        lambda x: lax.top_k(jnp.outer(x, x + 1), 3, axis=0)[0],
     ],
 )
 def test_modes_of_primitives_are_not_overlooked(f):
@@ -123,6 +129,43 @@ def test_the_bound_of_a_root_is_no_smaller_than_that_of_its_denominator():
     size = VARIABLE.power(100).inverse(1)
     assert size.degree == 0
     assert _size_of_root(size).degree == 100
+
+
+def of_quotient(x):
+    return (jnp.exp(x) - 1 - x) / x**2
+
+
+# name -> a function with a slope that floats cannot tell from it, and where it is asked
+SEEMINGLY_WRONG = {
+    "a series where autodiff has few digits": (
+        of_quotient,
+        lambda x: jnp.where(
+            abs(x) < 1e-2, 1 / 6 + x / 12 + x**2 / 40 + x**3 / 180 + x**4 / 1008, jnp.nan
+        ),
+        np.array([1e-4, -1e-5]),
+    ),
+    "0 by an identity that is not known": (
+        lambda x: x * (jnp.sin(np.pi) + jnp.log(2.0) - np.log(2)),
+        lambda x: 0 * x,
+        X,
+    ),
+    "a bound against overflow": (
+        lambda x: jnp.log(1 + jnp.exp(x)),
+        lambda x: 1 / (1 + jnp.exp(-jnp.clip(x, -30, 30))),
+        X,
+    ),
+    "a constant of 32 bits": (
+        lambda x: x * np.sqrt(2 / np.pi),
+        lambda x: np.float32(np.sqrt(2 / np.pi)) + 0 * x,
+        X,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEEMINGLY_WRONG)
+def test_what_rounding_alone_makes_different_is_not_refuted(name):
+    f, slope, x = SEEMINGLY_WRONG[name]
+    assert jaxnet.prove(pointwise(f, slope), x).verdict != "refuted"
 
 
 @pytest.mark.parametrize(("units", "verdict"), [(1, "proved"), (8, "not proved")])

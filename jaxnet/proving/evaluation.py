@@ -41,6 +41,10 @@ class Comparison:
     compared: int  # points at which every element was compared
     chance: float  # that a leaf which differs looks equal
 
+    def difference(self) -> Any:
+        with np.errstate(invalid="ignore"):
+            return self.rule.f - self.ref.f
+
     def undefined(self) -> Any:
         """Elements that are no number in both graphs at any point."""
         return ~(self.rule.ok & self.ref.ok).any(0) & ~same_infinity(self.rule, self.ref)
@@ -63,9 +67,7 @@ class Comparison:
         scale: of the leaf, at least. tolerated: so many times what rounding may do.
         """
         scale = tolerated * max(scale, self.scale())
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(self.rule.f - self.ref.f)
-        return self._are_finite() & (apart > VISIBLE[bits] * scale)
+        return self._are_finite() & (np.abs(self.difference()) > VISIBLE[bits] * scale)
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,13 @@ class At(NamedTuple):
     tangents: Sequence[Any]
 
 
-def evaluate(problem: Problem, at: At, count: int, seed: int, meter: Meter) -> Evaluation:
+def evaluate(
+    problem: Problem, at: At, count: int, seed: int, meter: Meter, noise: Any = None
+) -> Evaluation:
     """At so many points. Raises Unprovable, also where it takes longer than the meter allows."""
     graphs = problem.rule, problem.ref
-    walk = Walk(Points(count, seed, has_roots=any(map(_has_roots, graphs))), meter)
+    points = Points(count, seed, has_roots=any(map(_has_roots, graphs)))
+    walk = Walk(points, meter, noise=noise)
     unknowns = [walk.points.variables(x) for arrays in at for x in arrays]
     with precision(problem.is_wide):
         results = [walk.run(graph, unknowns) for graph in graphs]

@@ -4,10 +4,11 @@ A value is one of three: Numbers where the graph has floating point; a NumPy arr
 integers or booleans, which are as they are at the point that decides branches; a key of JAX.
 """
 
+import math
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from jaxnet import _graph
 from jaxnet.proving.field import differ
+from jaxnet.proving.literals import meaning
 from jaxnet.proving.numbers import Numbers, Points
 
 Value: TypeAlias = Any
@@ -40,6 +42,7 @@ class Meter:
             raise Unprovable("it takes too long: try fewer rows, or smaller arrays")
 
 
+UNIT = 2.0**-51  # of noise
 EQUATION = 3000  # what one takes, however small it is, in numbers
 
 
@@ -54,6 +57,7 @@ class Walk:
     unknown: dict[str, None] = field(default_factory=dict)  # functions of which nothing is known
     bits: int = 64  # of the narrowest float that a function was computed in
     bodies: dict[int, Any] = field(default_factory=dict)  # of equations, by their id
+    noise: np.random.Generator | None = None  # to see what rounding does: every float has some
 
     def run(self, jaxpr: Any, inputs: Sequence[Value]) -> list[Value]:
         inner = _graph.plain(jaxpr)
@@ -85,7 +89,13 @@ class Walk:
         handler: Handler = ARITHMETIC.get(name, unknown)
         with np.errstate(all="ignore"):
             result = handler(self, e, *inputs)
-        return result if isinstance(result, list) else [result]
+        results = result if isinstance(result, list) else [result]
+        return [self.noisy(x) for x in results] if name in ROUNDING else results
+
+    def noisy(self, x: Value) -> Value:
+        if self.noise is None or not isinstance(x, Numbers):
+            return x
+        return replace(x, f=x.f * (1 + UNIT * self.noise.uniform(-1, 1, x.shape)))
 
     def value_of(self, x: Any, aval: Any = None) -> Value:
         """An array, or a literal of a jaxpr, as a value."""
@@ -96,7 +106,10 @@ class Walk:
         if jnp.issubdtype(array.dtype, jnp.complexfloating):
             raise Unprovable("complex numbers")
         if jnp.issubdtype(array.dtype, jnp.floating):
-            return self.points.literals(array)
+            numbers = self.points.literals(array)
+            if _was_rounded(array):
+                self.bits = min(self.bits, 32)
+            return numbers if _are_of_few_bits(numbers.f) else self.noisy(numbers)
         return array
 
     def concrete(self, e: Any, inputs: Sequence[Any]) -> list[Any]:
@@ -130,6 +143,20 @@ class Walk:
         met.update((words[int(number)], True) for number in np.unique(side))
         if is_at_edge:
             self.edges[branch] = None
+
+
+def _are_of_few_bits(x: Any) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool((x.astype(np.float32) == x).all())
+
+
+def _was_rounded(x: Any) -> bool:
+    """One number that was rounded to 32 bits or fewer before it came here, as constants are."""
+    if x.size != 1 or not np.isfinite(x).all() or not _are_of_few_bits(x):
+        return False
+    value = float(x.reshape(()))
+    is_short = math.frexp(value)[0] * 2**11 % 1 == 0  # as a power of two, which is not rounded
+    return bool(meaning(value, 53).atom) and not is_short
 
 
 def _bits_inside(e: Any) -> int:
@@ -268,4 +295,5 @@ CONTROL: dict[str, Handler] = {}  # what calls other jaxprs
 OBJECTS: dict[str, Handler] = {}  # JAX's own primitives that are Python objects, by their class
 KNOWN: dict[str, Handler] = {}  # JAX's own functions whose bodies are there for their digits
 ARITHMETIC: dict[str, Handler] = {}  # of Numbers
+ROUNDING: set[str] = set()  # those of them whose floats are rounded
 QUICK: dict[str, Handler] = {}  # of integers in NumPy: (equation, *arrays) -> array

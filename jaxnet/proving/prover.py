@@ -23,6 +23,7 @@ FEW_POINTS = 6
 # At points that were made, rules and bodies may be series that are cut off on purpose: to refute
 # there the floats must differ by so much more.
 FAR = 1000.0
+SAMPLES, NOISES = 3, 8  # of noise; a difference is that much larger, or it is rounding
 STEP, AGREEING = 1e-6, 1e-4  # of differences: their step, and what rounding may do to them
 # Other points, for other sides of branches: a factor and a shift of the leaves, and a factor of
 # cotangents and tangents.
@@ -143,9 +144,12 @@ class Prover:
         noise = self.rng.uniform(-1, 1, x.shape) * (np.abs(x) + (typical or 1.0))
         return np.where(finite, x + 1e-3 * np.where(finite, noise, 0), x)
 
+    def here(self) -> At:
+        return At(self.leaves, self.cotangents, self.tangents)
+
     def evaluated(self, problem: Problem, at: At | None = None) -> Evaluation:
         """At as many points as the chance of a miss needs."""
-        at = at or At(self.leaves, self.cotangents, self.tangents)
+        at = at or self.here()
         few = _evaluate(problem, at, FEW_POINTS, 0, self.meter)
         if any(leaf.different.any() for leaf in few.leaves):
             return few
@@ -155,14 +159,44 @@ class Prover:
         return _evaluate(problem, at, needed, 1, self.meter)
 
     def judged(
-        self, problem: Problem, evaluation: Evaluation, tolerated: float = 1.0
+        self, problem: Problem, evaluation: Evaluation, at: At | None = None
     ) -> list[LeafProof]:
+        """at: None for the arguments."""
         met = [*evaluation.walk.unknown, *evaluation.walk.points.atoms]
-        scales = self.scales if problem is self.problem else [0.0] * len(problem.names)
-        return [
-            _judged(name, leaf, leaf.visible(evaluation.bits, scale, tolerated), met)
-            for name, leaf, scale in zip(problem.names, evaluation.leaves, scales, strict=True)
+        leaves, tolerated = evaluation.leaves, 1.0 if at is None else FAR
+        scales = self.scales_at(at) if problem is self.problem else [0.0] * len(leaves)
+        visible = [
+            leaf.visible(evaluation.bits, scale, tolerated) & leaf.different
+            for leaf, scale in zip(leaves, scales, strict=True)
         ]
+        if any(v.any() for v in visible):
+            noise = self.noise(problem, evaluation, at or self.here())
+            visible = [
+                v & (np.abs(leaf.difference()) > NOISES * n)
+                for v, leaf, n in zip(visible, leaves, noise, strict=True)
+            ]
+        return list(map(_judged, problem.names, leaves, visible, [met] * len(leaves)))
+
+    def scales_at(self, at: At | None) -> Sequence[float]:
+        """How large the leaves are: derivatives grow with the cotangents."""
+        if at is None:
+            return self.scales
+        count = len(at.cotangents)
+        here = max(map(_largest, self.cotangents), default=0.0) or 1.0
+        larger = max(map(_largest, at.cotangents), default=0.0) / here
+        return [*self.scales[:count], *(max(larger, 1.0) * scale for scale in self.scales[count:])]
+
+    def noise(self, problem: Problem, evaluation: Evaluation, at: At) -> list[Any]:
+        """How far the differences move where every number on the way is rounded at random."""
+        most = [np.zeros(leaf.rule.shape) for leaf in evaluation.leaves]
+        for seed in range(SAMPLES):
+            rng, meter = np.random.default_rng(seed), Meter(math.inf)
+            noisy = _evaluate(problem, at, 1, 0, meter, rng)
+            for i, leaf in enumerate(noisy.leaves):
+                with np.errstate(invalid="ignore"):
+                    moved = np.abs(leaf.difference() - evaluation.leaves[i].difference())
+                most[i] = np.maximum(most[i], moved)
+        return most
 
     def elsewhere(self, leaves: list[LeafProof], sides: Any) -> tuple[list[LeafProof], Any]:
         """The other sides of branches, as far as points on them are found."""
@@ -170,10 +204,11 @@ class Prover:
         for move in MOVES:
             if not any(_sides(sides, False)):
                 break
-            there = self.at(move, sides)
+            at = self.moved(move)
+            there = self.at(at, sides)
             if there is None:
                 continue
-            now = self.judged(self.problem, there, FAR)
+            now = self.judged(self.problem, there, at)
             verdict = worst(leaf.verdict for leaf in now)
             if verdict is Verdict.REFUTED:
                 return now, sides
@@ -182,12 +217,13 @@ class Prover:
                 leaves = list(map(_larger_chance, leaves, now))
         return leaves, sides
 
-    def at(self, move: tuple[float, float, float], sides: Any) -> Evaluation | None:
-        """None where it enters no other side, or cannot be judged."""
+    def moved(self, move: tuple[float, float, float]) -> At:
         factor, shift, of_linear = move
         leaves = [x * factor + shift * np.isfinite(x) for x in self.leaves]
-        linear = ([x * of_linear for x in arrays] for arrays in (self.cotangents, self.tangents))
-        at = At(leaves, *linear)
+        return At(leaves, *([x * of_linear for x in arrays] for arrays in self.here()[1:]))
+
+    def at(self, at: At, sides: Any) -> Evaluation | None:
+        """None where it enters no other side, or cannot be judged."""
         try:
             # One point tells which sides: it costs little.
             walk = _evaluate(self.problem, at, 1, 0, self.meter).walk
@@ -199,9 +235,11 @@ class Prover:
         return None if there.walk.edges else there
 
 
-def _evaluate(problem: Problem, at: At, count: int, seed: int, meter: Meter) -> Evaluation:
+def _evaluate(
+    problem: Problem, at: At, count: int, seed: int, meter: Meter, noise: Any = None
+) -> Evaluation:
     try:
-        return evaluate(problem, at, count, seed, meter)
+        return evaluate(problem, at, count, seed, meter, noise)
     except Unprovable:
         raise
     except Exception as error:  # of a callback to the host, say
