@@ -227,7 +227,7 @@ Step = Callable[[Numbers, Numbers], Numbers]
 
 
 def scatter_by(step: Callable[[Walk, Any], Step], neutral: float) -> Any:
-    """x, with which the elements of the update are joined one after another."""
+    """x, with which the elements of the update are joined."""
 
     def scattered(walk: Walk, e: Any, x: Value, indices: Value, update: Value) -> Numbers:
         x, update = numbers_of(walk, x), numbers_of(walk, update)
@@ -241,16 +241,22 @@ def joined_at(
     walk: Walk, x: Numbers, where: Any, update: Numbers, step: Step, neutral: float
 ) -> Numbers:
     """where: in x each element of the update lands, FILL for nowhere."""
-    where, update = where.reshape(-1), update.reshaped((-1,))
-    total: Numbers = x.reshaped((-1,))
-    left = np.flatnonzero(where != FILL)
-    while left.size:  # each time the first of those that land on one place
-        targets, first = np.unique(where[left], return_index=True)
-        rows = np.full(total.f.size, FILL)
-        rows[targets] = left[first]
-        total = step(total, with_filling(walk, update, rows, neutral))
-        left = np.delete(left, first)
-    return total.reshaped(x.shape)
+    where = where.reshape(-1)
+    order = np.argsort(where, kind="stable")
+    order = order[where[order] != FILL]
+    targets, update = where[order], update.reshaped((-1,)).at(order)
+    while len(np.unique(targets)) < targets.size:  # pairs of those that land on one place
+        _, starts, group = np.unique(targets, return_index=True, return_inverse=True)
+        rank = np.arange(targets.size) - starts[group]
+        kept = np.flatnonzero(rank % 2 == 0)
+        beside = np.minimum(kept + 1, targets.size - 1)
+        has_other = (beside > kept) & (targets[beside] == targets[kept])
+        others = with_filling(walk, update, np.where(has_other, beside, FILL), neutral)
+        targets, update = targets[kept], step(update.at(kept), others)
+    rows = np.full(x.f.size, FILL)
+    rows[targets] = np.arange(targets.size)
+    every = with_filling(walk, update, rows, neutral)
+    return step(x.reshaped((-1,)), every).reshaped(x.shape)
 
 
 def added_at(walk: Walk, x: Numbers, where: Any, update: Numbers) -> Numbers:
