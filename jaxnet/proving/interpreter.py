@@ -95,7 +95,8 @@ class Walk:
     def noisy(self, x: Value) -> Value:
         if self.noise is None or not isinstance(x, Numbers):
             return x
-        return replace(x, f=x.f * (1 + UNIT * self.noise.uniform(-1, 1, x.shape)))
+        noise = 1 + UNIT * self.noise.uniform(-1, 1, x.shape)
+        return replace(x, f=np.where(_are_of_few_bits(x.f), x.f, x.f * noise))
 
     def value_of(self, x: Any, aval: Any = None) -> Value:
         """An array, or a literal of a jaxpr, as a value."""
@@ -109,7 +110,7 @@ class Walk:
             numbers = self.points.literals(array)
             if _was_rounded(array):
                 self.bits = min(self.bits, 32)
-            return numbers if _are_of_few_bits(numbers.f) else self.noisy(numbers)
+            return self.noisy(numbers)
         return array
 
     def concrete(self, e: Any, inputs: Sequence[Any]) -> list[Any]:
@@ -145,14 +146,15 @@ class Walk:
             self.edges[branch] = None
 
 
-def _are_of_few_bits(x: Any) -> bool:
+def _are_of_few_bits(x: Any) -> Any:
+    """They are no result of rounding: 1 - 1/2, say."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool((x.astype(np.float32) == x).all())
+        return x.astype(np.float32) == x
 
 
 def _was_rounded(x: Any) -> bool:
     """One number that was rounded to 32 bits or fewer before it came here, as constants are."""
-    if x.size != 1 or not np.isfinite(x).all() or not _are_of_few_bits(x):
+    if x.size != 1 or not np.isfinite(x).all() or not _are_of_few_bits(x).all():
         return False
     value = float(x.reshape(()))
     is_short = math.frexp(value)[0] * 2**11 % 1 == 0  # as a power of two, which is not rounded
