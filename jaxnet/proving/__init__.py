@@ -5,7 +5,8 @@ Both graphs are evaluated at random points where nothing rounds, and compared fo
     field          numbers modulo a prime, one prime a point
     literals       which real number a floating-point literal stands for
     bound          degrees, and the chance that two different graphs look equal
-    numbers        arrays of numbers, and their arithmetic
+    numbers        arrays of numbers: what is known of each
+    points         random points, and the arithmetic of numbers there
     interpreter    a jaxpr evaluated in them: the walk, and what it meets
     structural, arithmetic, reductions, windows, control, linear_algebra
                    the primitives of JAX, by name

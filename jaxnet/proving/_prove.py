@@ -113,7 +113,7 @@ def proof_of(
         functions, problem = _traced(f, ref, args, names)
         if not any(x.size for x in problem.leaves.values()):
             raise Unprovable("no floating argument has an element: nothing was compared")
-        most = MOST_WORK if is_first_order else 10 * MOST_WORK
+        most = MOST_WORK if is_first_order else 5 * MOST_WORK
         return Prover(functions, problem, most).proof(is_first_order)
     except Unprovable as stopped:
         return Proof(Verdict.NOT_PROVED, note=str(stopped))

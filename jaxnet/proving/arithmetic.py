@@ -26,7 +26,8 @@ from jaxnet.proving.interpreter import (
     unknown,
 )
 from jaxnet.proving.literals import meaning
-from jaxnet.proving.numbers import Numbers, Points
+from jaxnet.proving.numbers import Numbers
+from jaxnet.proving.points import Points
 from jaxnet.proving.structural import numbers_of, positions, select
 
 # -- the same shape for all

@@ -76,6 +76,10 @@ class Size(NamedTuple):
         powers = {d: min(exponent * power, HUGE) for d, power in self.powers.items()}
         return Size(degree, bits, powers)
 
+    def root(self) -> "Size":
+        """The root of P/D is that of P D over D: no larger than P or than D."""
+        return self.largest(Size())
+
     def sum_of(self, count: int) -> "Size":
         """Of so many numbers of this size."""
         return self._replace(bits=self.bits + max(count - 1, 0).bit_length())

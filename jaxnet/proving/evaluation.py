@@ -13,7 +13,8 @@ from jaxnet.proving.bound import chance_at_one_point, groups
 from jaxnet.proving.derivatives import Problem, precision
 from jaxnet.proving.field import differ
 from jaxnet.proving.interpreter import Meter, Walk
-from jaxnet.proving.numbers import Numbers, Points
+from jaxnet.proving.numbers import Numbers
+from jaxnet.proving.points import Points
 
 # Importing them fills the tables.
 HOLD_PRIMITIVES = (arithmetic, control, linear_algebra, reductions, windows)

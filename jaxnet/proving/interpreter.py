@@ -19,7 +19,8 @@ import numpy as np
 from jaxnet import _graph
 from jaxnet.proving.field import differ
 from jaxnet.proving.literals import meaning
-from jaxnet.proving.numbers import Numbers, Points
+from jaxnet.proving.numbers import Numbers
+from jaxnet.proving.points import Points
 
 Value: TypeAlias = Any
 Handler: TypeAlias = Callable[..., Any]  # (walk, equation, *inputs) -> its output, or a list
@@ -44,6 +45,9 @@ class Meter:
 
 UNIT = 2.0**-51  # of noise
 EQUATION = 3000  # what one takes, however small it is, in numbers
+POWER = 20  # a power modulo p, in products: a quotient, an exponential and a root are such
+POWERS = {"div", "exp", "log", "sqrt", "rsqrt", "tanh", "logistic", "pow", "cbrt", "sin", "cos",
+          "expm1", "log1p", "exp2", "sinh", "cosh", "tan"}  # fmt: skip
 
 
 @dataclass
@@ -82,8 +86,7 @@ class Walk:
         _require_real_arrays(e)
         if not e.outvars:  # a callback, which prints
             return []
-        size = sum(v.aval.size for v in (*e.invars, *e.outvars) if hasattr(v.aval, "size"))
-        self.meter.add(EQUATION + self.points.count * size)
+        self.meter.add(_work(e, self.points.count))
         if not any(isinstance(x, Numbers) for x in inputs):
             return [self.value_of(y) for y in self.concrete(e, inputs)]
         handler: Handler = ARITHMETIC.get(name, unknown)
@@ -144,6 +147,13 @@ class Walk:
         met.update((words[int(number)], True) for number in np.unique(side))
         if is_at_edge:
             self.edges[branch] = None
+
+
+def _work(e: Any, count: int) -> float:
+    """Of an equation at so many points."""
+    products = POWER if e.primitive.name in POWERS else 1
+    sizes = [getattr(v.aval, "size", 0) for v in (*e.invars, *e.outvars)]
+    return EQUATION + products * count * sum(sizes)
 
 
 def _are_of_few_bits(x: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from jaxnet.proving.interpreter import ARITHMETIC, CONTROL, Value, Walk
-from jaxnet.proving.numbers import Numbers, Points, joined
+from jaxnet.proving.numbers import Numbers, joined
+from jaxnet.proving.points import Points
 from jaxnet.proving.structural import numbers_of, positions
 
 

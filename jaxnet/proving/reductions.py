@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet.proving.field import differ
-from jaxnet.proving.interpreter import ARITHMETIC, QUICK, Unprovable, Value, Walk, named
+from jaxnet.proving.interpreter import ARITHMETIC, EQUATION, QUICK, Unprovable, Value, Walk, named
 from jaxnet.proving.numbers import Numbers, joined
 from jaxnet.proving.structural import numbers_of, positions
 
@@ -87,6 +87,7 @@ def cumulative(step: Any) -> Any:
         before: Numbers | None = None
         for i in order:
             row = _row(x, axis, i)
+            walk.meter.add(EQUATION + walk.points.count * row.f.size)
             before = row if before is None else step(walk, e, before, row)
             rows[i] = before
         if not rows:
