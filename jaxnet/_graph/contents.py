@@ -106,17 +106,20 @@ def identity(jaxpr: Any, objects: bool = True) -> Any:
     objects: False leaves those objects out, for comparing two traces of one function.
     """
     inner = plain(jaxpr)
-    numbers: dict[Any, int] = {}
+    numbers: dict[Any, tuple[int, str]] = {}
 
     def number_of(v: Any) -> Any:
         if is_literal(v):
             return _key_of(v.val, objects), str(v.aval)
-        return numbers.setdefault(v, len(numbers)), str(v.aval)
+        if v not in numbers:
+            numbers[v] = len(numbers), str(v.aval)
+        return numbers[v]
 
     given = [number_of(v) for v in (*getattr(inner, "constvars", ()), *inner.invars)]
     lines = [
         (
             e.primitive,
+            _key_of(e.ctx, objects),  # how random bits are made, where it runs
             _key_of(_what_runs(e), objects),
             tuple(map(number_of, e.invars)),
             tuple(map(number_of, e.outvars)),
