@@ -5,8 +5,7 @@ Compiled code cannot raise on a value, so values are looked at here, where they 
 
 import inspect
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from jaxnet._programs import shapes
 from jaxnet.rules._cross_entropy import softmax_cross_entropy
 
 # (params, x) -> outputs, one row per example.
@@ -93,9 +93,7 @@ def require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) -
     _require_pair(name, data)
     x, y = data
     _require_finite(name, x)
-    outputs, losses = cast(Any, _outputs_and_losses).eval_shape(
-        params, x, y, model=model, loss=loss
-    )
+    outputs, losses = shapes(_outputs_and_losses, (model, loss), params, x, y)
     if losses.shape != (len(x),):
         raise ValueError(
             f"{name}: loss must return one value per example, shape {(len(x),)}, "
@@ -140,10 +138,8 @@ def _require_labels(name: str, labels: NDArray[Any], classes: int) -> None:
         )
 
 
-# Never run: jit remembers the shapes for the next call, which jax.eval_shape would not.
-@partial(jax.jit, static_argnames=("model", "loss"))
 def _outputs_and_losses(
-    params: Any, x: jax.Array, y: jax.Array, *, model: Model, loss: Loss
+    model: Model, loss: Loss, params: Any, x: jax.Array, y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     outputs = model(params, x)
     return outputs, loss(outputs, y)

@@ -17,6 +17,7 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from jaxnet._programs import program
 from jaxnet._progress import interruptible, progress_display
 from jaxnet._training_arguments import Data, Loss, Metric, Model
 
@@ -41,7 +42,7 @@ class Keys(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What is compiled; hashable, for equal recipes and equal shapes are one program."""
+    """What is compiled; hashable, for an equal recipe at equal shapes is not traced again."""
 
     model: Model
     loss: Loss
@@ -67,6 +68,8 @@ def run_epochs(
     """
     # Tuples, for a pair that is a list would compile a second program.
     on_device = jax.device_put([tuple(data) for data in sets])
+    bound = np.int32(0)
+    segment = program(_segment, (recipe,), state, on_device, keys, bound, bound, donate=True)
     measured = []
     done = 0
     # The first segment is one epoch. Where it is compiled first it seems slow, and the second is
@@ -76,7 +79,7 @@ def run_epochs(
         while done < epochs and not interrupted.is_set():
             start = time.perf_counter()
             stop = min(done + length, epochs)
-            state, buffer = _segment(recipe, on_device, keys, state, np.int32(done), np.int32(stop))
+            state, buffer = segment(state, on_device, keys, np.int32(done), np.int32(stop))
             measured.append(np.asarray(buffer)[: stop - done].copy())
             seconds_per_epoch = (time.perf_counter() - start) / (stop - done)
             length = min(max(1, int(SEGMENT_SECONDS / seconds_per_epoch)), SEGMENT_EPOCHS)
@@ -88,13 +91,11 @@ def run_epochs(
     return state, np.concatenate(measured), interrupted.is_set()
 
 
-@partial(jax.jit, static_argnames=("optimizer", "runs"))
 def start_state(
-    params: Any,
-    opt_state: optax.OptState | None,
-    *,
     optimizer: optax.GradientTransformation,
     runs: int | None,
+    params: Any,
+    opt_state: optax.OptState | None,
 ) -> State:
     """Copies, because a run donates its state and the caller keeps the originals.
 
@@ -106,12 +107,11 @@ def start_state(
     return cast(State, jax.tree.map(jnp.copy, State(params, opt_state)))
 
 
-@partial(jax.jit, static_argnames=("recipe",), donate_argnames=("state",))
 def _segment(
     recipe: Recipe,
+    state: State,
     sets: Sequence[tuple[jax.Array, jax.Array]],
     keys: Keys,
-    state: State,
     first: jax.Array,
     stop: jax.Array,
 ) -> tuple[State, jax.Array]:
@@ -162,7 +162,7 @@ def _epoch(
     criteria = (recipe.loss, *recipe.metrics)
     measured: list[jax.Array] = []
     for data in sets:
-        measured += measure(state.params, data, model=recipe.model, criteria=criteria)
+        measured += measure(recipe.model, criteria, state.params, data)
     return state, jnp.stack([value.astype(float) for value in measured])
 
 
@@ -223,13 +223,11 @@ def updater(
     return step
 
 
-@partial(jax.jit, static_argnames=("model", "criteria"))
 def measure(
-    params: Any,
-    data: tuple[jax.Array, jax.Array],
-    *,
     model: Model,
     criteria: tuple[Loss | Metric, ...],
+    params: Any,
+    data: tuple[jax.Array, jax.Array],
 ) -> list[jax.Array]:
     """The mean over data of each criterion, from one evaluation of the model."""
     x, y = data

@@ -11,6 +11,7 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from jaxnet._programs import call
 from jaxnet._training_arguments import Data as Data
 from jaxnet._training_arguments import Loss as Loss
 from jaxnet._training_arguments import Metric as Metric
@@ -141,7 +142,7 @@ def evaluate(
     {'loss': 0.127, 'accuracy': 1.0}
     """
     require_data("data", data, model, params, loss)
-    values = measure(params, data, model=model, criteria=(loss, *metrics.values()))
+    values = call(measure, (model, (loss, *metrics.values())), params, data)
     return {name: float(value) for name, value in zip(("loss", *metrics), values, strict=True)}
 
 
@@ -164,9 +165,11 @@ def fit(
 ) -> tuple[Params, History]:
     """Train params on train = (x, y) and measure both sets after every epoch.
 
-    All of it is one compiled program. It is compiled once for the same objects (model, loss,
-    optimizer, metrics) and shapes, whatever the number of epochs; create the optimizer once to
-    profit.
+    All of it is one compiled program. The same computation at the same shapes is compiled once,
+    whatever the number of epochs, and also where model, loss, optimizer or metrics are new objects
+    that compute the same (but not where they call the host: each `jax.debug.print` is another).
+    Where all of them are the same objects they are not looked at again: as with `jax.jit`, what
+    they read from outside must not change.
 
     model: (params, x) -> outputs.
     params: a pytree of arrays; the caller's arrays are copied and survive.
@@ -242,7 +245,7 @@ def fit(
         recipe,
         list(sets.values()),
         Keys(key, model_key),
-        start_state(params, opt_state, optimizer=optimizer, runs=runs),
+        call(start_state, (optimizer, runs), params, opt_state),
         epochs=epochs,
         progress=progress,
     )

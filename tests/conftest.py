@@ -1,6 +1,7 @@
 """How every test runs: XLA's options, which cases a plain run takes, and the fixtures."""
 
 import collections
+import logging
 import os
 import signal
 import subprocess
@@ -55,6 +56,23 @@ def x64():
     """float64 arrays for one test; the rest of the suite runs as users do, in float32."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def compilations():
+    """The names of the programs that XLA compiles during a test."""
+    names = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            if "Compiling" in record.getMessage():
+                names.append(record.getMessage())
+
+    logger, handler = logging.getLogger("jax"), Handler()
+    logger.addHandler(handler)
+    with jax.log_compiles():
+        yield names
+    logger.removeHandler(handler)
 
 
 @pytest.fixture

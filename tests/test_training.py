@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import io
-import logging
 import os
 import signal
 import sys
@@ -319,23 +318,6 @@ def test_update_step_is_jitted_and_donated():
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(params))
 
 
-@pytest.fixture
-def compilations():
-    """The names of the programs that XLA compiles during a test."""
-    names = []
-
-    class Handler(logging.Handler):
-        def emit(self, record):
-            if "Compiling" in record.getMessage():
-                names.append(record.getMessage())
-
-    logger, handler = logging.getLogger("jax"), Handler()
-    logger.addHandler(handler)
-    with jax.log_compiles():
-        yield names
-    logger.removeHandler(handler)
-
-
 def test_one_compilation_of_the_run_whatever_its_segments(compilations, monkeypatch):
     monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.0)  # one epoch a segment
     optimizer = optax.sgd(0.05)
@@ -377,7 +359,7 @@ def test_update_and_run_lower_for_cpu_cuda_and_tpu(hand):
         keys = jaxnet._training_run.Keys(key, None)
         start = jaxnet._training_run.State(PARAMS, state)
         exported = jax.export.export(segment, platforms=platforms)(
-            [TRAIN, TEST], keys, start, np.int32(0), np.int32(1)
+            start, [TRAIN, TEST], keys, np.int32(0), np.int32(1)
         )
         assert exported.platforms == platforms
 

@@ -44,7 +44,7 @@ def train_jaxnet(
     return history.values
 
 
-@functools.cache  # a compiled program is known by these objects
+@functools.cache  # functions that are the same objects are not traced again
 def made_once(automatic: bool) -> tuple[Any, Any, Any]:
     import optax
 
