@@ -133,32 +133,38 @@ class Points:
         p = Element(mod.of_integers(signs, (len(reals),)))
         below = Element(mod.of_integers([r.rational.denominator for r in reals], (len(reals),)))
         p = mod.multiply(p, mod.inverse(below))
+        p = mod.multiply(p, self._atoms(mod, np.array([r.atom for r in reals])))
         known = np.ones(p.re.shape, bool)
         for i, real in enumerate(reals):
-            if real.atom or real.radicand != 1 or real.pis:
+            if real.radicand != 1 or real.pis:
                 factor = self._irrational(mod, real)
                 p = _with_factor(mod, p, i, factor)
                 known[:, i] = imaginary(factor) == 0
         return p, known
 
     def _irrational(self, mod: Field, real: Real) -> Element:
-        """The factor of one literal that is no rational, [points]."""
+        """The factor of one literal that is a root, [points]."""
         factor = Element(np.ones(self.count, np.uint64))
-        if real.atom:
-            bits = np.float64(real.atom).view(np.uint64)
-            factor = self._random_square(mod, mixed(bits + self.salt) + np.uint64(1))
         roots = [(n, 1) for n in factors(real.radicand.numerator)]
         roots += [(n, -1) for n in factors(real.radicand.denominator)]
         for n, exponent in roots:
             root, _ = mod.root(Element(mod.of_integers([n], ())))
             factor = mod.multiply(factor, root if exponent > 0 else mod.inverse(root))
-        if mod is self.mod_p:
-            root_of_pi = mod.power(Element(self.base), self.half_logs_q[1])
-        else:
-            root_of_pi = self._random_square(mod, self.salt)
         for _ in range(abs(real.pis)):
-            factor = mod.multiply(factor, root_of_pi if real.pis > 0 else mod.inverse(root_of_pi))
+            root = self._root_of_pi(mod)
+            factor = mod.multiply(factor, root if real.pis > 0 else mod.inverse(root))
         return factor
+
+    def _root_of_pi(self, mod: Field) -> Element:
+        if mod is self.mod_p:
+            return mod.power(Element(self.base), self.half_logs_q[1])
+        return self._random_square(mod, self.salt)
+
+    def _atoms(self, mod: Field, atoms: Array) -> Element:
+        """[points, ...], 1 for an atom that is 0."""
+        state = mixed(atoms.view(np.uint64) + self.salt[:, None]) + np.uint64(1)
+        random = self._random_square(mod, state)
+        return chosen(atoms == 0, Element(np.ones_like(random.re)), random)
 
     def _random_square(self, mod: Field, state: Array) -> Element:
         """Of a positive number, which has a root that is positive too."""
