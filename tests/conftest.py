@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("no deadline")
 def pytest_addoption(parser):
     parser.addoption(
         "--cases",
-        default="0/10",
+        default="0/20",
         metavar="K/N",
         help="of each test marked `many` run every Nth case, starting with case K "
         "(default: %(default)s); 0/1 runs them all",

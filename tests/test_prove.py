@@ -30,6 +30,7 @@ def verdicts(proof):
     return {leaf.name: str(leaf.verdict) for leaf in proof.leaves}
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", FIRST_POINTS)
 def test_rules_of_the_library_are_proved(name):
     rule, args = FIRST_POINTS[name]
@@ -207,7 +208,7 @@ def in_sympy(tree):
     return FIELD(value_of(tree, dict(zip("xyz", GENERATORS, strict=True)), FIELD))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.one_of(st.tuples(TREES, TREES), DISGUISED))
 def test_of_rational_functions_it_is_never_wrong(pair):
     one, other = pair

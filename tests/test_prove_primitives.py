@@ -156,6 +156,7 @@ LOGARITHMS = {  # equal, and almost equal
 }
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", LOGARITHMS)
 def test_logarithms_of_literals(name):
     function, equal, almost = LOGARITHMS[name]
@@ -242,6 +243,7 @@ LINEAR = {  # body, its backward from the turned matrix, arguments
 }
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", LINEAR)
 def test_factorisations_are_eliminations(name):
     body, backward, args = LINEAR[name]
@@ -303,6 +305,7 @@ def test_a_singular_matrix_has_no_inverse():
     assert jaxnet.prove(inverse, np.ones(()), ref=inverse).verdict == "not proved"
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("left_side", [True, False])
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("transpose_a", [True, False])
