@@ -202,7 +202,7 @@ class Prover:
         """The other sides of branches, as far as points on them are found."""
         sides = {branch: dict(met) for branch, met in sides.items()}
         for move in MOVES:
-            if not any(_sides(sides, False)):
+            if all(map(_is_equality, _sides(sides, False))):
                 break
             at = self.moved(move)
             there = self.at(at, sides)
@@ -329,6 +329,11 @@ def _assumed(evaluation: Evaluation) -> tuple[str, ...]:
 def _sides(sides: Any, was_met: bool) -> Iterator[str]:
     for branch, words in sides.items():
         yield from (f"{branch}: {word}" for word, met in words.items() if met == was_met)
+
+
+def _is_equality(side: str) -> bool:
+    """Numbers that are equal there are on an edge: no move enters it."""
+    return side.startswith(("eq:", "eq at ", "ne:", "ne at "))
 
 
 def _enters_new(sides: Any, there: Any) -> bool:
