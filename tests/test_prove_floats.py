@@ -44,7 +44,7 @@ OF_NORMAL = {
     # reductions
     "product": lambda x: jnp.prod(x, 0)[None],
     "standard deviation": lambda x: jnp.std(x, 0, ddof=1),
-    "correlation": jnp.corrcoef,
+    "covariance": jnp.cov,  # of corrcoef the diagonal is 1, where it is clipped: on an edge
     "cumsum": lambda x: lax.cumsum(x, 1, reverse=True),
     "cumprod": lambda x: lax.cumprod(x, 0, reverse=True),
     "cummax": lambda x: lax.cummax(x, 1, reverse=True),
