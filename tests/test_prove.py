@@ -340,6 +340,7 @@ def test_a_mean_over_classes_is_right_at_one_size_alone():
         (lambda n: (jnp.ones(n),), [1, 2], TypeError, "sizes must be a dict such as"),
         (lambda n: (jnp.ones(n),), {"n": 2}, TypeError, "sizes must be a dict such as"),
         (lambda n: (jnp.ones(n),), {"n": ()}, ValueError, "one size of each at least"),
+        (lambda: (jnp.ones(2),), {}, ValueError, "one size of each at least"),
     ],
 )
 def test_what_is_no_family_of_sizes_is_an_error(make_args, sizes, error, text):
@@ -377,3 +378,8 @@ def test_a_function_applied_at_some_places_is_not_what_is_set_there():
 
     proof = jaxnet.prove(by_hand(jnp.sin, backward), X)
     assert verdicts(proof) == {"output": "proved", "x": "not proved"}
+
+
+def test_inside_of_a_trace_nothing_can_be_proved():
+    with pytest.raises(TypeError, match="prove: the arguments are being traced; call prove out"):
+        jax.jit(lambda x: jaxnet.prove(jaxnet.relu, x))(X)

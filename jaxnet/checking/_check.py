@@ -19,6 +19,7 @@ from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
+from jaxnet.proving import require_functions, require_untraced
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,7 +92,7 @@ def check(
     relu(x f32[2])  against auto(relu)
     ...
     """
-    _require_functions(f, ref)
+    require_functions("check", f, ref)
     _require_usable(kwargs, transforms, seed)
     require_budget("check", budget)
     working = None if dtypes is None else _floating_dtypes(dtypes)
@@ -116,16 +117,6 @@ def _no_rule(name: str) -> Finding:
         f"check the function that has the rule, or give ref="
     )
     return Finding(Question.GRADIENT, "", Verdict.NOT_JUDGED, note=note, detail=NO_RULE)
-
-
-def _require_functions(f: Any, ref: Any) -> None:
-    for name, given in (("f", f), ("ref", ref)):
-        is_left_out = name == "ref" and given is None
-        if not callable(given) and not is_left_out:
-            raise TypeError(
-                f"check: {name} must be a function, got {type(given).__name__}; "
-                f"call check(f, *args)"
-            )
 
 
 def _require_usable(kwargs: Any, transforms: Any, seed: Any) -> None:
@@ -209,10 +200,7 @@ def problem_of(
     kwargs: dict[str, Any],
     ref: Callable[..., Any] | None,
 ) -> Task:
-    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs))):
-        raise TypeError(
-            f"{caller}: the arguments are being traced; call {caller} outside of jit, grad and vmap"
-        )
+    require_untraced(caller, (args, kwargs))
     taken, jaxpr, shapes = _trace_with_floats(f, args, kwargs)
     names, other_names = output_names(shapes)
     _require_something_to_check(caller, name_of(f), taken, names)

@@ -20,6 +20,8 @@ Both graphs are evaluated at random points where nothing rounds, and compared fo
 from jaxnet.proving._prove import proof_of as proof_of
 from jaxnet.proving._prove import prove as prove
 from jaxnet.proving._prove import prove_sizes as prove_sizes
+from jaxnet.proving._prove import require_functions as require_functions
+from jaxnet.proving._prove import require_untraced as require_untraced
 from jaxnet.proving.proof import LeafProof as LeafProof
 from jaxnet.proving.proof import Proof as Proof
 from jaxnet.proving.proof import ProofOfSizes as ProofOfSizes

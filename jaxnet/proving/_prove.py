@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+
 from jaxnet.proving.derivatives import Functions, Problem, first_line, leaves_of
 from jaxnet.proving.interpreter import Unprovable
 from jaxnet.proving.proof import Proof, ProofOfSizes, Verdict
@@ -27,7 +29,7 @@ def prove(f: Callable[..., Any], *args: Any, ref: Callable[..., Any] | None = No
     args: its arguments. They say shapes, and at which sides of branches to begin.
     ref: what to compare with; None for jaxnet.auto(f).
     Returns a Proof.
-    Raises TypeError where f or ref is no function.
+    Raises TypeError where f or ref is no function or the arguments are being traced.
 
     >>> logits, labels = jnp.array([[1.0, 2.0, 0.5]]), jnp.array([1])
     >>> print(jaxnet.prove(jaxnet.softmax_cross_entropy, logits, labels).verdict)
@@ -36,14 +38,26 @@ def prove(f: Callable[..., Any], *args: Any, ref: Callable[..., Any] | None = No
     >>> print(jaxnet.prove(almost, jnp.array(0.5)).verdict)  # off by 1e-6
     refuted
     """
+    require_functions("prove", f, ref)
+    require_untraced("prove", args)
+    return proof_of(f, ref, args, _names_of(f, len(args)))
+
+
+def require_functions(caller: str, f: Any, ref: Any) -> None:
     for name, given in (("f", f), ("ref", ref)):
         is_left_out = name == "ref" and given is None
         if not callable(given) and not is_left_out:
             raise TypeError(
-                f"prove: {name} must be a function, got {type(given).__name__}; "
-                f"call prove(f, *args)"
+                f"{caller}: {name} must be a function, got {type(given).__name__}; "
+                f"call {caller}(f, *args)"
             )
-    return proof_of(f, ref, args, _names_of(f, len(args)))
+
+
+def require_untraced(caller: str, args: Any) -> None:
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args)):
+        raise TypeError(
+            f"{caller}: the arguments are being traced; call {caller} outside of jit, grad and vmap"
+        )
 
 
 def prove_sizes(
@@ -97,7 +111,7 @@ def _require_sizes(make_args: Any, sizes: Any) -> None:
         raise TypeError(
             f"prove_sizes: sizes must be a dict such as {{'n': (1, 2, 3)}}, got {sizes!r}"
         )
-    if not all(len(x) for x in sizes.values()):
+    if not sizes or not all(len(x) for x in sizes.values()):
         raise ValueError(f"prove_sizes: sizes must have one size of each at least, got {sizes!r}")
 
 

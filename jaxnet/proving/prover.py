@@ -282,14 +282,14 @@ def _of_nearby(leaf: LeafProof, edges: str) -> LeafProof:
 
 
 def _judged(name: str, leaf: Comparison, visible: Any, met: Sequence[str]) -> LeafProof:
+    """visible: at which of the different elements floats show it."""
     if not leaf.different.any():
         return _not_different(name, leaf)
-    visible = visible & leaf.different
     if not visible.any():
         unknown = f"; not all is known of {', '.join(met)}" if met else ""
         note = f"not equal as algebra, yet no float shows it{unknown}"
         return LeafProof(name, Verdict.NOT_PROVED, note=note)
-    distance = np.where(visible, np.abs(leaf.rule.f - leaf.ref.f), -1)
+    distance = np.where(visible, np.abs(leaf.difference()), -1)
     index = np.unravel_index(int(np.argmax(distance)), distance.shape)
     return LeafProof(
         name,
