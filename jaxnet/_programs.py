@@ -30,6 +30,7 @@ class _Kinds:
         return jax.tree.unflatten(self.structure, [v.aval for v in _graph.plain(self.jaxpr).invars])
 
 
+_shape = cast(Any, jax.ShapeDtypeStruct)  # not annotated
 _nothing = cast(Any, jax.jit(lambda *args: None))
 
 
@@ -44,7 +45,9 @@ def shapes(f: Callable[..., Any], options: tuple[Any, ...], *args: Any) -> Any:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _shapes(f: Callable[..., Any], options: tuple[Any, ...], kinds: _Kinds) -> Any:
-    return jax.eval_shape(functools.partial(f, *options), *kinds.args)
+    # Without their places on a mesh with explicit axes, which are no business of shapes.
+    args = jax.tree.map(lambda a: _shape(a.shape, a.dtype), kinds.args)
+    return jax.eval_shape(functools.partial(f, *options), *args)
 
 
 def call(f: Callable[..., Any], options: tuple[Any, ...], *args: Any) -> Any:

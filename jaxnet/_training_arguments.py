@@ -5,7 +5,7 @@ Compiled code cannot raise on a value, so values are looked at here, where they 
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -80,9 +80,23 @@ def require_runs(name: str, tree: Any, runs: int) -> None:
         )
 
 
+def require_shares(runs: int) -> None:
+    """Raise ValueError unless the mesh that is set can divide the runs evenly."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return
+    axis, devices = mesh.axis_names[0], mesh.axis_sizes[0]
+    if runs % devices:
+        raise ValueError(
+            f"fit: runs={runs} cannot be divided evenly among the {devices} devices of the mesh's "
+            f"first axis, {axis!r}; train {runs + -runs % devices} of them, or on a smaller mesh"
+        )
+
+
 def shapes_of_first_run(tree: Any) -> Any:
     """Shapes and dtypes of the tree, whose leaves are [runs, ...], without that axis."""
-    return jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), tree)
+    shape = cast(Any, jax.ShapeDtypeStruct)  # not annotated
+    return jax.tree.map(lambda leaf: shape(np.shape(leaf)[1:], jnp.result_type(leaf)), tree)
 
 
 def require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) -> None:

@@ -9,7 +9,7 @@ finite.
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,11 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from jaxnet._devices import WHOLE, agreed, divided_runs, on_all, on_auto_axes, places
 from jaxnet._programs import program
 from jaxnet._progress import interruptible, progress_display
 from jaxnet._training_arguments import Data, Loss, Metric, Model
+from jaxnet._training_step import Set, batch_of, measure, updater
 
 # A call costs about a millisecond: long enough to hide it, short enough to stop at once.
 SEGMENT_SECONDS = 0.2
@@ -52,6 +54,9 @@ class Recipe(NamedTuple):
     runs: int | None
 
 
+Segment: TypeAlias = Callable[[State, Sequence[Set], Keys, Any, Any], tuple[State, jax.Array]]
+
+
 def run_epochs(
     recipe: Recipe,
     sets: Sequence[Data],
@@ -67,28 +72,29 @@ def run_epochs(
     state, what was measured [epochs, ..., names], and whether Ctrl-C came.
     """
     # Tuples, for a pair that is a list would compile a second program.
-    on_device = jax.device_put([tuple(data) for data in sets])
+    on_device = on_all([tuple(data) for data in sets])
     bound = np.int32(0)
     segment = program(_segment, (recipe,), state, on_device, keys, bound, bound, donate=True)
     measured = []
     done = 0
     # The first segment is one epoch. Where it is compiled first it seems slow, and the second is
     # one epoch as well; the time that this one takes says how long the next may be.
-    length = 1
+    length, stopped = 1, False
     with interruptible() as interrupted, progress_display(epochs, progress) as show:
-        while done < epochs and not interrupted.is_set():
+        while done < epochs and not stopped:
             start = time.perf_counter()
             stop = min(done + length, epochs)
             state, buffer = segment(state, on_device, keys, np.int32(done), np.int32(stop))
-            measured.append(np.asarray(buffer)[: stop - done].copy())
+            measured.append(np.moveaxis(np.asarray(buffer), -2, 0)[: stop - done].copy())
             seconds_per_epoch = (time.perf_counter() - start) / (stop - done)
             length = min(max(1, int(SEGMENT_SECONDS / seconds_per_epoch)), SEGMENT_EPOCHS)
+            length, stopped = agreed(length, interrupted.is_set())
             done = stop
             train_losses = measured[-1][..., 0]
             show(done, float(np.mean(train_losses[-1])))
             if not np.isfinite(train_losses).all():
                 break
-    return state, np.concatenate(measured), interrupted.is_set()
+    return state, np.concatenate(measured), stopped
 
 
 def start_state(
@@ -110,36 +116,65 @@ def start_state(
 def _segment(
     recipe: Recipe,
     state: State,
-    sets: Sequence[tuple[jax.Array, jax.Array]],
+    sets: Sequence[Set],
     keys: Keys,
     first: jax.Array,
     stop: jax.Array,
 ) -> tuple[State, jax.Array]:
-    """Epochs first .. stop - 1: the state after them, and in a buffer what was measured.
-
-    Row i of the buffer, [..., names], is of epoch first + i. It has SEGMENT_EPOCHS rows however
-    many are filled, for shapes must be known when the program is compiled.
-    """
-    epoch = partial(_epoch, recipe, sets)
-    row: tuple[int, ...] = (len(sets) * (1 + len(recipe.metrics)),)
+    """Epochs first .. stop - 1: the state after them, and [..., epochs, names], measured."""
+    segment: Segment = partial(_segment_of_one, recipe)
     if recipe.runs is not None:
-        epoch = jax.vmap(epoch, in_axes=(0, 0, None))
-        row = (recipe.runs, *row)
+        segment = divided_runs(_each_run(segment))
+    segment = on_auto_axes(segment, (places(state), WHOLE))
+    return segment(state, sets, keys, first, stop)
+
+
+def _each_run(segment: Segment) -> Segment:
+    """The segment of every run: state and keys have a leading axis [runs]."""
+
+    def segments(
+        state: State, sets: Sequence[Set], keys: Keys, first: jax.Array, stop: jax.Array
+    ) -> tuple[State, jax.Array]:
+        def of_run(state_and_keys: tuple[State, Keys]) -> tuple[State, jax.Array]:
+            state, keys = state_and_keys
+            return segment(state, sets, keys, first, stop)
+
+        # One network at a time stays in a processor's cache; an accelerator wants them all.
+        if jax.default_backend() == "cpu":
+            return cast(tuple[State, jax.Array], jax.lax.map(of_run, (state, keys)))
+        return jax.vmap(of_run)((state, keys))
+
+    return segments
+
+
+def _segment_of_one(
+    recipe: Recipe,
+    state: State,
+    sets: Sequence[Set],
+    keys: Keys,
+    first: jax.Array,
+    stop: jax.Array,
+) -> tuple[State, jax.Array]:
+    """Row i of the buffer that it returns, [SEGMENT_EPOCHS, names], is of epoch first + i.
+
+    It is as long however many are filled, for shapes must be known when the program is compiled.
+    """
+    names = len(sets) * (1 + len(recipe.metrics))
 
     def body(
         number: jax.Array, state_and_buffer: tuple[State, jax.Array]
     ) -> tuple[State, jax.Array]:
         state, buffer = state_and_buffer
-        state, measured = epoch(state, keys, number)
+        state, measured = _epoch(recipe, sets, state, keys, number)
         return state, buffer.at[number - first].set(measured)
 
-    buffer = jnp.zeros((SEGMENT_EPOCHS, *row), float)
+    buffer = jnp.zeros((SEGMENT_EPOCHS, names), float)
     return cast(tuple[State, jax.Array], jax.lax.fori_loop(first, stop, body, (state, buffer)))
 
 
 def _epoch(
     recipe: Recipe,
-    sets: Sequence[tuple[jax.Array, jax.Array]],
+    sets: Sequence[Set],
     state: State,
     keys: Keys,
     number: jax.Array,
@@ -154,8 +189,8 @@ def _epoch(
     model_key = _fold_in(keys.model, number)
 
     def step(i: jax.Array, state: State) -> State:
-        x, y, counts = _batch(train, order, i, recipe.batch_size)
-        params, opt_state, _ = update(*state, x, y, _fold_in(model_key, i), counts)
+        batch = batch_of(train, i, recipe.batch_size, order)
+        params, opt_state, _ = update(*state, batch, _fold_in(model_key, i))
         return State(params, opt_state)
 
     state = jax.lax.fori_loop(0, -(-rows // recipe.batch_size), step, state)
@@ -169,67 +204,3 @@ def _epoch(
 def _fold_in(key: jax.Array | None, number: jax.Array) -> jax.Array | None:
     """The key of that number made from key; None, where nothing is drawn, stays None."""
     return None if key is None else jax.random.fold_in(key, number)
-
-
-def _batch(
-    data: tuple[jax.Array, jax.Array], order: jax.Array | None, i: jax.Array, batch_size: int
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """x and y of batch i, and which of its rows count: all of them where it is None.
-
-    The last batch, where it is smaller, is filled up with rows of the one before, which do not
-    count: a step of its own size would be compiled beside this one, for a fifth of a second.
-    """
-    x, y = data
-    rows = len(x)
-    begin = i * batch_size
-    start = jnp.minimum(begin, rows - batch_size)
-    counts = None if rows % batch_size == 0 else start + jnp.arange(batch_size) >= begin
-    if order is None:
-        take = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=batch_size)
-        return take(x), take(y), counts
-    picked = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
-    return x[picked], y[picked], counts
-
-
-def updater(
-    model: Model, optimizer: optax.GradientTransformation, loss: Loss
-) -> Callable[..., tuple[Any, optax.OptState, jax.Array]]:
-    """step(params, opt_state, x, y, key, counts) -> params, opt_state, mean loss before the step.
-
-    key: None calls model(params, x). counts: which rows count, [rows] bool; None means all.
-    """
-    optimizer = optax.with_extra_args_support(optimizer)
-
-    def step(
-        params: Any,
-        opt_state: optax.OptState,
-        x: jax.Array,
-        y: jax.Array,
-        key: jax.Array | None = None,
-        counts: jax.Array | None = None,
-    ) -> tuple[Any, optax.OptState, jax.Array]:
-        def mean_loss(params: Any) -> jax.Array:
-            outputs = model(params, x) if key is None else model(params, x, key)
-            return jnp.mean(loss(outputs, y), where=counts)
-
-        value, grads = jax.value_and_grad(mean_loss)(params)
-        # Line searches and schedules on the loss (optax.lbfgs, reduce_on_plateau) ask for value,
-        # grad and value_fn; other optimizers ignore them.
-        updates, opt_state = optimizer.update(
-            grads, opt_state, params, value=value, grad=grads, value_fn=mean_loss
-        )
-        return optax.apply_updates(params, updates), opt_state, value
-
-    return step
-
-
-def measure(
-    model: Model,
-    criteria: tuple[Loss | Metric, ...],
-    params: Any,
-    data: tuple[jax.Array, jax.Array],
-) -> list[jax.Array]:
-    """The mean over data of each criterion, from one evaluation of the model."""
-    x, y = data
-    outputs = model(params, x)
-    return [jnp.mean(criterion(outputs, y)) for criterion in criteria]

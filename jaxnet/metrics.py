@@ -23,10 +23,14 @@ def accuracy(logits: Array, labels: Array) -> Array:
     0.5
     """
     require_classes("accuracy", logits, labels)
+    return jnp.mean(is_right(logits, labels), dtype=jnp.float32)
+
+
+def is_right(logits: Array, labels: Array) -> Array:
+    """Which examples `accuracy` counts: [...], bool."""
     truth = labels
     if jnp.issubdtype(labels.dtype, jnp.floating):
         truth = jnp.argmax(labels, axis=-1)
     # argmax takes NaN for the largest: such an example must not be right by luck.
     holds_nan = jnp.any(jnp.isnan(logits), axis=-1)
-    right = (jnp.argmax(logits, axis=-1) == truth) & ~holds_nan
-    return jnp.mean(right, dtype=jnp.float32)
+    return (jnp.argmax(logits, axis=-1) == truth) & ~holds_nan

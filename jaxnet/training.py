@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from jaxnet._devices import WHOLE, on_all, on_auto_axes, placed, places
 from jaxnet._programs import call
 from jaxnet._training_arguments import Data as Data
 from jaxnet._training_arguments import Loss as Loss
@@ -23,14 +25,17 @@ from jaxnet._training_arguments import (
     require_key_parameter,
     require_optimizer,
     require_runs,
+    require_shares,
     shapes_of_first_run,
 )
-from jaxnet._training_run import Keys, Recipe, measure, run_epochs, start_state, updater
-from jaxnet.metrics import accuracy
+from jaxnet._training_run import Keys, Recipe, run_epochs, start_state
+from jaxnet._training_step import Batch, measure, updater
+from jaxnet.metrics import is_right
 from jaxnet.rules._cross_entropy import softmax_cross_entropy
 
 Params = TypeVar("Params")
-ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": accuracy})
+# By example: the mean over a set needs no two of them at once.
+ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": is_right})
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +119,16 @@ def update_step(
     >>> print(loss.shape, loss < 1)
     () True
     """
-    return jax.jit(updater(model, optimizer, loss), donate_argnums=(0, 1))
+    update = updater(model, optimizer, loss)
+
+    def step(
+        params: Any, opt_state: optax.OptState, x: Any, y: Any, key: jax.Array | None = None
+    ) -> tuple[Any, optax.OptState, jax.Array]:
+        results = places(params), places(opt_state), WHOLE
+        batch = Batch(x, y, counts=None, number=len(x))
+        return on_auto_axes(update, results)(params, opt_state, batch, key)
+
+    return jax.jit(step, donate_argnums=(0, 1))
 
 
 def evaluate(
@@ -125,13 +139,18 @@ def evaluate(
     loss: Loss = softmax_cross_entropy,
     metrics: Mapping[str, Metric] = ACCURACY,
 ) -> dict[str, float]:
-    """The mean loss and the metrics on data, in one pass.
+    """The mean loss and the metrics on data.
 
     model: (params, x) -> outputs.
     params: a pytree of arrays.
     data: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays.
     loss: (outputs, y) -> one value per example.
     metrics: name -> (outputs, y) -> a number or one per example (averaged).
+
+    A set of more than 4096 rows goes through the model in parts of 4096, so that memory does not
+    grow with it; a metric that gives one number still gets all the outputs at once. On a mesh of
+    devices, `jax.set_mesh(mesh)`, each takes its share of the rows.
+
     Returns {"loss": ..., "accuracy": ...}, a number for the loss and for each of metrics.
     Raises TypeError or ValueError, as `fit` does, on data that do not fit each other, the model or
         the loss.
@@ -142,7 +161,7 @@ def evaluate(
     {'loss': 0.127, 'accuracy': 1.0}
     """
     require_data("data", data, model, params, loss)
-    values = call(measure, (model, (loss, *metrics.values())), params, data)
+    values = call(_measure, (model, (loss, *metrics.values())), placed(params), on_all(tuple(data)))
     return {name: float(value) for name, value in zip(("loss", *metrics), values, strict=True)}
 
 
@@ -197,6 +216,11 @@ def fit(
     progress: show it on stderr once a run has taken two seconds, a bar on a terminal, else a line
         now and then.
 
+    With a mesh of devices, `jax.set_mesh(mesh)`, each takes its share of the rows of every batch
+    and of every measurement, or where there are several runs its share of these. The mesh's first
+    axis is the one that is divided over; params stay where they are placed on it. The results are
+    those of one device, up to the order of sums.
+
     Returns (params, history), with the final optimizer state in history.opt_state. Ctrl-C ends the
         run at the next segment, within about 0.2 seconds or one epoch, and returns what was
         trained, with history.interrupted set.
@@ -220,6 +244,7 @@ def fit(
     if runs is not None:
         require_count("runs", runs)
         require_runs("params", params, runs)
+        require_shares(runs)
         params_of_one_run = shapes_of_first_run(params)
 
     if key is not None:
@@ -244,10 +269,10 @@ def fit(
     state, measured, interrupted = run_epochs(
         recipe,
         list(sets.values()),
-        Keys(key, model_key),
-        call(start_state, (optimizer, runs), params, opt_state),
+        placed(Keys(key, model_key), runs),
+        call(start_state, (optimizer, runs), placed(params, runs), placed(opt_state, runs)),
         epochs=epochs,
-        progress=progress,
+        progress=progress and jax.process_index() == 0,
     )
     history = History(
         _by_name(measured, sets, metrics),
@@ -258,6 +283,12 @@ def fit(
     )
     _require_finite(history)
     return state.params, history
+
+
+def _measure(
+    model: Model, criteria: tuple[Loss | Metric, ...], params: Any, data: Any
+) -> list[jax.Array]:
+    return on_auto_axes(partial(measure, model, criteria), WHOLE)(params, data)
 
 
 def _by_name(

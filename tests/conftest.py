@@ -77,10 +77,10 @@ def compilations():
 
 @pytest.fixture
 def forced_devices():
-    """Run a program in a process of its own where the CPU counts as two devices."""
+    """Run a program in a process of its own where the CPU counts as several devices."""
 
-    def run(program):
-        flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    def run(program, devices=2):
+        flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(program)],
             env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},

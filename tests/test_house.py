@@ -29,6 +29,8 @@ CORE = {
 TRAINING = (
     "jaxnet.training",
     "jaxnet._training_run",
+    "jaxnet._training_step",
+    "jaxnet._devices",
     "jaxnet._training_arguments",
     "jaxnet._progress",
 )

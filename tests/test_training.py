@@ -188,13 +188,12 @@ def test_a_model_key_gives_each_update_its_own_key_and_measuring_none():
     params, state = PARAMS, SGD.init(PARAMS)
     for epoch in range(4):
         for i in range(4):
-            rows = slice(16 * i, 16 * i + 16)
             update_key = jax.random.fold_in(jax.random.fold_in(key, epoch), i)
-            # The last batch is filled with rows before it, which count nothing; dropout draws for
+            # The last batch is filled with the first rows, which count nothing; dropout draws for
             # the whole of it.
-            start = min(16 * i, 50 - 16)
-            x, y = TRAIN[0][start : start + 16], TRAIN[1][start : start + 16]
-            counts = np.arange(start, start + 16) >= rows.start
+            rows = np.arange(16 * i, 16 * i + 16)
+            x, y = TRAIN[0][rows % 50], TRAIN[1][rows % 50]
+            counts = rows < 50
 
             def loss(params, x=x, y=y, counts=counts, update_key=update_key):
                 return jnp.mean(
@@ -576,3 +575,38 @@ def test_fit_waits_for_what_it_measured():
     start = time.perf_counter()
     _, history = run()
     assert 0 < history.seconds <= time.perf_counter() - start
+
+
+def largest(outputs, y):
+    """One number for the whole of a set."""
+    return jnp.max(outputs[:, 0] * jnp.sum(y))
+
+
+def two_by_row(outputs, y):
+    return jnp.stack([outputs[:, 0], outputs[:, 1] ** 2], axis=1)
+
+
+@pytest.mark.parametrize("rows", [16, 17, 31, 32, 70])
+def test_a_large_set_is_measured_in_batches(monkeypatch, rows):
+    x = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+    data = x, np.arange(rows) % 2
+    metrics = {"accuracy": accuracy, "largest": largest, "two_by_row": two_by_row}
+    at_once = evaluate(mlp, PARAMS, data, metrics=metrics)
+    monkeypatch.setattr(jaxnet._training_step, "MEASURED_ROWS", 16)
+    # New functions: those of before would not be looked at again.
+    in_batches = evaluate(partial(mlp), PARAMS, data, metrics=metrics)
+    assert in_batches == pytest.approx(at_once, rel=1e-6)
+    without = evaluate(partial(mlp), PARAMS, data)
+    assert without == pytest.approx({name: at_once[name] for name in without}, rel=1e-6)
+
+
+def test_the_memory_of_measuring_does_not_grow_with_the_set():
+    def temporaries(rows):
+        data = jnp.zeros((rows, 3)), jnp.zeros(rows, int)
+        criteria = (softmax_cross_entropy, *jaxnet.training.ACCURACY.values())
+        measure = jax.jit(partial(jaxnet._training_step.measure, mlp, criteria))
+        return measure.lower(PARAMS, data).compile().memory_analysis().temp_size_in_bytes
+
+    rows = jaxnet._training_step.MEASURED_ROWS
+    assert temporaries(rows) > 4 * rows  # at least an array of [rows] is there
+    assert temporaries(16 * rows) == temporaries(4 * rows) < 2 * temporaries(rows)
