@@ -111,6 +111,7 @@ class Programs:
     branches: Branches
     notes: tuple[str, ...]
     working: dict[str, "Future[Any]"] = field(default_factory=dict)  # by dtype, Point -> NarrowRun
+    _pulls: "dict[str, _Pulls | Finding]" = field(default_factory=dict)  # by cell
     _started: dict[str, "Future[Any] | Finding"] = field(default_factory=dict)
     _ladders: dict[Any, "Future[Any]"] = field(default_factory=dict)
 
@@ -141,6 +142,15 @@ class Programs:
                 point = Point(at.leaves, self.problem.others, at.zero_cotangents())
                 with precision_of(w.widest):
                     self.working[w.name] = compiled(_narrow(at), point)
+
+    def trace(self, cell: Cell) -> Finding | None:
+        """A finding where the cell cannot be compared; nothing is compiled."""
+        if cell.key in self._started:
+            return self.start(cell)
+        if cell.key not in self._pulls:
+            self._pulls[cell.key] = self._traced(cell)
+        pulls = self._pulls[cell.key]
+        return pulls if isinstance(pulls, Finding) else None
 
     def start(self, cell: Cell) -> Finding | None:
         """Trace and begin to compile the cell; a finding where it cannot be compared."""
@@ -192,13 +202,16 @@ class Programs:
             measured: arbiter.Step = self._ladders[key].result()(*args)
             return measured
 
+    def _traced(self, cell: Cell) -> _Pulls | Finding:
+        if cell is self.cells[0]:
+            return _Pulls(self.at.rule, self.at.ref)
+        return _pulls_of(cell, self.problem, self.own, self.at, self.route, self.dtype)
+
     def _start(self, cell: Cell) -> "Future[Any] | Finding":
-        pulls = _Pulls(self.at.rule, self.at.ref)
-        if cell is not self.cells[0]:
-            traced = _pulls_of(cell, self.problem, self.own, self.at, self.route, self.dtype)
-            if isinstance(traced, Finding):
-                return traced
-            pulls = traced
+        trouble = self.trace(cell)
+        if trouble:
+            return trouble
+        pulls = cast(_Pulls, self._pulls.pop(cell.key))
         is_plain = cell is self.cells[0]
         main = _main(cell, pulls, self.at.value if is_plain else None)
         c = self.at.zero_cotangents()

@@ -40,11 +40,27 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> list[Find
     for n, cell in enumerate(transformed):
         if budget.is_spent(cell.detail):
             continue
-        trouble = bench.programs.start(cell)
+        is_compared = _is_compared(cell, wrong)
+        trouble = _begun(bench, cell, is_compared)
         for next_cell in transformed[n + 1 : n + 2]:
-            bench.programs.start(next_cell)  # compiles meanwhile
-        found += [trouble] if trouble else _judged_or_raised(bench, cell, look, algebra, wrong)
+            _begun(bench, next_cell, _is_compared(next_cell, wrong))  # compiles meanwhile
+        if trouble:
+            found.append(trouble)
+        elif is_compared:
+            found += _judged_or_raised(bench, cell, look, algebra, wrong)
     return found
+
+
+def _is_compared(cell: Cell, wrong: set[str]) -> bool:
+    """Whether a leaf is left of which it may say something new."""
+    if cell.is_second_order:
+        return not wrong
+    return not wrong.issuperset(cell.names)
+
+
+def _begun(bench: Bench, cell: Cell, is_compared: bool) -> Finding | None:
+    """What stands against the cell; nothing is compiled of one that is not compared."""
+    return bench.programs.start(cell) if is_compared else bench.programs.trace(cell)
 
 
 def _judged_or_raised(
@@ -64,7 +80,7 @@ def _judged(
     trusted = not wrong and not any(d.any() for d in algebra.distrusted)
     if trusted or not cell.is_second_order:
         return _compared(bench, cell, look, wrong)
-    return [] if wrong else _compared_with_itself(bench, cell, look, algebra)
+    return _compared_with_itself(bench, cell, look, algebra)
 
 
 def _compared(bench: Bench, cell: Cell, look: Look, wrong: set[str]) -> list[Finding]:
