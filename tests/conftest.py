@@ -1,6 +1,7 @@
 """How every test runs: XLA's options, which cases a plain run takes, and the fixtures."""
 
 import collections
+import functools
 import logging
 import os
 import signal
@@ -8,9 +9,15 @@ import subprocess
 import sys
 import textwrap
 
+# As many tests run at once as there are cores: threads of NumPy's would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis
 import jax
 import pytest
+
+import jaxnet
+from jaxnet.checking.cells import TRANSFORMS
 
 # Most of the time of these tests goes into compiling small programs: XLA should not optimise them,
 # nor those of the scripts that tests start. Whoever sets XLA_FLAGS, be it to nothing, gets just
@@ -49,6 +56,15 @@ def pytest_collection_modifyitems(config, items):
             seen[test] += 1
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(params=[(), TRANSFORMS], ids=["as it is", "transformed"])
+def check(request):
+    """`jaxnet.check` without transformations, which take most of its time, and with all of them.
+
+    For tests marked `many`, of what is said of the function as it is.
+    """
+    return functools.partial(jaxnet.check, transforms=request.param)
 
 
 @pytest.fixture
