@@ -1,8 +1,11 @@
 """scripts/train.py as a user runs it."""
 
+import contextlib
 import csv
+import io
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,12 +18,30 @@ import pytest
 import jaxnet
 
 ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "train.py"
 CANCER = ROOT / "data" / "breast_cancer.csv"
 
 
-def train(*args, cwd):
-    command = [sys.executable, ROOT / "scripts" / "train.py", *map(str, args)]
+def train_in_a_process(*args, cwd):
+    command = [sys.executable, SCRIPT, *map(str, args)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def train(*args, cwd):
+    """The script with these arguments, in this process: JAX is imported once."""
+    command = [str(SCRIPT), *map(str, args)]
+    output, errors, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd):
+        patch.setattr(sys, "argv", command)
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            try:
+                runpy.run_path(str(SCRIPT), run_name="__main__")
+            except SystemExit as stopped:
+                code = stopped.code
+    if isinstance(code, str):  # as Python does at its end
+        errors.write(f"{code}\n")
+        code = 1
+    return subprocess.CompletedProcess(command, code, output.getvalue(), errors.getvalue())
 
 
 def rows_of(path):
@@ -31,7 +52,7 @@ def rows_of(path):
 @pytest.fixture(scope="module")
 def cancer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cancer")
-    done = train(
+    done = train_in_a_process(
         CANCER,
         "--target",
         "diagnosis",
@@ -231,7 +252,7 @@ def test_a_column_missing_at_prediction_is_named(cancer, tmp_path):
 
 
 def test_ctrl_c_saves_what_was_trained(tmp_path, ctrl_c_works):
-    command = [sys.executable, ROOT / "scripts" / "train.py", "--epochs", "300000"]
+    command = [sys.executable, SCRIPT, "--epochs", "300000"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
