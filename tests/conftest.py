@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import gc
 import logging
 import os
 import signal
@@ -56,6 +57,12 @@ def pytest_collection_modifyitems(config, items):
             seen[test] += 1
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_was_before_is_no_garbage():
+    """A check of what closes over NumPy arrays collects garbage: not among all that JAX holds."""
+    gc.freeze()
 
 
 @pytest.fixture(params=[(), TRANSFORMS], ids=["as it is", "transformed"])

@@ -271,7 +271,31 @@ def test_rules_inside_a_rule_are_shadowed():
     assert_culprit(found, "outer", line_of("its backward makes use of a wrong rule"))
 
 
-def test_shard_map(forced_devices):
+AUDITED_IN_SHARD_MAP = {
+    "a wrong rule": """
+        backward = linear.halves.backward
+        linear.backward(lambda residuals, dy: backward(residuals, dy / 2))
+        found = audit(mapped, *arguments)
+        assert [s.verdict for s in found.sites] == ["wrong", "wrong", "ok", "ok"], found
+        assert found.sites[0].rule == "linear" and not found.whole.ok
+        """,
+    "right rules": """
+        found = audit(mapped, *arguments)
+        assert found.ok, found
+        names = [s.rule for s in found.sites]
+        assert names == ["linear", "relu", "linear", "softmax_cross_entropy"]
+        for s in found.sites:
+            assert s.verdict == "ok" and s.where.endswith("in shard_map"), found
+        """,
+    "arguments on two devices": """
+        assert audit(loss, *arguments).whole.findings
+        """,
+}
+
+
+@pytest.mark.many
+@pytest.mark.parametrize("audited", AUDITED_IN_SHARD_MAP)
+def test_shard_map(audited, forced_devices):
     forced_devices(
         """
         import jax, jax.numpy as jnp, numpy as np
@@ -297,19 +321,8 @@ def test_shard_map(forced_devices):
         )
         params = init_mlp(jax.random.key(0), (3, 6, 4))
         arguments = jax.device_put(params, everywhere), *jax.device_put((x, y), rows)
-        found = audit(mapped, *arguments)
-        assert found.ok, found
-        names = [s.rule for s in found.sites]
-        assert names == ["linear", "relu", "linear", "softmax_cross_entropy"]
-        for s in found.sites:
-            assert s.verdict == "ok" and s.where.endswith("in shard_map"), found
-        backward = linear.halves.backward
-        linear.backward(lambda residuals, dy: backward(residuals, dy / 2))
-        found = audit(mapped, *arguments)
-        assert [s.verdict for s in found.sites] == ["wrong", "wrong", "ok", "ok"], found
-        assert found.sites[0].rule == "linear" and not found.whole.ok
-        assert audit(loss, *arguments).whole.findings
         """
+        + AUDITED_IN_SHARD_MAP[audited]
     )
 
 
@@ -367,7 +380,9 @@ def test_the_one_of_many_alike_that_meets_the_values_is_named():
     assert_culprit(audit(f, X), "near_three", line_of("near three"))
 
 
-def test_integers_and_keys_of_rules():
+@pytest.mark.many
+@pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
+def test_integers_and_keys_of_rules(make_key):
     def noisy(v, i, key):
         return v * i + jax.random.uniform(key, v.shape)
 
@@ -383,11 +398,11 @@ def test_integers_and_keys_of_rules():
             lambda v, k: (rule(v, i, k), None), v, jax.random.split(key, 2)
         )[0].sum()
 
-    for key in (jax.random.key(0), jax.random.PRNGKey(0)):
-        assert audit(scanned(make(1)), X, jnp.arange(4), key).ok
-        found = audit(scanned(make(2)), X, jnp.arange(4), key)
-        assert [s.verdict for s in found.sites] == ["wrong"]
-        assert not found.whole.ok
+    arguments = X, jnp.arange(4), make_key(0)
+    assert audit(scanned(make(1)), *arguments).ok
+    found = audit(scanned(make(2)), *arguments)
+    assert [s.verdict for s in found.sites] == ["wrong"]
+    assert not found.whole.ok
 
 
 def test_a_rule_of_integers_alone_is_none_to_check():

@@ -129,17 +129,16 @@ def test_what_went_well_shares_a_row():
     assert f"forward ok {said}" in text(report)
 
 
-def test_at_a_kink_any_tangent_between_the_one_sided_slopes_is_right():
-    for slope in (0.0, 0.3, 1.0):
-        f = right.jvp(
-            lambda x: jnp.maximum(x, 0),
-            lambda p, t, slope=slope: jnp.where(
-                p[0] == 0, slope * t[0], jnp.where(p[0] > 0, t[0], 0)
-            ),
-        )
-        report = check(f, np.float32([-1, 0, 2]))
-        assert report.ok, report
-        assert in_forward_mode(report)["jvp"].verdict == "ok"
+@pytest.mark.many
+@pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
+def test_at_a_kink_any_tangent_between_the_one_sided_slopes_is_right(slope):
+    f = right.jvp(
+        lambda x: jnp.maximum(x, 0),
+        lambda p, t: jnp.where(p[0] == 0, slope * t[0], jnp.where(p[0] > 0, t[0], 0)),
+    )
+    report = check(f, np.float32([-1, 0, 2]))
+    assert report.ok, report
+    assert in_forward_mode(report)["jvp"].verdict == "ok"
 
 
 def test_a_rule_whose_slope_has_a_backward_by_hand_has_no_forward_over_reverse():

@@ -78,7 +78,7 @@ RULES = {
 @pytest.mark.many
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("seed", range(3))
-def test_right_rules_of_16_bits_pass(name, seed):
+def test_right_rules_of_16_bits_pass(check, name, seed):
     """Their backwards compute in float32, and round once: they are better than autodiff."""
 
     def body(x):
