@@ -50,6 +50,12 @@ def mean_loss(params, x, y):
 
 def by_loop(epochs, batch_size, optimizer, orders=None, params=PARAMS, train=TRAIN, test=TEST):
     """The same training as a plain loop: the reference."""
+
+    @jax.jit
+    def update(params, state, x, y):
+        updates, state = optimizer.update(jax.grad(mean_loss)(params, x, y), state, params)
+        return optax.apply_updates(params, updates), state
+
     state = optimizer.init(params)
     x, y = train
     measured = []
@@ -57,9 +63,7 @@ def by_loop(epochs, batch_size, optimizer, orders=None, params=PARAMS, train=TRA
         order = np.arange(len(x)) if orders is None else orders[epoch]
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
-            grads = jax.grad(mean_loss)(params, x[rows], y[rows])
-            updates, state = optimizer.update(grads, state, params)
-            params = optax.apply_updates(params, updates)
+            params, state = update(params, state, x[rows], y[rows])
         outputs, test_outputs = mlp(params, x), mlp(params, test[0])
         measured.append(
             [
