@@ -10,17 +10,14 @@ import jax, jax.numpy as jnp, numpy as np, jaxnet
 and read data/ from the root of the repository.
 """
 
+from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from jaxnet import datasets as datasets
 from jaxnet import rules as rules
 from jaxnet._auto import auto as auto
 from jaxnet._rule import rule as rule
-from jaxnet.checking import Audit as Audit
-from jaxnet.checking import Finding as Finding
-from jaxnet.checking import Report as Report
-from jaxnet.checking import audit as audit
-from jaxnet.checking import check as check
 from jaxnet.metrics import accuracy as accuracy
 from jaxnet.models import Layer as Layer
 from jaxnet.models import NormLayer as NormLayer
@@ -28,11 +25,6 @@ from jaxnet.models import course_init as course_init
 from jaxnet.models import init_mlp as init_mlp
 from jaxnet.models import mlp as mlp
 from jaxnet.models import pytorch_init as pytorch_init
-from jaxnet.proving import LeafProof as LeafProof
-from jaxnet.proving import Proof as Proof
-from jaxnet.proving import ProofOfSizes as ProofOfSizes
-from jaxnet.proving import prove as prove
-from jaxnet.proving import prove_sizes as prove_sizes
 from jaxnet.rules._activations import relu as relu
 from jaxnet.rules._cross_entropy import softmax_cross_entropy as softmax_cross_entropy
 from jaxnet.rules._linear import linear as linear
@@ -45,9 +37,31 @@ from jaxnet.training import update_step as update_step
 
 __version__ = "0.1.0"
 
-if not TYPE_CHECKING:  # a type checker says by itself what is not here
+# The checker and the prover take longer to import than all the rest: only where they are used.
+if TYPE_CHECKING:
+    from jaxnet.checking import Audit as Audit
+    from jaxnet.checking import Finding as Finding
+    from jaxnet.checking import Report as Report
+    from jaxnet.checking import audit as audit
+    from jaxnet.checking import check as check
+    from jaxnet.proving import LeafProof as LeafProof
+    from jaxnet.proving import Proof as Proof
+    from jaxnet.proving import ProofOfSizes as ProofOfSizes
+    from jaxnet.proving import prove as prove
+    from jaxnet.proving import prove_sizes as prove_sizes
+else:
+    _WHERE_USED = {
+        "jaxnet.checking": ("Audit", "Finding", "Report", "audit", "check"),
+        "jaxnet.proving": ("LeafProof", "Proof", "ProofOfSizes", "prove", "prove_sizes"),
+    }
 
     def __getattr__(name: str) -> object:
+        for package, names in _WHERE_USED.items():
+            if name in names:
+                return getattr(import_module(package), name)
         if hasattr(rules, name):
             raise AttributeError(f"jaxnet has no {name!r}; it is jaxnet.rules.{name}")
         raise AttributeError(f"module 'jaxnet' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *chain(*_WHERE_USED.values())})

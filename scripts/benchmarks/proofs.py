@@ -119,7 +119,7 @@ def judged(question: Question) -> tuple[str, float, str]:
     return str(proof.verdict), proof.chance, why
 
 
-def reason(proof: jaxnet.proving.Proof) -> str:
+def reason(proof: jaxnet.Proof) -> str:
     """The proof's own note, or that of the first leaf which has its verdict."""
     leaves = [*proof.leaves, *itertools.chain(*proof.further.values())]
     leaf = next((leaf for leaf in leaves if leaf.verdict == proof.verdict), None)
