@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import common.compilation_cache as compilation_cache  # before jax
 import jax
 from common.files import write
 from common.job import FILES, TWIN
@@ -45,6 +46,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Source]:
     parser.add_argument(
         "--torch", action="store_true", help="run PyTorch live: 4 networks per seed, seconds each"
     )
+    compilation_cache.add_option(parser)
     options = parser.parse_args(arguments)
     if options.seeds < 1:
         parser.error(f"--seeds is {options.seeds}; expected at least 1")
@@ -62,6 +64,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Source]:
 
 def main(arguments: list[str] | None = None) -> None:
     options, source = parse(arguments)
+    compilation_cache.use(options.compilation_cache)
     # The report's figures are about digits: a GPU would multiply float32 in TF32, with ten bits.
     # For the whole process, as a context would not reach the threads that train the wrong rules.
     jax.config.update("jax_default_matmul_precision", "highest")

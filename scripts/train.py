@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import common.compilation_cache as compilation_cache  # before jax
 import jax
 import numpy as np
 import optax
@@ -71,6 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
     yes_or_no = {"action": argparse.BooleanOptionalAction, "default": None}
     add("--standardize", **yes_or_no, help="(default: on, off for the report's layout)")
     add("--shuffle", **yes_or_no, help="every epoch (default: on, off for the report's layout)")
+    compilation_cache.add_option(parser)
     add_network(parser.add_argument_group("the network"))
     add_training(parser.add_argument_group("the training"))
     predicting = parser.add_argument_group("instead of training")
@@ -286,6 +288,7 @@ def listed(names: Any) -> str:
 
 def main() -> None:
     args = parse()
+    compilation_cache.use(args.compilation_cache)
     try:
         train(args) if args.predict is None else predict(args)
     except (ValueError, TypeError, OSError, jaxnet.NonFiniteLoss) as error:

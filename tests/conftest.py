@@ -12,6 +12,8 @@ import textwrap
 
 # As many tests run at once as there are cores: threads of NumPy's would only wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# No process reads from the user's cache of compiled programs, or writes there.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 import hypothesis
 import jax

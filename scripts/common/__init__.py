@@ -1,1 +1,1 @@
-"""What more than one command needs: the report's job, and whole files, and pullbacks."""
+"""What more than one command needs: the report's job, compiled programs, whole files, pullbacks."""
