@@ -9,18 +9,26 @@ installed. Takes some minutes.
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from benchmarks import training
 from benchmarks.contestants import CONTESTANTS
 from common.job import EPOCHS, NETWORKS, TWIN
 
 COLD_RUNS = 5
+COLD_ROUNDS = 11
 
 
 def measure_rules(options: argparse.Namespace) -> None:
     from benchmarks import rules  # imports jax, for which a cold run must not pay
 
     rules.run(options)
+
+
+def time_cold(options: argparse.Namespace) -> None:
+    from benchmarks import cold
+
+    cold.run(options)
 
 
 def compare_checkers(options: argparse.Namespace) -> None:
@@ -70,8 +78,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--hidden", type=widths, nargs="+", default=NETWORKS, help=argparse.SUPPRESS
     )
     parser.add_argument("--cold", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--cached", action="store_true", help=argparse.SUPPRESS)
 
-    others = parser.add_subparsers(title="or measure something else")
+    add_others(parser.add_subparsers(title="or measure something else"))
+    return parser
+
+
+def add_others(others: Any) -> None:
     rules = others.add_parser(
         "rules",
         help="what each rule gives over autodiff",
@@ -81,6 +94,16 @@ def make_parser() -> argparse.ArgumentParser:
     rules.add_argument("names", nargs="*", metavar="NAME", help="a rule; all by default")
     add_repeats(rules)
     add_json(rules)
+
+    cold = others.add_parser(
+        "cold",
+        help="the start of a process: importing, compiling",
+        description="What the report's job takes in a new process: importing, and the job itself, "
+        "compiled in it or by a process before. Takes some minutes.",
+    )
+    cold.set_defaults(job=time_cold)
+    cold.add_argument("--rounds", type=count, default=COLD_ROUNDS, help="(default: %(default)s)")
+    add_json(cold)
 
     checkers = others.add_parser(
         "checkers",
@@ -107,7 +130,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="a rule, or catalogue, right, wrong, jax, optax, flax, equinox; all by default",
     )
     add_json(proofs)
-    return parser
 
 
 def add_repeats(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +152,8 @@ def main(arguments: list[str] | None = None) -> None:
     # Here and in the cold processes: compiling is measured.
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     options = make_parser().parse_args(arguments)
+    if options.cached:
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "true"
     if options.cold:
         training.run_cold(options)
     else:

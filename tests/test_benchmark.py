@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmarks import contestants, rules, training
+from benchmarks import cold, contestants, rules, training
 from catalogue import ENTRIES, MEASURES
 from common.job import TWIN
 from common.pullbacks import pullback
@@ -31,11 +31,12 @@ HERE = {name: bool(importlib.util.find_spec(module)) for name, module in CONTEST
 SMALL = ("--epochs", "3", "--cold-runs", "1", "--hidden", "20")
 
 
-def run(*arguments):
+def run(*arguments, **environment):
     return subprocess.run(
         [sys.executable, benchmark.__file__, *map(str, arguments)],
         env=os.environ
-        | {"PYTHONPATH": str(Path(jaxnet.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
+        | {"PYTHONPATH": str(Path(jaxnet.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"}
+        | environment,
         capture_output=True,
         encoding="utf-8",
     )
@@ -114,6 +115,44 @@ def test_table_does_without_pytorch_and_scikit_learn():
     assert "10 → 100 → 2: 200 epochs, 1600 updates" in text
     assert "0.0500 (0.0400–0.0900)  1.00 (1.00–1.00)  2.50 (2.00–3.00)          –  0.1200" in text
     assert "31.2 µs per update; compiled in 1.95 s" in text
+
+
+def test_a_cold_run_is_cached_where_that_is_asked_for(tmp_path):
+    process = run(*SMALL, "--cold", contestants.HAND, "--cached", XDG_CACHE_HOME=str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    assert 0 < float(process.stdout) < 1
+    assert list((tmp_path / "jaxnet" / "compiled").iterdir())
+
+
+def test_cold_processes_are_compared(tmp_path, monkeypatch, capsys):
+    def printing(text, beyond):
+        return cold.Process([sys.executable, "-S", "-c", f"print({text!r})"], beyond)
+
+    every = {"nothing": printing("", None), "a job": printing("0.25", "nothing")}
+    monkeypatch.setattr(cold, "processes", lambda options: every)
+    file = tmp_path / "cold.json"
+    benchmark.main(["cold", "--rounds", "3", "--json", str(file)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("a job  ")] == ["nothing"]
+    seconds = json.loads(file.read_text())["seconds"]
+    assert {name: len(values) for name, values in seconds.items()} == {"nothing": 3, "a job": 3}
+    assert min(*seconds["nothing"], *seconds["a job"]) > 0
+
+
+def test_what_runs_cold():
+    options = benchmark.make_parser().parse_args(["cold"])
+    every = cold.processes(options)
+    assert list(every) == [
+        "import jax, optax, numpy",
+        "import jaxnet",
+        "hidden 100: compiled before",
+        "hidden 100: compiling",
+        "hidden 100, 100: compiled before",
+        "hidden 100, 100: compiling",
+    ]
+    for name, process in every.items():
+        assert ("--cached" in process.command) == ("compiled before" in name)
+        assert process.beyond is None or process.beyond in every
 
 
 def test_rules_are_measured_and_written(tmp_path):

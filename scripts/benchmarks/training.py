@@ -5,6 +5,7 @@ jax is imported where it is used: a cold run must pay for its own library alone.
 
 import argparse
 import math
+import os
 import subprocess
 import sys
 import time
@@ -61,14 +62,14 @@ def sizes_of(data: Data, hidden: Sequence[int]) -> tuple[int, ...]:
     return x.shape[1], *hidden, int(y.max()) + 1
 
 
-def rounds(count: int) -> Iterator[str]:
-    """Every contestant once a round.
+def rounds(names: Sequence[str], count: int) -> Iterator[str]:
+    """Each of the names once a round.
 
     Each round begins with the next one, and every other round goes backwards.
     """
     for i in range(count):
-        first = i % len(INSTALLED)
-        order = INSTALLED[first:] + INSTALLED[:first]
+        first = i % len(names)
+        order = [*names[first:], *names[:first]]
         yield from order if i % 2 == 0 else reversed(order)
 
 
@@ -102,15 +103,16 @@ def time_network(hidden: Sequence[int], options: argparse.Namespace) -> dict[str
     # By hand before the others, which are held against it.
     first = {name: warm_run(name) for name in INSTALLED}
     warm: dict[str, list[float]] = {name: [] for name in INSTALLED}
-    for name in rounds(options.repeats):
+    for name in rounds(INSTALLED, options.repeats):
         # A short run clears away what the contestant before left.
         CONTESTANTS[name].train(data, sizes, min(20, options.epochs), start)
         warm[name].append(warm_run(name))
 
     cold: dict[str, list[float]] = {name: [] for name in INSTALLED}
     cold_losses = {}
-    for name in rounds(options.cold_runs):
-        taken, cold_losses[name] = time_process(name, hidden, options)
+    for name in rounds(INSTALLED, options.cold_runs):
+        taken, line = time_process(cold_command(name, hidden, options))
+        cold_losses[name] = float(line)
         cold[name].append(taken)
         require_same_job(f"{name} (cold)", cold_losses[name], ends[HAND][0], ALIKE)
     return {
@@ -119,26 +121,35 @@ def time_network(hidden: Sequence[int], options: argparse.Namespace) -> dict[str
     }
 
 
-def time_process(
-    name: str, hidden: Sequence[int], options: argparse.Namespace
-) -> tuple[float, float]:
-    """Seconds from the start of a process until it prints its final test loss, and that loss."""
+def cold_command(name: str, hidden: Sequence[int], options: argparse.Namespace) -> list[str]:
+    """Of a process that does the job once, as one contestant, and prints its final test loss."""
     command = [sys.executable, str(COMMAND), "--cold", name, "--hidden", ",".join(map(str, hidden))]
-    command += ["--data", str(options.data), "--epochs", str(options.epochs)]
+    return [*command, "--data", str(options.data), "--epochs", str(options.epochs)]
+
+
+def time_process(
+    command: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> tuple[float, str]:
+    """Seconds from the start of a process until it prints a line, and that line."""
     begin = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         taken = time.perf_counter() - begin
     if process.returncode:
         raise SystemExit(
-            f"benchmark.py: the process of {name} failed with exit code {process.returncode}"
+            f"benchmark.py: a process failed with exit code {process.returncode}: "
+            f"{' '.join(command)}"
         )
-    return taken, float(line)
+    return taken, line
 
 
 def run_cold(options: argparse.Namespace) -> None:
-    """What `time_process` starts: one contestant, from its library's own start."""
+    """What `cold_command` starts: one contestant, from its library's own start."""
+    if options.cached:
+        from common import compilation_cache
+
+        compilation_cache.use()
     data = read(options.data)
     sizes = sizes_of(data, options.hidden[0])
     curves = CONTESTANTS[options.cold].train(data, sizes, options.epochs, None)
