@@ -102,6 +102,15 @@ def train_sklearn(data: Data, sizes: Sequence[int], epochs: int, start: Start | 
     return curves
 
 
+def train_numpy(data: Data, sizes: Sequence[int], epochs: int, start: Start | None) -> Curves:
+    from benchmarks import numpy_loop
+
+    layers = numpy_loop.draw(sizes, seed=0)
+    if start is not None:
+        layers = [(weight.copy(), bias.copy()) for weight, bias in start]
+    return numpy_loop.train(layers, data, epochs)
+
+
 def set_weights(model: Any, start: Start) -> None:
     """Put the weights of `start` into scikit-learn's network, in place."""
     weights, biases = (list(arrays) for arrays in zip(*start, strict=True))
@@ -130,6 +139,7 @@ CONTESTANTS = {
     LOADERS: Contestant(functools.partial(train_pytorch, whole=False), "torch"),
     "PyTorch, sets whole": Contestant(functools.partial(train_pytorch, whole=True), "torch"),
     "scikit-learn": Contestant(train_sklearn, "sklearn", ALIKE),
+    "NumPy, by hand": Contestant(train_numpy, "numpy"),
 }
 INSTALLED = [
     name for name, contestant in CONTESTANTS.items() if importlib.util.find_spec(contestant.module)

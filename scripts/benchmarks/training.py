@@ -234,7 +234,8 @@ def run(options: argparse.Namespace) -> None:
     data = checked(options.data)
     about = environment()
     missing = [name for name in CONTESTANTS if name not in INSTALLED]
-    print_paragraph(f"{in_words(about)}; PyTorch and scikit-learn on one thread of the processor")
+    one_thread = "PyTorch, scikit-learn and NumPy (its OpenBLAS) on one thread of the processor"
+    print_paragraph(f"{in_words(about)}; {one_thread}")
     if missing:
         print_paragraph(f"Left out, as not installed: {'; '.join(missing)}.")
 
