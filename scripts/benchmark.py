@@ -46,6 +46,12 @@ def count_proofs(options: argparse.Namespace) -> None:
     proofs.run(options)
 
 
+def measure_scale(options: argparse.Namespace) -> None:
+    from benchmarks import scale
+
+    scale.run(options)
+
+
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
@@ -133,6 +139,17 @@ def add_others(others: Any) -> None:
         help="a rule, or catalogue, right, wrong, jax, optax, flax, equinox; all by default",
     )
     add_json(proofs)
+
+    scale = others.add_parser(
+        "scale",
+        help="how the time of an update grows",
+        description="One update against rows, width, depth and seeds, beside PyTorch and its own "
+        "matrix products timed alone. Takes about ten minutes.",
+    )
+    scale.set_defaults(job=measure_scale)
+    add_repeats(scale)
+    add_json(scale)
+    scale.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw the times there")
 
 
 def add_repeats(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from common.job import BATCH_SIZE, EPOCHS, RATE
 if TYPE_CHECKING:  # importing jaxnet imports jax, and PyTorch is timed without it
     from jaxnet.datasets import Dataset
 
-Arrays = tuple[np.ndarray, np.ndarray]  # x [rows, features] and y [rows]
+Arrays = tuple[np.ndarray, np.ndarray]  # x [rows, features] and y [rows]; weight and bias
 
 
 def make_network(sizes: Sequence[int], seed: int) -> nn.Sequential:
@@ -40,6 +40,20 @@ def set_parameters(model: nn.Module, layers: Iterable[Iterable[np.ndarray]]) -> 
     values = itertools.chain.from_iterable(layers)
     for parameter, value in zip(model.parameters(), values, strict=True):
         parameter.data = torch.tensor(value)
+
+
+def get_parameters(model: nn.Module) -> list[Arrays]:
+    """weight [out, in] and bias [out] of each layer."""
+    values = [parameter.detach().numpy().copy() for parameter in model.parameters()]
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def update(
+    model: nn.Module, optimizer: torch.optim.Optimizer, criterion: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    optimizer.zero_grad()
+    criterion(model(x), y).backward()
+    optimizer.step()
 
 
 def train(
@@ -67,9 +81,7 @@ def train(
     for _ in range(epochs):
         model.train()
         for x, y in loaders["train"]:
-            optimizer.zero_grad()
-            criterion(model(x), y).backward()
-            optimizer.step()
+            update(model, optimizer, criterion, x, y)
 
         model.eval()
         for name, batches in evaluated.items():
