@@ -58,8 +58,8 @@ def count(text: str) -> int:
     return int(text)
 
 
-def widths(text: str) -> tuple[int, ...]:
-    return tuple(count(width) for width in text.split(","))
+def counts(text: str) -> tuple[int, ...]:
+    return tuple(count(word) for word in text.split(","))
 
 
 def new_file(text: str) -> Path:
@@ -84,7 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=count, default=EPOCHS, help=argparse.SUPPRESS)
     parser.add_argument("--cold-runs", type=count, default=COLD_RUNS, help=argparse.SUPPRESS)
     parser.add_argument(
-        "--hidden", type=widths, nargs="+", default=NETWORKS, help=argparse.SUPPRESS
+        "--hidden", type=counts, nargs="+", default=NETWORKS, help=argparse.SUPPRESS
     )
     parser.add_argument("--cold", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--cached", action="store_true", help=argparse.SUPPRESS)
@@ -143,13 +143,15 @@ def add_others(others: Any) -> None:
     scale = others.add_parser(
         "scale",
         help="how the time of an update grows",
-        description="One update against rows, width, depth and seeds, beside PyTorch and its own "
-        "matrix products timed alone. Takes about ten minutes.",
+        description="One update against rows, width, depth, seeds and devices, beside PyTorch and "
+        "its own matrix products timed alone. Takes about ten minutes.",
     )
     scale.set_defaults(job=measure_scale)
     add_repeats(scale)
     add_json(scale)
     scale.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw the times there")
+    scale.add_argument("--seconds", type=float, default=0.2, help=argparse.SUPPRESS)
+    scale.add_argument("--devices", type=counts, help=argparse.SUPPRESS)
 
 
 def add_repeats(parser: argparse.ArgumentParser) -> None:

@@ -16,9 +16,11 @@ import jaxnet
 POINT = scale.Point((5, 7, 6, 3), rows=8)
 
 
+SMALL = ("--repeats", "2", "--seconds", "0.001")
 AXES = {
     "rows": {8: POINT, 16: POINT._replace(rows=16)},
     "seeds": {1: POINT, 2: POINT._replace(seeds=2)},
+    "devices": {n: scale.AXES["devices"][n] for n in (1, 2)},  # another process measures there
 }
 
 
@@ -28,13 +30,12 @@ def small(monkeypatch):
     monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")  # as the command does, for good
     monkeypatch.setattr(scale, "AXES", AXES)
     monkeypatch.setattr(scale, "LARGE", POINT)
-    monkeypatch.setattr(scale, "SECONDS", 0.001)
     monkeypatch.setattr(scale.Point, "batches", lambda point: 4)
 
 
 def test_every_axis_is_timed_written_and_drawn(tmp_path, capsys, small):
     data, plot = tmp_path / "scale.json", tmp_path / "scale.png"
-    benchmark.main(["scale", "--repeats", "2", "--json", str(data), "--plot", str(plot)])
+    benchmark.main(["scale", *SMALL, "--json", str(data), "--plot", str(plot)])
 
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 100
@@ -44,7 +45,7 @@ def test_every_axis_is_timed_written_and_drawn(tmp_path, capsys, small):
 
     found = json.loads(data.read_text(encoding="utf-8"))
     values = {axis: list(times) for axis, times in found["seconds"].items()}
-    assert values == {"rows": ["8", "16"], "seeds": ["1", "2"]}
+    assert values == {"rows": ["8", "16"], "seeds": ["1", "2"], "devices": ["1", "2"]}
     pytorch = bool(importlib.util.find_spec("torch"))
     assert ("PyTorch, 1 thread" in found["large"]) == pytorch
     assert ("Left out, as not installed: PyTorch." in printed) != pytorch
@@ -55,10 +56,11 @@ def test_every_axis_is_timed_written_and_drawn(tmp_path, capsys, small):
 
 
 def test_on_an_axis_work_grows_and_all_meet_in_the_report():
-    for points in scale.AXES.values():
-        work = [point.multiplications() for point in points.values()]
+    for axis in ("rows", "width", "depth", "seeds"):
+        points = scale.AXES[axis].values()
+        work = [point.multiplications() for point in points]
         assert work == sorted(set(work))
-        assert scale.Point((10, 100, 100, 2), rows=64) in points.values()
+        assert scale.Point((10, 100, 100, 2), rows=64) in points
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -1,14 +1,18 @@
-"""One update against rows, width, depth and seeds, beside its own matrix products and PyTorch.
+"""One update against rows, width, depth, seeds and devices, beside its own products and PyTorch.
 
 The network is the report's with two hidden layers; what is not on an axis stays as the report has
 it. An update is one of a compiled run: `jaxnet.fit` does some hundred, and the time is theirs.
 """
 
 import argparse
+import contextlib
 import functools
 import importlib.util
 import itertools
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
@@ -25,10 +29,9 @@ import jaxnet
 import jaxnet.plotting
 from benchmarks import scale_figure
 from benchmarks.environment import environment, in_words, print_paragraph
-from benchmarks.training import ratios, rounds, spread
+from benchmarks.training import COMMAND, ratios, rounds, spread
 
 FEATURES, CLASSES, DEPTH = 10, 2, 2
-SECONDS = 0.2  # that a contestant is timed for, once a round
 
 
 class Point(NamedTuple):
@@ -37,6 +40,7 @@ class Point(NamedTuple):
     sizes: tuple[int, ...]  # (in, hidden ..., out)
     rows: int = BATCH_SIZE  # of the batch
     seeds: int = 1  # so many networks are trained at once
+    devices: int = 1  # so many take their share of the rows
 
     def maps(self) -> list[tuple[int, int]]:
         """(in, out) of each affine map."""
@@ -62,12 +66,14 @@ AXES: dict[str, dict[int, Point]] = {
     "width": {n: Point(network(width=n)) for n in (25, 50, 100, 200, 400, 800, 1600)},
     "depth": {n: Point(network(depth=n)) for n in (1, 2, 4, 8, 16, 32)},
     "seeds": {n: Point(network(), seeds=n) for n in (1, 4, 16, 64)},
+    "devices": {n: Point(network(), rows=4096, devices=n) for n in (1, 2, 4, 8)},
 }
 AXES_IN_WORDS = {
     "rows": "rows of a batch",
     "width": "width: units of a hidden layer",
     "depth": "depth: hidden layers",
     "seeds": "seeds: networks trained at once",
+    "devices": "devices that share cores and 4096 rows",
 }
 
 # ---- who takes part
@@ -125,23 +131,31 @@ def train_jaxnet(point: Point) -> Trainer:
 
     def seconds(epochs: int) -> float:
         nonlocal end
-        end, history = jaxnet.fit(
-            mlp_in_updates,
-            start,
-            train=data,
-            epochs=epochs,
-            batch_size=point.rows,
-            optimizer=OPTIMIZER,
-            metrics={},
-            model_key=key if point.seeds == 1 else jax.random.split(key, point.seeds),
-            runs=None if point.seeds == 1 else point.seeds,
-            progress=False,
-        )
+        with mesh_of(point.devices):
+            end, history = jaxnet.fit(
+                mlp_in_updates,
+                start,
+                train=data,
+                epochs=epochs,
+                batch_size=point.rows,
+                optimizer=OPTIMIZER,
+                metrics={},
+                model_key=key if point.seeds == 1 else jax.random.split(key, point.seeds),
+                runs=None if point.seeds == 1 else point.seeds,
+                progress=False,
+            )
         if history.interrupted:
             raise KeyboardInterrupt
         return history.seconds
 
     return Trainer(seconds, lambda: first_network(point, end))
+
+
+def mesh_of(devices: int) -> Any:
+    """A context in which `fit` divides its work among so many devices."""
+    if devices == 1:
+        return contextlib.nullcontext()
+    return jax.set_mesh(jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices]))
 
 
 def train_pytorch(point: Point, *, threads: int) -> Trainer:
@@ -210,10 +224,10 @@ def products(start: Any, count: int) -> Any:
 JAXNET, PRODUCTS = "jaxnet", "products"
 
 
-def contestants() -> dict[str, Callable[[Point], Trainer]]:
-    """jaxnet first, its products, and PyTorch, where it is installed, on one thread and on all."""
+def contestants(pytorch: bool) -> dict[str, Callable[[Point], Trainer]]:
+    """jaxnet first, its products, and PyTorch on one thread and on all."""
     found: dict[str, Callable[[Point], Trainer]] = {JAXNET: train_jaxnet, PRODUCTS: multiply_alone}
-    if importlib.util.find_spec("torch"):
+    if pytorch:
         for threads in sorted({1, os.cpu_count() or 1}):
             name = f"PyTorch, {threads} thread{'s' if threads > 1 else ''}"
             found[name] = functools.partial(train_pytorch, threads=threads)
@@ -223,19 +237,26 @@ def contestants() -> dict[str, Callable[[Point], Trainer]]:
 # ---- a point
 
 Seconds: TypeAlias = dict[str, list[float]]  # of an update, by contestant; entry i is from round i
+Found: TypeAlias = Mapping[int, Seconds]  # by the value on an axis
 
 
-def time_point(point: Point, repeats: int) -> Seconds:
-    trainers = {name: make(point) for name, make in contestants().items()}
+def has_pytorch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def time_point(point: Point, options: argparse.Namespace) -> Seconds:
+    makers = contestants(pytorch=has_pytorch() and not options.devices)
+    trainers = {name: make(point) for name, make in makers.items()}
     for trainer in trainers.values():
         trainer.seconds(1)  # compiles what is compiled
     require_same_updates(point, trainers)
 
     epochs = {
-        name: max(1, round(SECONDS / trainer.seconds(1))) for name, trainer in trainers.items()
+        name: max(1, round(options.seconds / trainer.seconds(1)))
+        for name, trainer in trainers.items()
     }
     taken: Seconds = {name: [] for name in trainers}
-    for name in rounds(list(trainers), repeats):
+    for name in rounds(list(trainers), options.repeats):
         # A short run clears away what the contestant before left.
         trainers[name].seconds(-(-epochs[name] // 10))
         seconds = trainers[name].seconds(epochs[name])
@@ -264,9 +285,32 @@ def flat(layers: Start) -> np.ndarray:
     return np.concatenate([array.ravel() for array in itertools.chain(*layers)])
 
 
-# ---- what is printed
+# ---- devices
 
-Found: TypeAlias = Mapping[int, Seconds]  # by the value on an axis
+
+def time_devices(numbers: Sequence[int], options: argparse.Namespace) -> Found:
+    """In a process of its own, where the CPU counts as so many devices."""
+    count = f"--xla_force_host_platform_device_count={max(numbers)}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {count}"
+    command = [sys.executable, str(COMMAND), "scale", "--devices", ",".join(map(str, numbers))]
+    command += ["--repeats", str(options.repeats), "--seconds", str(options.seconds)]
+    environ = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(
+            f"benchmark.py: the process of {max(numbers)} devices failed with exit code "
+            f"{done.returncode}"
+        )
+    return {int(devices): seconds for devices, seconds in json.loads(done.stdout).items()}
+
+
+def print_devices(options: argparse.Namespace) -> None:
+    """What `time_devices` starts."""
+    points = AXES["devices"]
+    print(json.dumps({n: time_point(points[n], options) for n in options.devices}))
+
+
+# ---- what is printed
 
 
 def table(axis: str, found: Found) -> str:
@@ -341,24 +385,31 @@ Median (least–most) of interleaved rounds; {REST}. jaxnet: by hand, an update 
 compiled run of many, without its measurements of the sets. share of products: the time of the
 same-shaped matrix products, timed alone in a compiled loop, over that of the update; a layer has
 x Wᵀ, dyᵀ x and, but for the first, dy W. × PyTorch: its time, eager, over jaxnet's. Of several
-seeds the products and PyTorch take one after another. Powers: slopes on log axes, fitted over the
-larger half of the axis; multiplications: of their number."""
+seeds the products and PyTorch take one after another. devices: one processor counts as several,
+which share its cores; the products are one's, on all cores. Powers: slopes on log axes, fitted over
+the larger half of the axis; multiplications: of their number."""
 
 
 # ---- the command
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.devices:
+        print_devices(options)
+        return
     about = environment()
     print_paragraph(in_words(about))
-    if not importlib.util.find_spec("torch"):
+    if not has_pytorch():
         print_paragraph("Left out, as not installed: PyTorch.")
 
     # Axes share a point.
-    timed = functools.cache(functools.partial(time_point, repeats=options.repeats))
+    timed = functools.cache(functools.partial(time_point, options=options))
     found, powers = {}, {}
     for axis, values in AXES.items():
-        found[axis] = {value: timed(point) for value, point in values.items()}
+        if axis == "devices":
+            found[axis] = time_devices(list(values), options)
+        else:
+            found[axis] = {value: timed(point) for value, point in values.items()}
         powers[axis] = slopes(found[axis], values)
         print(table(axis, found[axis]), end="\n\n", flush=True)
         print_paragraph(slopes_in_words(axis, found[axis], powers[axis]))

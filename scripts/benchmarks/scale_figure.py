@@ -17,6 +17,7 @@ LOOKS = (
     (C["vermillion"], (0, (4, 1.6)), "^"),
     (C["orange"], (0, (5, 1.5, 1, 1.5)), "v"),
 )
+COLUMNS = 3
 LABELS = {"jaxnet": "jaxnet.fit, by hand", "products": "its matrix products alone"}
 
 
@@ -31,20 +32,20 @@ def draw(
     found: axis -> value -> contestant -> seconds of an update in each round. labels, titles: of the
     panels, by axis. below: what stands below all of them.
     """
-    figure = new_figure(9.2, 7.4)
-    panels = figure.subplots(-(-len(found) // 2), 2, sharey=True, squeeze=False)
-    for spare in panels.flat[len(found) :]:
-        spare.remove()
+    rows = -(-len(found) // COLUMNS)
+    figure = new_figure(3.9 * COLUMNS, 0.5 + 3.3 * rows)
+    panels = figure.subplots(rows, COLUMNS, sharey=True, squeeze=False)
     for axes, (axis, values) in zip(panels.flat, found.items(), strict=False):
         draw_axis(axes, values)
         axes.set_xlabel(labels[axis])
         axes.set_title(titles[axis], loc="left", fontsize=10)
     for axes in panels[:, 0]:
         axes.set_ylabel("time of an update")
-    figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), frameon=False, loc="outside upper left", ncols=4
-    )
-    figure.supxlabel(textwrap.fill(below, 160), x=0.01, ha="left", fontsize=7.5, color="0.4")
+    for spare in panels.flat[len(found) :]:
+        spare.axis("off")
+    lines = panels[0, 0].get_legend_handles_labels()
+    panels[-1, -1].legend(*lines, frameon=False, loc="center", fontsize=11)
+    figure.supxlabel(textwrap.fill(below, 180), x=0.01, ha="left", fontsize=8, color="0.4")
     return figure
 
 
