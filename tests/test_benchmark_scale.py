@@ -41,6 +41,7 @@ def test_every_axis_is_timed_written_and_drawn(tmp_path, capsys, small):
     assert max(map(len, printed.splitlines())) <= 100
     assert "From 8 to 16 rows the time of jaxnet grows as rows to the power of" in printed
     assert "5 → 7 → 6 → 3, 8 rows: " in printed
+    assert "64 networks 10 → 100 → 2 at once: " in printed
     assert plot.read_bytes().startswith(b"\x89PNG")
 
     found = json.loads(data.read_text(encoding="utf-8"))

@@ -171,7 +171,7 @@ def test_a_cotangent_of_another_dtype_is_said_of_the_large_leaf():
     x = X.astype(jnp.bfloat16)
     f = by_hand(lambda x: 2 * x, lambda x, dy: (2 * dy.astype(jnp.float32),))
     report = checked(f, x)
-    assert "its cotangent is f32[100003], the argument bf16[100003]" in str(report)
+    assert f"its cotangent is f32[{x.size}], the argument bf16[{x.size}]" in str(report)
 
 
 # ---- right rules that might be refused

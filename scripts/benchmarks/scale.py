@@ -40,7 +40,7 @@ class Point(NamedTuple):
     sizes: tuple[int, ...]  # (in, hidden ..., out)
     rows: int = BATCH_SIZE  # of the batch
     seeds: int = 1  # so many networks are trained at once
-    devices: int = 1  # so many take their share of the rows
+    devices: int = 1  # so many take their share of the rows or, of several networks, of these
 
     def maps(self) -> list[tuple[int, int]]:
         """(in, out) of each affine map."""
@@ -67,6 +67,11 @@ AXES: dict[str, dict[int, Point]] = {
     "depth": {n: Point(network(depth=n)) for n in (1, 2, 4, 8, 16, 32)},
     "seeds": {n: Point(network(), seeds=n) for n in (1, 4, 16, 64)},
     "devices": {n: Point(network(), rows=4096, devices=n) for n in (1, 2, 4, 8)},
+}
+# The report's smaller job with many seeds, on one device and on one for each core: by devices.
+SEEDS = 64
+SWEEP = {
+    n: Point(network(depth=1), seeds=SEEDS, devices=n) for n in sorted({1, os.cpu_count() or 1})
 }
 AXES_IN_WORDS = {
     "rows": "rows of a batch",
@@ -105,8 +110,8 @@ def starts_of(point: Point) -> Any:
 
 def first_network(point: Point, params: Any) -> Start:
     """Of parameters for this number of seeds."""
-    one = params if point.seeds == 1 else jax.tree.map(lambda leaf: leaf[0], params)
-    return [(np.array(weight), np.array(bias)) for weight, bias in one]
+    layers = [(np.array(weight), np.array(bias)) for weight, bias in params]
+    return layers if point.seeds == 1 else [(weight[0], bias[0]) for weight, bias in layers]
 
 
 OPTIMIZER = optax.sgd(RATE)
@@ -288,8 +293,8 @@ def flat(layers: Start) -> np.ndarray:
 # ---- devices
 
 
-def time_devices(numbers: Sequence[int], options: argparse.Namespace) -> Found:
-    """In a process of its own, where the CPU counts as so many devices."""
+def time_devices(numbers: Sequence[int], options: argparse.Namespace) -> tuple[Found, Found]:
+    """The axis and the sweep, in a process of its own, where the CPU counts as so many devices."""
     count = f"--xla_force_host_platform_device_count={max(numbers)}"
     flags = f"{os.environ.get('XLA_FLAGS', '')} {count}"
     command = [sys.executable, str(COMMAND), "scale", "--devices", ",".join(map(str, numbers))]
@@ -301,13 +306,16 @@ def time_devices(numbers: Sequence[int], options: argparse.Namespace) -> Found:
             f"benchmark.py: the process of {max(numbers)} devices failed with exit code "
             f"{done.returncode}"
         )
-    return {int(devices): seconds for devices, seconds in json.loads(done.stdout).items()}
+    axis, sweep = json.loads(done.stdout)
+    return {int(n): axis[n] for n in axis}, {int(n): sweep[n] for n in sweep}
 
 
 def print_devices(options: argparse.Namespace) -> None:
     """What `time_devices` starts."""
     points = AXES["devices"]
-    print(json.dumps({n: time_point(points[n], options) for n in options.devices}))
+    axis = {n: time_point(points[n], options) for n in options.devices}
+    sweep = {n: time_point(SWEEP[n], options) for n in SWEEP}
+    print(json.dumps([axis, sweep]))
 
 
 # ---- what is printed
@@ -376,6 +384,16 @@ def large_in_words(seconds: Seconds) -> str:
     )
 
 
+def sweep_in_words(found: Found) -> str:
+    """Of one network's update, that is the whole of theirs over their number."""
+    each = {n: spread([1e6 * s / SEEDS for s in found[n][JAXNET]], 1) for n in found}
+    sizes = " → ".join(map(str, SWEEP[1].sizes))
+    return f"{SEEDS} networks {sizes} at once: " + "; ".join(
+        f"{taken} µs for an update of one, on {n} device{'s' if n > 1 else ''}"
+        for n, taken in each.items()
+    )
+
+
 REST = (
     f"what is not on the axis: {' → '.join(map(str, network()))}, batches of {BATCH_SIZE} rows, "
     f"one network"
@@ -407,7 +425,7 @@ def run(options: argparse.Namespace) -> None:
     found, powers = {}, {}
     for axis, values in AXES.items():
         if axis == "devices":
-            found[axis] = time_devices(list(values), options)
+            found[axis], sweep = time_devices(list(values), options)
         else:
             found[axis] = {value: timed(point) for value, point in values.items()}
         powers[axis] = slopes(found[axis], values)
@@ -415,10 +433,12 @@ def run(options: argparse.Namespace) -> None:
         print_paragraph(slopes_in_words(axis, found[axis], powers[axis]))
     large = timed(LARGE)
     print_paragraph(large_in_words(large))
+    print_paragraph(sweep_in_words(sweep))
     print_paragraph(LEGEND)
 
     if options.json:
-        content = {"environment": about, "seconds": found, "powers": powers, "large": large}
+        content = {"environment": about, "seconds": found, "powers": powers}
+        content |= {"large": large, "sweep": sweep}
         write_json(options.json, content)
     if options.plot:
         below = f"Line: median; band: least to most; {REST}. {in_words(about)}"
