@@ -21,13 +21,20 @@ Curves: TypeAlias = Mapping[str, Sequence[float] | np.ndarray]
 
 
 def train_jaxnet(
-    data: Data, sizes: Sequence[int], epochs: int, start: Start | None, *, automatic: bool
+    data: Data,
+    sizes: Sequence[int],
+    epochs: int,
+    start: Start | None,
+    *,
+    automatic: bool = False,
+    anew: bool = False,
 ) -> Curves:
+    """anew: model, loss and optimizer are other objects at every call."""
     import jax
 
     import jaxnet
 
-    model, loss, optimizer = made_once(automatic)
+    model, loss, optimizer = (made if anew else made_once)(automatic)
     _, history = jaxnet.fit(
         model,
         jaxnet.init_mlp(jax.random.key(0), sizes) if start is None else start,
@@ -44,14 +51,16 @@ def train_jaxnet(
     return history.values
 
 
-@functools.cache  # functions that are the same objects are not traced again
-def made_once(automatic: bool) -> tuple[Any, Any, Any]:
+def made(automatic: bool) -> tuple[Any, Any, Any]:
     import optax
 
     import jaxnet
 
-    kind = jaxnet.auto if automatic else lambda fn: fn
+    kind = jaxnet.auto if automatic else functools.partial
     return kind(jaxnet.mlp), kind(jaxnet.softmax_cross_entropy), optax.sgd(RATE)
+
+
+made_once = functools.cache(made)  # functions that are the same objects are not traced again
 
 
 def train_pytorch(
@@ -133,8 +142,10 @@ class Contestant(NamedTuple):
 
 
 HAND, AUTO, LOADERS = "jaxnet, by hand", "jaxnet, autodiff", "PyTorch, DataLoaders"
+ANEW = "jaxnet, made anew"
 CONTESTANTS = {
-    HAND: Contestant(functools.partial(train_jaxnet, automatic=False), "jaxnet"),
+    HAND: Contestant(train_jaxnet, "jaxnet"),
+    ANEW: Contestant(functools.partial(train_jaxnet, anew=True), "jaxnet"),
     AUTO: Contestant(functools.partial(train_jaxnet, automatic=True), "jaxnet"),
     LOADERS: Contestant(functools.partial(train_pytorch, whole=False), "torch"),
     "PyTorch, sets whole": Contestant(functools.partial(train_pytorch, whole=True), "torch"),

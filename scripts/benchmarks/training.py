@@ -20,6 +20,7 @@ from common.job import BATCH_SIZE, RATE
 
 from benchmarks.contestants import (
     ALIKE,
+    ANEW,
     AUTO,
     CONTESTANTS,
     HAND,
@@ -196,6 +197,11 @@ def updates_in_words(times: Mapping[str, Times], updates: int) -> Iterator[str]:
             f"{name}: {warm / updates * 1e6:.1f} µs per update; "
             f"compiled in {times[name].first - warm:.2f} s (its first run less a warm one)"
         )
+    more = [1e3 * (a - b) for a, b in zip(times[ANEW].warm, times[HAND].warm, strict=True)]
+    yield (
+        f"{ANEW}: {median(more):.0f} ms ({min(more):.0f} to {max(more):.0f}) more than with the "
+        f"objects of before"
+    )
 
 
 def losses_in_words(times: Mapping[str, Times]) -> Iterator[str]:
@@ -222,9 +228,10 @@ before, every contestant once a round in rotated order, each after a short run o
 the same weights; × by hand: the ratio within a round. cold: a process from its start to the
 printed result, so with imports, reading, compilation and the library's own initialisation;
 × PyTorch: the ratio to that with DataLoaders. µs per update: a warm run over its updates, so with
-its share of the measurements. loss: on the test set at the end of a warm run. scikit-learn's
-network for two classes has one output where the others have two, and so learns a little
-differently."""
+its share of the measurements. anew: model, loss and optimizer are made at every call, as in a loop;
+they compute the same, and nothing is compiled. loss: on the test set at the end of a warm run.
+scikit-learn's network for two classes has one output where the others have two, and so learns a
+little differently."""
 
 
 # ---- the command
