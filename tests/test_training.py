@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -614,3 +615,22 @@ def test_the_memory_of_measuring_does_not_grow_with_the_set():
     rows = jaxnet._training_step.MEASURED_ROWS
     assert temporaries(rows) > 4 * rows  # at least an array of [rows] is there
     assert temporaries(16 * rows) == temporaries(4 * rows) < 2 * temporaries(rows)
+
+
+def kernels_of_an_update(kind):
+    """In the compiled run: of its computations the one with the most is the update."""
+    recipe = jaxnet._training_run.Recipe(
+        kind(mlp), kind(softmax_cross_entropy), SGD, (), batch_size=16, runs=None
+    )
+    start = jaxnet._training_run.State(PARAMS, SGD.init(PARAMS))
+    segment = jax.jit(partial(jaxnet._training_run._segment, recipe))
+    keys = jaxnet._training_run.Keys(None, None)
+    compiled = segment.lower(start, [TRAIN], keys, np.int32(0), np.int32(1)).compile()
+    computations = re.split(r"\n(?=\S)", compiled.as_text())
+    calls = r" (?:fusion|dot|reduce|custom-call)\("
+    return max(len(re.findall(calls, c)) for c in computations if "get-tuple-element" in c)
+
+
+def test_an_update_by_hand_takes_no_more_kernels_than_by_autodiff():
+    by_hand = kernels_of_an_update(partial)
+    assert 10 < by_hand <= kernels_of_an_update(jaxnet.auto)
