@@ -52,6 +52,12 @@ def measure_scale(options: argparse.Namespace) -> None:
     scale.run(options)
 
 
+def time_transposed(options: argparse.Namespace) -> None:
+    from benchmarks import transposed
+
+    transposed.run(options)
+
+
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
@@ -152,6 +158,20 @@ def add_others(others: Any) -> None:
     scale.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw the times there")
     scale.add_argument("--seconds", type=float, default=0.2, help=argparse.SUPPRESS)
     scale.add_argument("--devices", type=counts, help=argparse.SUPPRESS)
+    add_transposed(others)
+
+
+def add_transposed(others: Any) -> None:
+    transposed = others.add_parser(
+        "transposed",
+        help="how long the weight's gradient of a transposed convolution takes",
+        description="How long does the gradient of a transposed convolution's weight take, by "
+        "autodiff and by hand?",
+    )
+    transposed.set_defaults(job=time_transposed)
+    add_repeats(transposed)
+    add_json(transposed)
+    transposed.add_argument("--most", type=count, help=argparse.SUPPRESS)
 
 
 def add_repeats(parser: argparse.ArgumentParser) -> None:

@@ -174,10 +174,20 @@ def test_rules_are_measured_and_written(tmp_path):
         assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in row["seconds"].values())
 
 
+def test_transposed_convolutions_are_timed(tmp_path):
+    file = tmp_path / "transposed.json"
+    process = run("transposed", "--most", 1, "--repeats", 1, "--json", file)
+    assert process.returncode == 0, process.stderr
+    assert "| [8, 1024, 32] | " in process.stdout
+    [row] = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse_constant)["rows"]
+    assert row["ratio"] == row["autodiff"][0] / row["hand"][0]
+    assert 0 < row["difference"] < 1e-4
+
+
 def test_a_rule_that_is_not_measured_is_named():
-    process = run("rules", "linear", "attention")
+    process = run("rules", "linear", "no_rule")
     assert process.returncode != 0
-    assert "argument NAME: no entry for attention; there is linear, relu, " in process.stderr
+    assert "argument NAME: no entry for no_rule; there is linear, relu, " in process.stderr
 
 
 def test_every_rule_is_measured():

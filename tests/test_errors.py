@@ -10,6 +10,7 @@ import pytest
 import jaxnet
 from jaxnet import accuracy, init_mlp, linear, mlp, relu, softmax, softmax_cross_entropy
 from jaxnet.rules import (
+    conv_transpose,
     embedding,
     huber,
     linear_softmax_cross_entropy,
@@ -19,6 +20,13 @@ from jaxnet.rules import (
 
 X, W, B = jnp.ones((4, 3)), jnp.ones((2, 3)), jnp.ones(2)
 Z, Y = jnp.ones((4, 3)), jnp.zeros(4, int)
+
+
+IMAGES, KERNEL = jnp.ones((2, 5, 4, 3)), jnp.ones((3, 2, 3, 6))
+
+
+def transposed(x=IMAGES, weight=KERNEL, **options):
+    return conv_transpose(x, weight, **options)
 
 
 def fused(x=X, weight=W, bias=B, labels=Y, **options):
@@ -120,6 +128,62 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             lambda: accuracy(Z, Y[:3]),
             ValueError,
             r"accuracy: for logits of shape \(4, 3\), integer labels must have shape \(4,\)",
+        ),
+        (
+            lambda: transposed(weight=KERNEL.astype(int)),
+            TypeError,
+            "conv_transpose: weight must be a floating-point array, got dtype int32",
+        ),
+        (
+            lambda: transposed(weight=KERNEL[0, 0]),
+            ValueError,
+            r"weight must be \[kernel, in, out\] with a kernel of 1 to 3 dimensions, "
+            r"each at least 1, got shape \(3, 6\)",
+        ),
+        (
+            lambda: transposed(IMAGES[0, 0]),
+            ValueError,
+            r"x must be \[..., size, in\] with 2 sizes, each at least 1, got shape \(4, 3\)",
+        ),
+        (
+            lambda: transposed(IMAGES[:, :0]),
+            ValueError,
+            r"each at least 1, got shape \(2, 0, 4, 3\)",
+        ),
+        (
+            lambda: transposed(transpose_kernel=True),
+            ValueError,
+            (
+                r"for weight \[kernel, out, in\] of shape \(3, 2, 3, 6\) and groups=1 x must end "
+                r"in 6 channels, got x of shape \(2, 5, 4, 3\); the other form of weight is that of "
+                r"transpose_kernel=False"
+            ),
+        ),
+        (lambda: transposed(groups=2), ValueError, "and groups=2 x must end in 6 channels, got"),
+        (
+            lambda: transposed(groups=4),
+            ValueError,
+            "groups must be a positive integer that divides the last axis of weight, 6, got 4",
+        ),
+        (
+            lambda: transposed(strides=(2, 2, 2)),
+            ValueError,
+            r"strides must be a positive integer or a tuple of 2, one for each dimension of the "
+            r"kernel, got \(2, 2, 2\)",
+        ),
+        (lambda: transposed(dilation=0), ValueError, "dilation must be a positive integer or a"),
+        (
+            lambda: transposed(padding="same"),
+            ValueError,
+            r"""padding must be "SAME", "VALID" or a tuple of 2 pairs of integers, one for each """
+            "dimension of the kernel, got 'same'",
+        ),
+        (lambda: transposed(padding=(1, 1)), ValueError, r"tuple of 2 pairs .*, got \(1, 1\)"),
+        (
+            lambda: transposed(padding=((-2, 0), (0, -3))),
+            ValueError,
+            r"padding must leave at least one element of each axis of the output, got "
+            r"\(\(-2, 0\), \(0, -3\)\), with which sizes \(5, 4\) become \(1, 0\)",
         ),
         (
             lambda: fused(X.astype(int)),

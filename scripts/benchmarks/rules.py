@@ -218,11 +218,11 @@ of the textbook's expression, or of what jax.nn, jnp or optax has. error: the la
 of a gradient, over the largest element of that gradient, in eps of its dtype, at numbers from -80
 to 80 (as far as the derivative is a normal number), rows of five whose largest entry is 0 to 80
 above the others, rows with mean 10000, constant, tiny and huge ones; all in float32 but for a batch
-of linear and embedding in bfloat16; for log_softmax with the cotangent of a loss. ∞: not finite, or
-not 0 where the true gradient is. kept: what the backward keeps of the forward, before anything is
-compiled; one jit: what the compiled gradient needs beside arguments and results; x is {list(KEPT)},
-2 MiB, and for linear_softmax_cross_entropy [2048, 256] with {CLASSES} classes. scan: as one jit, of
-a stack of {LAYERS} layers as a scan, whose h, {[KEPT[0], WIDTH]}, takes
+of linear, embedding and conv_transpose in bfloat16; for log_softmax with the cotangent of a loss.
+∞: not finite, or not 0 where the true gradient is. kept: what the backward keeps of the forward,
+before anything is compiled; one jit: what the compiled gradient needs beside arguments and results;
+x is {list(KEPT)}, 2 MiB, and for linear_softmax_cross_entropy [2048, 256] with {CLASSES} classes.
+scan: as one jit, of a stack of {LAYERS} layers as a scan, whose h, {[KEPT[0], WIDTH]}, takes
 {LAYERS * KEPT[0] * WIDTH * 4 // 2**20} MiB in all. time: value and gradients in one jit, x
 {list(TIMED)} (linear {list(SMALLER)}); the median of the interleaved rounds' ratios. gain, the
 first over text of: memory, a scan of at most {LESS} of its bytes; accuracy, an error below a
