@@ -10,6 +10,7 @@ import pytest
 import jaxnet
 from jaxnet import accuracy, init_mlp, linear, mlp, relu, softmax, softmax_cross_entropy
 from jaxnet.rules import (
+    attention,
     conv_transpose,
     embedding,
     huber,
@@ -23,6 +24,13 @@ Z, Y = jnp.ones((4, 3)), jnp.zeros(4, int)
 
 
 IMAGES, KERNEL = jnp.ones((2, 5, 4, 3)), jnp.ones((3, 2, 3, 6))
+
+
+QUERIES, KEYS = jnp.ones((2, 5, 4, 3)), jnp.ones((2, 6, 2, 3))
+
+
+def attended(q=QUERIES, k=KEYS, v=KEYS, *others, **options):
+    return attention(q, k, v, *others, **options)
 
 
 def transposed(x=IMAGES, weight=KERNEL, **options):
@@ -130,6 +138,67 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             r"accuracy: for logits of shape \(4, 3\), integer labels must have shape \(4,\)",
         ),
         (
+            lambda: attended(v=KEYS.astype(int)),
+            TypeError,
+            "attention: v must be a floating-point array, got dtype int32",
+        ),
+        (
+            lambda: attended(QUERIES[0, 0]),
+            ValueError,
+            r"q must be \[..., T, heads, dim\] with at least one head .*, got shape \(4, 3\)",
+        ),
+        (
+            lambda: attended(k=KEYS[..., :2]),
+            ValueError,
+            r"for q of shape \(2, 5, 4, 3\) k must be \[..., S, key_heads, dim\] with ... = "
+            r"\(2,\) and dim = 3, got shape \(2, 6, 2, 2\)",
+        ),
+        (
+            lambda: attended(k=KEYS[:1]),
+            ValueError,
+            r"with ... = \(2,\) and dim = 3, got shape \(1,",
+        ),
+        (
+            lambda: attended(QUERIES[:, :, :3]),
+            ValueError,
+            r"the heads of k must divide the 3 of q, got 2 in shape \(2, 6, 2, 3\)",
+        ),
+        (
+            lambda: attended(v=KEYS[:, :5]),
+            ValueError,
+            r"v must be \[..., S, key_heads, out\] as k of shape \(2, 6, 2, 3\) is but for its "
+            r"last axis, got shape \(2, 5, 2, 3\)",
+        ),
+        (
+            lambda: attended(bias=jnp.ones((2, 5, 6))),
+            ValueError,
+            r"bias must be \[..., heads, T, S\] = \(2, 4, 5, 6\), with 1 in place of any number, "
+            r"or without the first of them, got shape \(2, 5, 6\)",
+        ),
+        (lambda: attended(bias=jnp.ones(6)), ValueError, r"bias must be .*, got shape \(6,\)"),
+        (
+            lambda: attended(lengths=jnp.ones(2)),
+            TypeError,
+            "lengths must be integers, how many keys count in each example, got dtype float32",
+        ),
+        (
+            lambda: attended(lengths=jnp.arange(3)),
+            ValueError,
+            r"lengths must have shape \(2,\), one for each example, got \(3,\)",
+        ),
+        (
+            lambda: attended(window=(1, -1)),
+            ValueError,
+            r"window must be None, an integer of at least 0 or a pair .*, got \(1, -1\)",
+        ),
+        (lambda: attended(scale=float("nan")), ValueError, "scale must be None or a finite number"),
+        (lambda: attended(soft_cap=0.0), ValueError, "soft_cap must be None or above 0, got 0.0"),
+        (
+            lambda: attended(chunk=0),
+            ValueError,
+            "chunk must be None or a positive integer, a number of queries, got 0",
+        ),
+        (
             lambda: transposed(weight=KERNEL.astype(int)),
             TypeError,
             "conv_transpose: weight must be a floating-point array, got dtype int32",
@@ -155,8 +224,8 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             ValueError,
             (
                 r"for weight \[kernel, out, in\] of shape \(3, 2, 3, 6\) and groups=1 x must end "
-                r"in 6 channels, got x of shape \(2, 5, 4, 3\); the other form of weight is that of "
-                r"transpose_kernel=False"
+                r"in 6 channels, got x of shape \(2, 5, 4, 3\); the other form of weight is that "
+                r"of transpose_kernel=False"
             ),
         ),
         (lambda: transposed(groups=2), ValueError, "and groups=2 x must end in 6 channels, got"),

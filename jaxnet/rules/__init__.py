@@ -7,6 +7,7 @@ from jaxnet.rules._activations import silu as silu
 from jaxnet.rules._activations import softplus as softplus
 from jaxnet.rules._activations import swiglu as swiglu
 from jaxnet.rules._activations import tanh as tanh
+from jaxnet.rules._attention import attention as attention
 from jaxnet.rules._conv_transpose import conv_transpose as conv_transpose
 from jaxnet.rules._cross_entropy import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
 from jaxnet.rules._cross_entropy import softmax_cross_entropy as softmax_cross_entropy

@@ -14,8 +14,8 @@ after, P elements of x make s (P - 1) + 1 + a + b - r of y.  From ∂y_o/∂x_p 
 
 Both are ordinary convolutions that read ȳ.  Turn the kernel around, v_j = w_k with j = K - 1 - k:
 
-    x̄_p = Σ_j v_j ȳ_(s p + d j - (r - a))    ȳ padded by r - a and r - b, steps of s, taps d apart
-    v̄_j = Σ_p x_p ȳ_(s p + d j - (r - a))    x is the kernel: steps of d, taps s apart
+    x̄_p = Σ_j v_j ȳ_(s p + d j - (r - a))   ȳ padded by r - a, r - b: steps of s, taps d apart
+    v̄_j = Σ_p x_p ȳ_(s p + d j - (r - a))   x is the kernel: steps of d, taps s apart
 
 The second is what an ordinary convolution from ȳ to x has as the gradient of its kernel v, and fast
 programs know it.  Autodiff writes w̄ as a convolution whose input is x with s - 1 zeros put between
@@ -56,6 +56,7 @@ def conv_transpose(
     [in, out, kernel], move its first two axes to the end, [kernel, out, in], and pass
     transpose_kernel=True; its `padding=p` and `output_padding=q` are, with
     use_consistent_padding=True, the pair (p, p - q) of each dimension. A bias is added outside.
+    Over an explicit mesh that shards an argument, call it inside jax.shard_map.
 
     x: [..., size, in], floating, where size is 1 to 3 axes.
     weight: [kernel, in, out], floating, where kernel is as many axes, and in those of one group;
@@ -263,18 +264,16 @@ def _require_options(
                 f"conv_transpose: {name} must be a positive integer or a tuple of {dimensions}, "
                 f"one for each dimension of the kernel, got {option!r}"
             )
-    if padding in ("SAME", "VALID"):
-        return
-    if (
-        isinstance(padding, str)
-        or not isinstance(padding, Sequence)
-        or len(padding) != dimensions
-        or not all(_are_integers(pair, 2) for pair in padding)
-    ):
+    if padding not in ("SAME", "VALID") and not _are_pairs(padding, dimensions):
         raise ValueError(
             f'conv_transpose: padding must be "SAME", "VALID" or a tuple of {dimensions} pairs of '
             f"integers, one for each dimension of the kernel, got {padding!r}"
         )
+
+
+def _are_pairs(padding: Any, count: int) -> bool:
+    is_list = isinstance(padding, Sequence) and not isinstance(padding, str)
+    return is_list and len(padding) == count and all(_are_integers(pair, 2) for pair in padding)
 
 
 def _are_integers(numbers: object, count: int) -> bool:

@@ -106,7 +106,7 @@ def shape_of(a: Any, *leading: int) -> Any:
 
 
 def count_bytes(measure: Measure, f: Callable[..., Any]) -> dict[str, int]:
-    shape = KEPT if measure.timed == TIMED else measure.timed
+    shape = measure.counted or (KEPT if measure.timed == TIMED else measure.timed)
     args = tuple(map(shape_of, measure.args(*shape)))
     h, *rest = measure.args(KEPT[0], WIDTH)
     weight = jax.ShapeDtypeStruct((LAYERS, WIDTH, WIDTH), h.dtype)
@@ -218,12 +218,12 @@ of the textbook's expression, or of what jax.nn, jnp or optax has. error: the la
 of a gradient, over the largest element of that gradient, in eps of its dtype, at numbers from -80
 to 80 (as far as the derivative is a normal number), rows of five whose largest entry is 0 to 80
 above the others, rows with mean 10000, constant, tiny and huge ones; all in float32 but for a batch
-of linear, embedding and conv_transpose in bfloat16; for log_softmax with the cotangent of a loss.
-∞: not finite, or not 0 where the true gradient is. kept: what the backward keeps of the forward,
-before anything is compiled; one jit: what the compiled gradient needs beside arguments and results;
-x is {list(KEPT)}, 2 MiB, and for linear_softmax_cross_entropy [2048, 256] with {CLASSES} classes.
-scan: as one jit, of a stack of {LAYERS} layers as a scan, whose h, {[KEPT[0], WIDTH]}, takes
-{LAYERS * KEPT[0] * WIDTH * 4 // 2**20} MiB in all. time: value and gradients in one jit, x
+of linear, embedding, attention and conv_transpose in bfloat16; for log_softmax with the cotangent
+of a loss. ∞: not finite, or not 0 where the true gradient is. kept: what the backward keeps of the
+forward, before anything is compiled; one jit: what the compiled gradient needs beside arguments and
+results; x is {list(KEPT)}, 2 MiB, and for linear_softmax_cross_entropy [2048, 256] with {CLASSES}
+classes. scan: as one jit, of a stack of {LAYERS} layers as a scan, whose h, {[KEPT[0], WIDTH]},
+takes {LAYERS * KEPT[0] * WIDTH * 4 // 2**20} MiB in all. time: value and gradients in one jit, x
 {list(TIMED)} (linear {list(SMALLER)}); the median of the interleaved rounds' ratios. gain, the
 first over text of: memory, a scan of at most {LESS} of its bytes; accuracy, an error below a
 quarter where its own is above 16 eps; memory, at most {LESS} of what it keeps; speed, at most

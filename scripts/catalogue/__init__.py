@@ -22,6 +22,7 @@ FAMILIES = (
     "_fused_cross_entropy",
     "_regression",
     "_embedding",
+    "_attention",
     "_conv_transpose",
 )
 

@@ -58,6 +58,7 @@ class Measure:
         1
     ).normal(size=shape)
     timed: tuple[int, int] = TIMED
+    counted: tuple[int, int] | None = None  # x for the bytes; None: as timed, or what is usual
     reason: str = ""  # why the rule is slower than the textbook's, or is here without a gain
 
     def ways(self) -> dict[str, Callable[..., Any]]:
