@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from jaxnet import datasets as datasets
 from jaxnet import rules as rules
 from jaxnet._auto import auto as auto
+from jaxnet._modes import both_modes as both_modes
 from jaxnet._rule import rule as rule
 from jaxnet.metrics import accuracy as accuracy
 from jaxnet.models import Layer as Layer

@@ -7,11 +7,10 @@ JAX writes a rule into a graph stands in _graph/; here is what is taken off, and
 import functools
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
-import numpy as np
 
 from jaxnet import _graph
 from jaxnet._rule import rules_off
@@ -56,26 +55,11 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     @functools.wraps(fn, updated=())
     def reference(*args: P.args, **kwargs: P.kwargs) -> R:
         _require_known_form(kinds)
-        leaves, tree = jax.tree.flatten((args, kwargs))
-        given = _partition(leaves, (jax.Array, np.ndarray, np.generic))
-        returned: Any = None  # of fn: its leaves, taken apart, and its tree
-
-        def call_fn(*arrays: Any) -> list[Any]:
-            nonlocal returned
-            a, k = jax.tree.unflatten(tree, _combine(given, arrays))
-            out_leaves, out_tree = jax.tree.flatten(cast(Callable[..., Any], fn)(*a, **k))
-            # NumPy's arrays depend on no argument: they stay as they are.
-            parts = _partition(out_leaves, jax.Array)
-            returned = parts._replace(arrays=[]), out_tree
-            return parts.arrays
-
         with rules_off(True):
-            traced = jax.make_jaxpr(call_fn)(*given.arrays)
-        for limit in sorted(_known_limits(traced, kinds)):
+            call = _graph.call_of_function(fn, args, kwargs)
+        for limit in sorted(_known_limits(call.jaxpr, kinds)):
             warnings.warn(f"auto({getattr(fn, '__name__', fn)}): {limit}", stacklevel=2)
-        arrays = _graph.as_function(_graph.without_rules(traced, kinds))(*given.arrays)
-        parts, out_tree = returned
-        return cast(R, jax.tree.unflatten(out_tree, _combine(parts, arrays)))
+        return cast(R, call.run(_graph.without_rules(call.jaxpr, kinds)))
 
     return reference
 
@@ -83,31 +67,6 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
 def kinds_of(jvp: bool) -> tuple[str, ...]:
     """Of the rules that auto(f, jvp=jvp) takes off."""
     return _graph.EVERY if jvp else _graph.REVERSE
-
-
-class _Parts(NamedTuple):
-    """Leaves, taken apart."""
-
-    arrays: list[Any]
-    at: list[int]  # where among the leaves each array stands
-    # The other leaves, None where an array stands: no tracer is held after a trace.
-    static: list[Any]
-
-
-def _partition(leaves: Sequence[Any], types: Any) -> _Parts:
-    """The arrays of these types, and the rest."""
-    is_array = [isinstance(x, types) and _graph.is_array_of_jax(x) for x in leaves]
-    at = [i for i, is_one in enumerate(is_array) if is_one]
-    static = [None if is_one else x for x, is_one in zip(leaves, is_array, strict=True)]
-    return _Parts([leaves[i] for i in at], at, static)
-
-
-def _combine(parts: _Parts, arrays: Sequence[Any]) -> list[Any]:
-    """The leaves with other arrays in their places."""
-    leaves = list(parts.static)
-    for i, array in zip(parts.at, arrays, strict=True):
-        leaves[i] = array
-    return leaves
 
 
 def _require_known_form(kinds: tuple[str, ...]) -> None:

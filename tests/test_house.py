@@ -19,7 +19,7 @@ SOURCES = sorted((ROOT / "jaxnet").rglob("*.py"))
 # Three rings: the core is what `import jaxnet` shows; other rules live in jaxnet.rules; tools
 # are modules that the core never imports.
 CORE = {
-    "rule", "auto", "check", "audit", "Report", "Finding", "Audit",
+    "rule", "auto", "both_modes", "check", "audit", "Report", "Finding", "Audit",
     "prove", "prove_sizes", "Proof", "LeafProof", "ProofOfSizes",
     "linear", "relu", "softmax", "softmax_cross_entropy", "accuracy",
     "Layer", "NormLayer", "init_mlp", "pytorch_init", "course_init", "mlp",

@@ -14,9 +14,12 @@ A room for each thing, which imports from those above it alone:
     reach        flow: what a derivative reaches, and from where
     rewrite      rewritten: with other equations in the place of some; without_rules is made with
                  it, and tap: equations tell the host what they meet; alone: one as a function
+    calls        call_of_function: a call of a function as a jaxpr, and another run in its place
+    transpose    transposable: what stands in the way of a transpose, taken away
     contents     identity, constants: to tell one jaxpr from another
 """
 
+from jaxnet._graph.calls import call_of_function as call_of_function
 from jaxnet._graph.contents import identity as identity
 from jaxnet._graph.contents import numpy_constants as numpy_constants
 from jaxnet._graph.contents import numpy_numbers as numpy_numbers
@@ -52,6 +55,7 @@ from jaxnet._graph.objects import REVERSE as REVERSE
 from jaxnet._graph.objects import VJP as VJP
 from jaxnet._graph.objects import dce_of as dce_of
 from jaxnet._graph.objects import defines as defines
+from jaxnet._graph.objects import has_forward_mode as has_forward_mode
 from jaxnet._graph.objects import python_object as python_object
 from jaxnet._graph.objects import remat_of as remat_of
 from jaxnet._graph.reach import carry_of_scan as carry_of_scan
@@ -70,7 +74,10 @@ from jaxnet._graph.rewrite import instead_of_object as instead_of_object
 from jaxnet._graph.rewrite import is_array_of_jax as is_array_of_jax
 from jaxnet._graph.rewrite import rewritten as rewritten
 from jaxnet._graph.rewrite import tap as tap
+from jaxnet._graph.rewrite import with_tangents as with_tangents
 from jaxnet._graph.rewrite import without_rules as without_rules
+from jaxnet._graph.transpose import outputs_that_depend as outputs_that_depend
+from jaxnet._graph.transpose import transposable as transposable
 from jaxnet._graph.walk import equations as equations
 from jaxnet._graph.walk import first_inner_jaxpr as first_inner_jaxpr
 from jaxnet._graph.walk import inner_jaxprs as inner_jaxprs

@@ -62,6 +62,12 @@ def defines(prim: Any, method: str) -> bool:
     return getattr(type(prim), method, None) is not getattr(HiPrim, method, None)
 
 
+def has_forward_mode(prim: Any) -> bool:
+    """Whether it is a HiPrim that says what a tangent becomes."""
+    rule = _without_vmap(prim)
+    return not is_of_jax(rule) and (defines(rule, "jvp") or defines(rule, "lin"))
+
+
 def remat_of(prim: Any, *inputs: Any, backward: bool) -> list[Any]:
     """What a HiPrim's remat puts in its place in the forward pass, or recomputes in the backward.
 

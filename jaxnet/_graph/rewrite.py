@@ -135,6 +135,27 @@ def call_of(e: Equation, function: Callable[..., Any]) -> Equation:
     return e.replace(invars=inputs_of(e), outvars=outputs_of(e), **call)
 
 
+def with_tangents(e: Equation, push: Callable[..., Any]) -> Equation:
+    """The equation of a custom rule as that of a custom_jvp, with push as its rule.
+
+    push: (inputs, tangents) -> (outputs, tangents), flat; a tangent of 0 is a SymbolicZero.
+    """
+    function = jax.custom_jvp(as_function(without_rules(alone(e), REVERSE)))
+    function.defjvp(push, symbolic_zeros=True)
+    (new,) = jax.make_jaxpr(function)(*shapes_of(e)).eqns
+    params = {**new.params}
+    if "call_jaxpr" in params:
+        params["call_jaxpr"] = _named_as(body_of_rule(e), params["call_jaxpr"])
+    variables = {"invars": inputs_of(e), "outvars": outputs_of(e)}
+    return e.replace(primitive=new.primitive, params=params, effects=new.effects, **variables)
+
+
+def _named_as(other: Any, jaxpr: Any) -> Any:
+    """The jaxpr with the name and the place of the function that the other is of."""
+    debug = plain(other).debug_info._replace(arg_names=None, result_paths=None)
+    return core.ClosedJaxpr(plain(jaxpr).replace(debug_info=debug), jaxpr.consts)
+
+
 def instead_of_object(jaxpr: Any, call: Callable[..., Any]) -> Any:
     """A jaxpr of one equation, in which call(object, *its inputs) stands in the object's place."""
     (e,) = plain(jaxpr).eqns

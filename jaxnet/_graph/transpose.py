@@ -1,0 +1,83 @@
+"""What stands in the way of a transpose, taken away.
+
+JAX transposes a jaxpr that is linear in some of its inputs equation by equation. Of three kinds it
+needs others in their place:
+
+    custom rules   know their transpose, their backward, but JAX does not ask them for it
+    barriers       compute nothing; JAX transposes none that a random key passes too
+    scans          what a body computes from the other inputs alone, JAX would compute beforehand,
+                   for all turns at once, and keep: recomputed in each turn, nothing is kept
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeAlias
+
+import jax
+
+from jaxnet._graph.forms import kind_of_rule
+from jaxnet._graph.jaxprs import Chain, Equation, inputs_of, is_literal, outputs_of, plain
+from jaxnet._graph.reach import computes_nothing, flow
+from jaxnet._graph.rewrite import as_function, call_of, rewritten
+
+# (equation of a rule, those of its inputs in which it is linear here) -> what stands in its place
+OfRule: TypeAlias = Callable[[Equation, Collection[Any]], Equation]
+
+
+def transposable(jaxpr: Any, is_linear: list[bool], of_rule: OfRule) -> Any:
+    """A jaxpr that computes the same, ready for jax.linear_transpose.
+
+    is_linear: for each input, whether the jaxpr is linear in it.
+    """
+    linear: dict[tuple[int, ...], set[Any]] = {}
+
+    def meet(e: Equation, chain: Chain, sources: list[int]) -> list[int]:
+        pairs = zip(e.invars, sources, strict=True)
+        linear[_place(e, chain)] = {v for v, s in pairs if s and not is_literal(v)}
+        return [0] * len(e.outvars)
+
+    flow(jaxpr, list(map(int, is_linear)), meet)
+
+    def change(e: Equation, inside_rewritten: Equation, chain: Chain) -> list[Equation]:
+        if kind_of_rule(e):
+            return [of_rule(e, linear.get(_place(e, chain), set()))]
+        if computes_nothing(e):
+            return [_straight_through(e)]
+        if e.primitive.name == "scan":
+            return [_recomputed_in_each_turn(inside_rewritten)]
+        return [inside_rewritten]
+
+    return rewritten(jaxpr, change)
+
+
+def _place(e: Equation, chain: Chain) -> tuple[int, ...]:
+    return tuple(map(id, (*chain, e)))
+
+
+def _straight_through(e: Equation) -> Equation:
+    """A call that returns what it is given."""
+    inputs = inputs_of(e)
+    source = dict(zip(e.outvars, e.invars, strict=True))
+
+    def same(*values: Any) -> list[Any]:
+        known = dict(zip(inputs, values, strict=True))
+        wanted = [source[v] for v in outputs_of(e)]
+        return [v.val if is_literal(v) else known[v] for v in wanted]
+
+    return call_of(e, same)
+
+
+def _recomputed_in_each_turn(e: Equation) -> Equation:
+    body = e.params["jaxpr"]
+    if any(hasattr(v.aval, "inner_aval") for v in plain(body).invars):
+        return e  # memory is written to
+    recomputed = jax.checkpoint(as_function(body), prevent_cse=False)
+    return e.replace(params={**e.params, "jaxpr": jax.make_jaxpr(recomputed)(*body.in_avals)})
+
+
+def outputs_that_depend(jaxpr: Any, is_linear: list[bool]) -> list[bool]:
+    """Of each output, whether a derivative comes to it from one of these inputs."""
+
+    def meet(e: Equation, chain: Chain, sources: list[int]) -> list[int]:
+        return [0] * len(e.outvars)
+
+    return list(map(bool, flow(jaxpr, list(map(int, is_linear)), meet)))
