@@ -87,6 +87,7 @@ def _with_tangent(e: Any) -> Any:
 
 def _push(e: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """Outputs and their tangents; tangents of 0 are absent, as SymbolicZero."""
+    primals, tangents = map(_numbers_as_arrays, (primals, tangents))
     is_moved = [type(t) is not SymbolicZero and _is_floating(t) for t in tangents]
     ruled = _graph.as_function(_graph.alone(e))
 
@@ -130,6 +131,8 @@ def _pushed(
 def _ready(pull: Any, residuals: int) -> Callable[..., list[Any]]:
     """The pullback as a function that JAX can transpose in what comes after the residuals."""
     is_linear = [k >= residuals for k in range(len(pull.in_avals))]
+    if _graph.outputs_without(pull, is_linear):
+        raise TypeError("what it returns is computed without its cotangent")
 
     def of_rule(e: Any, linear: Collection[Any]) -> Any:
         if _graph.kind_of_rule(e) == _graph.JVP:
@@ -184,6 +187,11 @@ def _of_some(
 def _merged(is_given: Sequence[bool], given: Sequence[Any], otherwise: Sequence[Any]) -> list[Any]:
     each = iter(given)
     return [next(each) if is_one else x for is_one, x in zip(is_given, otherwise, strict=True)]
+
+
+def _numbers_as_arrays(values: Sequence[Any]) -> list[Any]:
+    """jax.jvp(f, (1.0,), (1.0,)) hands on numbers of Python's where a rule is a Python object."""
+    return [jnp.asarray(x) if isinstance(x, int | float | complex) else x for x in values]
 
 
 def _is_floating(x: Any) -> bool:

@@ -39,7 +39,7 @@ class rule(Generic[P, R]):
     body: a function of arrays and options; what `auto` of the rule runs.
     Raises TypeError where the body takes *args or **kwargs, where a rule is called before both
         halves are attached, and where an option is an array. Under forward mode (jax.jvp) JAX's own
-        TypeError gets a note that names `auto`.
+        TypeError gets a note that names `both_modes` and `auto`.
 
     >>> @jaxnet.rule
     ... def cube(x, *, scale=1.0):  # body: also what auto(cube) runs
@@ -157,7 +157,7 @@ class rule(Generic[P, R]):
             if "forward-mode" in str(e):
                 e.add_note(
                     f"{self.__name__} is a reverse-mode rule: under jax.jvp and jax.jacfwd use "
-                    f"jaxnet.auto(f)"
+                    f"jaxnet.both_modes(f), or jaxnet.auto(f)"
                 )
             raise
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnet import auto, linear, relu, rule, softmax_cross_entropy
+from jaxnet import auto, both_modes, linear, relu, rule, softmax_cross_entropy
 from jaxnet.rules import sigmoid
 
 X = jnp.float32(0.7)
@@ -243,13 +243,15 @@ def test_what_the_body_raises_comes_through():
 @pytest.mark.parametrize(
     "forward_mode", [lambda f: jax.jvp(f, (X,), (X,)), lambda f: jax.jacfwd(f)(X)]
 )
-def test_forward_mode_gets_a_note_that_names_auto(forward_mode):
+def test_forward_mode_gets_a_note_that_names_both_modes_and_auto(forward_mode):
     with pytest.raises(TypeError, match="forward-mode") as e:
         forward_mode(wrong_sin)
     notes = "".join(e.value.__notes__)
     assert "wrong_sin is a reverse-mode rule" in notes
+    assert "jaxnet.both_modes(f)" in notes
     assert "jaxnet.auto(f)" in notes
     forward_mode(auto(wrong_sin))
+    forward_mode(both_modes(wrong_sin))
 
 
 def test_other_type_errors_get_no_note():

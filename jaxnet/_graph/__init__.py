@@ -77,6 +77,7 @@ from jaxnet._graph.rewrite import tap as tap
 from jaxnet._graph.rewrite import with_tangents as with_tangents
 from jaxnet._graph.rewrite import without_rules as without_rules
 from jaxnet._graph.transpose import outputs_that_depend as outputs_that_depend
+from jaxnet._graph.transpose import outputs_without as outputs_without
 from jaxnet._graph.transpose import transposable as transposable
 from jaxnet._graph.walk import equations as equations
 from jaxnet._graph.walk import first_inner_jaxpr as first_inner_jaxpr

@@ -10,9 +10,10 @@ needs others in their place:
 """
 
 from collections.abc import Callable, Collection
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import jax
+import numpy as np
 
 from jaxnet._graph.forms import kind_of_rule
 from jaxnet._graph.jaxprs import Chain, Equation, inputs_of, is_literal, outputs_of, plain
@@ -81,3 +82,24 @@ def outputs_that_depend(jaxpr: Any, is_linear: list[bool]) -> list[bool]:
         return [0] * len(e.outvars)
 
     return list(map(bool, flow(jaxpr, list(map(int, is_linear)), meet)))
+
+
+def outputs_without(jaxpr: Any, is_linear: list[bool]) -> list[int]:
+    """Outputs to which no derivative comes from these inputs, though they are not plainly 0."""
+    depend = outputs_that_depend(jaxpr, is_linear)
+    inner = plain(jaxpr)
+    made_by: dict[Any, Any] = {v: e for e in inner.eqns for v in e.outvars}
+    made_by |= zip(inner.constvars, getattr(jaxpr, "consts", ()), strict=True)
+    outputs = enumerate(inner.outvars)
+    return [k for k, v in outputs if not depend[k] and not _is_zero(v, made_by)]
+
+
+def _is_zero(v: Any, made_by: dict[Any, Any]) -> bool:
+    """made_by: equation or constant."""
+    source = v.val if is_literal(v) else made_by.get(v)
+    if isinstance(source, np.ndarray | np.generic | int | float | complex):
+        return not np.any(source)
+    spreads = ("broadcast_in_dim", "convert_element_type", "reshape")
+    if getattr(getattr(source, "primitive", None), "name", "") not in spreads:
+        return False
+    return all(_is_zero(u, made_by) for u in cast(Any, source).invars)
