@@ -97,7 +97,7 @@ def _push(e: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
         return jax.vjp(of_moved, *moved)
 
     jaxpr, (outputs, pullback) = jax.make_jaxpr(forward, return_shape=True)(*primals)
-    results = _graph.as_function(_with_tangents(jaxpr))(*primals)
+    results = _numbers_as_arrays(_graph.as_function(_with_tangents(jaxpr))(*primals))
     outputs, residuals = results[: len(outputs)], results[len(outputs) :]
     moved = [t for t, is_one in zip(tangents, is_moved, strict=True) if is_one]
     pushed = _pushed(e, jax.tree.structure(pullback), outputs, residuals, moved)
@@ -190,8 +190,11 @@ def _merged(is_given: Sequence[bool], given: Sequence[Any], otherwise: Sequence[
 
 
 def _numbers_as_arrays(values: Sequence[Any]) -> list[Any]:
-    """jax.jvp(f, (1.0,), (1.0,)) hands on numbers of Python's where a rule is a Python object."""
-    return [jnp.asarray(x) if isinstance(x, int | float | complex) else x for x in values]
+    """JAX hands on numbers of Python's where a rule is a Python object or an output constant."""
+    numbers = int | float | complex
+    return [
+        jnp.asarray(x, getattr(x, "dtype", None)) if isinstance(x, numbers) else x for x in values
+    ]
 
 
 def _is_floating(x: Any) -> bool:

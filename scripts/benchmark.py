@@ -34,6 +34,12 @@ def time_cold(options: argparse.Namespace) -> None:
     cold.run(options)
 
 
+def measure_modes(options: argparse.Namespace) -> None:
+    from benchmarks import modes
+
+    modes.run(options)
+
+
 def compare_checkers(options: argparse.Namespace) -> None:
     from benchmarks import checkers
 
@@ -100,15 +106,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def add_others(others: Any) -> None:
-    rules = others.add_parser(
-        "rules",
-        help="what each rule gives over autodiff",
-        description="What each rule gives over autodiff: digits, memory, time.",
-    )
-    rules.set_defaults(job=measure_rules)
-    rules.add_argument("names", nargs="*", metavar="NAME", help="a rule; all by default")
-    add_repeats(rules)
-    add_json(rules)
+    for job, name, what in (
+        (measure_rules, "rules", "what each rule gives over autodiff: digits, memory, time"),
+        (measure_modes, "modes", "what forward mode by each rule costs: memory, time"),
+    ):
+        rules = others.add_parser(name, help=what, description=f"{what.capitalize()}.")
+        rules.set_defaults(job=job)
+        rules.add_argument("names", nargs="*", metavar="NAME", help="a rule; all by default")
+        add_repeats(rules)
+        add_json(rules)
 
     cold = others.add_parser(
         "cold",

@@ -184,8 +184,19 @@ def test_transposed_convolutions_are_timed(tmp_path):
     assert 0 < row["difference"] < 1e-4
 
 
-def test_a_rule_that_is_not_measured_is_named():
-    process = run("rules", "linear", "no_rule")
+def test_modes_are_measured_and_written(tmp_path):
+    file = tmp_path / "modes.json"
+    process = run("modes", "safe_sqrt", "--repeats", 2, "--json", file)
+    assert process.returncode == 0, process.stderr
+    assert "| `safe_sqrt` | " in process.stdout
+    row = json.loads(file.read_text(encoding="utf-8"))["modes"]["safe_sqrt"]
+    assert list(row["seconds"]) == ["jvp hand", "jvp auto", "grad both", "grad rule"]
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in row["seconds"].values())
+
+
+@pytest.mark.parametrize("what", ["rules", "modes"])
+def test_a_rule_that_is_not_measured_is_named(what):
+    process = run(what, "linear", "no_rule")
     assert process.returncode != 0
     assert "argument NAME: no entry for no_rule; there is linear, relu, " in process.stderr
 

@@ -1,10 +1,11 @@
 """What stands in the way of a transpose, taken away.
 
-JAX transposes a jaxpr that is linear in some of its inputs equation by equation. Of three kinds it
-needs others in their place:
+JAX transposes a jaxpr that is linear in some of its inputs equation by equation. Of some it needs
+others in their place:
 
     custom rules   know their transpose, their backward, but JAX does not ask them for it
-    barriers       compute nothing; JAX transposes none that a random key passes too
+    barriers, and a move of several arrays to a device
+                   compute nothing, but make what comes out depend on all that goes in
     scans          what a body computes from the other inputs alone, JAX would compute beforehand,
                    for all turns at once, and keep: recomputed in each turn, nothing is kept
 """
@@ -43,6 +44,8 @@ def transposable(jaxpr: Any, is_linear: list[bool], of_rule: OfRule) -> Any:
             return [of_rule(e, linear.get(_place(e, chain), set()))]
         if computes_nothing(e):
             return [_straight_through(e)]
+        if e.primitive.name == "device_put":
+            return _one_by_one(e)
         if e.primitive.name == "scan":
             return [_recomputed_in_each_turn(inside_rewritten)]
         return [inside_rewritten]
@@ -65,6 +68,16 @@ def _straight_through(e: Equation) -> Equation:
         return [v.val if is_literal(v) else known[v] for v in wanted]
 
     return call_of(e, same)
+
+
+def _one_by_one(e: Equation) -> list[Equation]:
+    """Each array moved by itself: what is linear stays apart from what is not."""
+
+    def only(k: int) -> Equation:
+        params = {name: (value[k],) for name, value in e.params.items()}
+        return e.replace(invars=[e.invars[k]], outvars=[e.outvars[k]], params=params)
+
+    return [only(k) for k in range(len(e.invars))]
 
 
 def _recomputed_in_each_turn(e: Equation) -> Equation:

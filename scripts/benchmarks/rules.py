@@ -233,13 +233,17 @@ quarter where its own is above 16 eps; memory, at most {LESS} of what it keeps; 
 # ---- the command
 
 
-def run(options: argparse.Namespace) -> None:
-    unknown = set(options.names) - set(MEASURES)
+def require_known(names: list[str]) -> None:
+    unknown = set(names) - set(MEASURES)
     if unknown:
         raise SystemExit(
             f"benchmark.py: error: argument NAME: no entry for {', '.join(sorted(unknown))}; "
             f"there is {', '.join(MEASURES)}"
         )
+
+
+def run(options: argparse.Namespace) -> None:
+    require_known(options.names)
     about = environment()
     print_paragraph(in_words(about))
     print(HEAD, flush=True)
