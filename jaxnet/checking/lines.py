@@ -20,7 +20,10 @@ _LIBRARIES = (
 )
 _JAX = str(Path(jax.__file__).parent)
 # What traces the user's functions for them. The rules of this library are judged as the user's own.
-_OURS = (str(_HERE), *(str(_HERE.parent / name) for name in ("_rule.py", "_auto.py", "_graph")))
+_OURS = (
+    str(_HERE),
+    *(str(_HERE.parent / name) for name in ("_rule.py", "_auto.py", "_modes.py", "_graph")),
+)
 
 
 class Frame(NamedTuple):

@@ -287,7 +287,10 @@ _LIBRARIES = (
     sysconfig.get_paths()["stdlib"],
     sysconfig.get_paths()["purelib"],
     str(Path(__file__).parent),
-    *(str(Path(__file__).parents[1] / name) for name in ("_auto.py", "_rule.py", "_graph")),
+    *(
+        str(Path(__file__).parents[1] / name)
+        for name in ("_auto.py", "_modes.py", "_rule.py", "_graph")
+    ),
     sys.prefix,
     "<frozen",
 )
