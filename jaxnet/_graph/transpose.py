@@ -109,6 +109,8 @@ def outputs_without(jaxpr: Any, is_linear: list[bool]) -> list[int]:
 
 def _is_zero(v: Any, made_by: dict[Any, Any]) -> bool:
     """made_by: equation or constant."""
+    if v.aval.size == 0:
+        return True
     source = v.val if is_literal(v) else made_by.get(v)
     if isinstance(source, np.ndarray | np.generic | int | float | complex):
         return not np.any(source)
