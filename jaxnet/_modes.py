@@ -131,7 +131,7 @@ def _pushed(
 def _ready(pull: Any, residuals: int) -> Callable[..., list[Any]]:
     """The pullback as a function that JAX can transpose in what comes after the residuals."""
     is_linear = [k >= residuals for k in range(len(pull.in_avals))]
-    if _graph.outputs_without(pull, is_linear):
+    if _graph.ignores(pull, is_linear):
         raise TypeError("what it returns is computed without its cotangent")
 
     def of_rule(e: Any, linear: Collection[Any]) -> Any:

@@ -76,8 +76,8 @@ from jaxnet._graph.rewrite import rewritten as rewritten
 from jaxnet._graph.rewrite import tap as tap
 from jaxnet._graph.rewrite import with_tangents as with_tangents
 from jaxnet._graph.rewrite import without_rules as without_rules
+from jaxnet._graph.transpose import ignores as ignores
 from jaxnet._graph.transpose import outputs_that_depend as outputs_that_depend
-from jaxnet._graph.transpose import outputs_without as outputs_without
 from jaxnet._graph.transpose import transposable as transposable
 from jaxnet._graph.walk import equations as equations
 from jaxnet._graph.walk import first_inner_jaxpr as first_inner_jaxpr

@@ -97,14 +97,14 @@ def outputs_that_depend(jaxpr: Any, is_linear: list[bool]) -> list[bool]:
     return list(map(bool, flow(jaxpr, list(map(int, is_linear)), meet)))
 
 
-def outputs_without(jaxpr: Any, is_linear: list[bool]) -> list[int]:
-    """Outputs to which no derivative comes from these inputs, though they are not plainly 0."""
-    depend = outputs_that_depend(jaxpr, is_linear)
+def ignores(jaxpr: Any, is_linear: list[bool]) -> bool:
+    """Whether no output has a derivative from these inputs, though one is not plainly 0."""
     inner = plain(jaxpr)
     made_by: dict[Any, Any] = {v: e for e in inner.eqns for v in e.outvars}
     made_by |= zip(inner.constvars, getattr(jaxpr, "consts", ()), strict=True)
-    outputs = enumerate(inner.outvars)
-    return [k for k, v in outputs if not depend[k] and not _is_zero(v, made_by)]
+    if any(outputs_that_depend(jaxpr, is_linear)):
+        return False
+    return not all(_is_zero(v, made_by) for v in inner.outvars)
 
 
 def _is_zero(v: Any, made_by: dict[Any, Any]) -> bool:
