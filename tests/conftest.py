@@ -41,19 +41,19 @@ def pytest_addoption(parser):
         "--cases",
         default="0/20",
         metavar="K/N",
-        help="of each test marked `many` run every Nth case, starting with case K "
-        "(default: %(default)s); 0/1 runs them all",
+        help="of each test marked `many` run every Nth case, starting with case K, and of those "
+        "in a file that have no cases every Nth (default: %(default)s); 0/1 runs them all",
     )
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out the cases that --cases does not ask for."""
     first, step = map(int, config.getoption("cases").split("/"))
-    seen = collections.Counter()  # by test, how many of its cases came before
+    seen = collections.Counter()  # by test, or by file where it has no cases: how many came before
     left_out = set()
     for item in items:
         if item.get_closest_marker("many"):
-            test = (item.path, item.originalname)
+            test = (item.path, item.originalname if hasattr(item, "callspec") else None)
             if seen[test] % step != first:
                 left_out.add(item)
             seen[test] += 1

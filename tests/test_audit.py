@@ -154,6 +154,7 @@ def test_a_broken_rule_of_the_training_loss_is_named(broken, monkeypatch):
 # ---- where rules are found ----
 
 
+@pytest.mark.many
 def test_first_and_last_turn_of_a_scan_are_checked():
     def scanned(rule):
         def turn(v, i):
@@ -172,6 +173,7 @@ def test_first_and_last_turn_of_a_scan_are_checked():
     assert "every rule that was found is right" not in found.sentence()
 
 
+@pytest.mark.many
 def test_fori_loop():
     def looped(v):
         return lax.fori_loop(0, 3, lambda i, v: wrong(right(v)), v).sum()  # in the fori_loop

@@ -164,6 +164,7 @@ def test_an_input_that_no_argument_moves_is_a_constant():
     assert "WRONG in `y`" in found.sentence()
 
 
+@pytest.mark.many
 def test_an_output_that_f_does_not_differentiate_is_left_alone():
     """A batch norm returns its statistics, and passes no derivative through them by design."""
 
@@ -198,6 +199,7 @@ def lazy_product(see):
     return rule
 
 
+@pytest.mark.many
 def test_an_input_that_f_never_moves_alone_is_not_moved_alone():
     def wrong_alone(x, y):
         return 1.0 if x and y else 2.0

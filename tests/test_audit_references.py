@@ -59,6 +59,7 @@ def test_what_the_ref_is_of_is_the_whole_gradients_truth_too():
     assert_right(found, "<lambda>")
 
 
+@pytest.mark.many
 def test_sites_of_one_code_are_told_apart_by_their_objects():
     """Both are probes of one name, defined at one line."""
     one, two = straight_through(1), straight_through(2)
@@ -73,6 +74,7 @@ def test_sites_of_one_code_are_told_apart_by_their_objects():
     assert [s.verdict for s in audit(f, X, ref=twice).sites] == ["wrong", "ok"]
 
 
+@pytest.mark.many
 def test_rules_of_every_make_are_known_by_their_objects():
     bent = jvp_probe("bent", 3)
 
@@ -177,6 +179,7 @@ def test_a_rule_without_halves_says_so():
 # ---- other libraries' ----
 
 
+@pytest.mark.many
 def test_a_pallas_kernel():
     pl = pytest.importorskip("jax.experimental.pallas")
 

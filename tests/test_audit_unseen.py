@@ -55,6 +55,7 @@ def test_a_gradient_that_is_0_is_a_note(f):
     assert note in " ".join(str(found).split())
 
 
+@pytest.mark.many
 def test_a_gradient_that_should_be_0_and_is_not_is_wrong():
     """The backward of this softmax forgets to take the mean away."""
     softmax = jax.custom_vjp(lambda z: jax.nn.softmax(z))
@@ -68,6 +69,7 @@ def test_a_gradient_that_should_be_0_and_is_not_is_wrong():
     assert {x.leaf for x in found.whole.findings if x.verdict == "wrong"} >= {"params['key bias']"}
 
 
+@pytest.mark.many
 def test_a_rules_input_whose_gradient_is_0_is_a_note():
     def shifted(z, shift):
         return jax.nn.softmax(z + shift, axis=0)
@@ -114,6 +116,7 @@ def test_where_nothing_was_seen_of_any_rule_it_is_not_ok():
     found.require(accept=("vacuous",))
 
 
+@pytest.mark.many
 def test_a_vacuous_verdict_is_not_shared():
     """The values at the third site show something."""
 

@@ -258,6 +258,7 @@ def test_a_while_loop_is_judged_by_forward_mode(check):
     assert_judged_by(check, "reference's forward mode", decayed, slope)
 
 
+@pytest.mark.many
 def test_of_many_elements_a_route_that_takes_them_one_by_one_judges_a_sample():
     x = np.random.default_rng(1).normal(size=(30, 40)).astype(np.float32)
 
@@ -459,6 +460,7 @@ def test_a_dtype_that_was_asked_for_is_never_met_by_programs_of_another():
     assert finding(check(rule, x), "precision float32", "x").verdict == "imprecise"
 
 
+@pytest.mark.many
 def test_inside_shard_map(forced_devices):
     forced_devices(
         """

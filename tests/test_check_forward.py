@@ -50,6 +50,7 @@ def test_a_constant_added_to_the_tangent_is_wrong():
     assert "1, linearity asks for 0; a zero tangent must give zero" in text(report)
 
 
+@pytest.mark.many
 def test_a_constant_that_the_digits_hide_is_seen_where_the_tangent_is_zero():
     found = in_forward_mode(check(square_with(1e-12), X))
     assert found["jvp"].verdict == "ok"
@@ -57,6 +58,7 @@ def test_a_constant_that_the_digits_hide_is_seen_where_the_tangent_is_zero():
     assert found["zero for zero"].rule == 1e-12
 
 
+@pytest.mark.many
 def test_nan_in_forward_mode_alone_is_wrong():
     def log_of_positive(x):
         return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1)), 0)
@@ -164,6 +166,7 @@ def test_where_float64_cannot_be_had_a_right_rule_stays_right(dtype):
 # ---- where it is asked
 
 
+@pytest.mark.many
 def test_it_is_asked_of_a_jvp_at_any_depth():
     f = square_with(1.0)
     for deep in (jax.jit(f), jax.vmap(f), jax.checkpoint(f), right.in_turns(f)):

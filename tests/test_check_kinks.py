@@ -76,6 +76,7 @@ def pays(indices):
     return by_hand(right.median, lambda x, dy: (jnp.zeros_like(x).at[jnp.array(indices)].set(dy),))
 
 
+@pytest.mark.many
 def test_a_median_may_pay_any_of_its_ties_but_one_alone():
     one = [verdicts(pays([i]), TIED)["x"] for i in (0, 2, 3)]
     assert sorted(one) == ["kink", "kink", "ok"]
@@ -119,6 +120,7 @@ def test_relu_at_many_zeros_may_have_any_slope(slope, seed):
     assert summed == {"x": "kink"}
 
 
+@pytest.mark.many
 def test_two_terms_of_one_relu_are_paid_alike():
     x = np.array([[1, -1], [2, 1], [3, -3]], np.float32)
     for shares, verdict in (((0.3, 0.3), "kink"), ((0.0, 1.0), "wrong"), ((1.0, 0.6), "wrong")):
@@ -183,6 +185,7 @@ def test_what_finite_differences_side_with_is_not_vacuous():
     assert verdicts(pointwise(right.through_bits, jnp.zeros_like), x) == {"x": "vacuous"}
 
 
+@pytest.mark.many
 def test_equal_eigenvalues_are_judged_by_differences():
     def of_matrix(a):
         w, v = jnp.linalg.eigh((a + a.T) / 2)
@@ -206,6 +209,7 @@ def test_equal_eigenvalues_are_judged_by_differences():
     assert verdicts(backward(lambda e: jnp.diag(e)), a) == {"a": "wrong"}
 
 
+@pytest.mark.many
 def test_a_second_derivative_is_measured_where_autodiff_is_not_trusted():
     x = np.array([0, 1, 2, -1], np.float32)
     wrong = found(pointwise(right.sinc, right.slope_of_sinc), x, what="grad of grad")["x"]

@@ -65,11 +65,13 @@ def test_one_element_that_is_wrong_is_found_at_its_index(where):
     np.testing.assert_allclose(found.rule, 1.01 * found.true, rtol=1e-6)
 
 
+@pytest.mark.many
 def test_a_block_that_is_wrong_is_found_inside_of_it():
     found = wrong(checked(sine(lambda dx: dx.at[40_000:50_000].set(0)), X))
     assert 40_000 <= found.index[0] < 50_000
 
 
+@pytest.mark.many
 def test_a_row_that_is_wrong_is_found_in_it():
     f = by_hand(
         lambda x, w: jnp.tanh(x * w),
@@ -98,12 +100,14 @@ def test_a_small_leaf_beside_a_large_one_keeps_its_elements():
     assert found.index == (7,)
 
 
+@pytest.mark.many
 def test_a_large_output_of_small_leaves():
     outer = by_hand(lambda x, y: jnp.outer(x, y), lambda x, y, dy: (dy @ y, 2 * (x @ dy)))
     report = checked(outer, array(256), array(260))
     assert wrong(report, leaf="y").verdict == "wrong"
 
 
+@pytest.mark.many
 def test_one_cotangent_returned_for_two_large_leaves():
     f = by_hand(lambda x, y: x * jnp.sin(y), lambda x, y, dy: (dy * jnp.sin(y),) * 2)
     found = wrong(checked(f, X, 1 + X), leaf="y")
@@ -131,6 +135,7 @@ def test_a_sum_says_which_block_it_is_over(monkeypatch):
     assert int(first.replace(",", "")) <= 54_321 <= int(last.replace(",", ""))
 
 
+@pytest.mark.many
 def test_nan_that_no_sample_has_is_seen_in_the_sums(monkeypatch):
     without_a_first_look(monkeypatch)
     monkeypatch.setattr(large, "_chosen", lambda *args: {SIZE: np.array([0, 5], np.uint32)})
@@ -150,6 +155,7 @@ def test_a_forward_that_is_wrong_in_one_element():
     assert (found.what, found.index) == ("value", (321,))
 
 
+@pytest.mark.many
 def test_integers_that_the_forward_returns_otherwise():
     def f(x):
         return jnp.sin(x), jnp.argsort(x)
@@ -162,6 +168,7 @@ def test_integers_that_the_forward_returns_otherwise():
     assert wrong(checked(rule, X), leaf="output[1]").what == "value"
 
 
+@pytest.mark.many
 def test_a_clipped_cotangent_breaks_a_law():
     f = by_hand(lambda x: jnp.sin(x), lambda x, dy: (jnp.cos(x) * jnp.clip(dy, -100, 100),))
     assert wrong(checked(f, X)).what == "law: scaled"
@@ -184,6 +191,7 @@ def relu(slope):
     return by_hand(lambda x: jnp.maximum(x, 0), lambda x, dy: (dy * slopes(x),))
 
 
+@pytest.mark.many
 def test_many_elements_at_kinks():
     at_zero = X.at[::3].set(0)
     report = checked(relu(0.3), at_zero)
@@ -195,6 +203,7 @@ def test_many_elements_at_kinks():
     assert checked(shifted, X.at[::3].set(1)).ok
 
 
+@pytest.mark.many
 def test_all_zero_and_masked_with_infinity():
     affine = by_hand(lambda x, b: x + jnp.sin(b), lambda x, b, dy: (dy, dy * jnp.cos(b)))
     assert checked(affine, X, jnp.zeros(SIZE)).ok
@@ -209,6 +218,7 @@ def test_all_zero_and_masked_with_infinity():
     assert report.ok, report
 
 
+@pytest.mark.many
 def test_outputs_that_are_not_finite():
     log = by_hand(lambda x: jnp.log(x), lambda x, dy: (dy / x,))
     report = checked(log, jnp.abs(X).at[::1000].set(0))
@@ -227,6 +237,7 @@ def test_sixteen_bits(dtype):
     assert wrong(checked(twice, X.astype(dtype))).what == "algebra"
 
 
+@pytest.mark.many
 def test_complex_leaves():
     x = jax.lax.complex(array(SIZE // 2), 1 + array(SIZE // 2))
     right = by_hand(lambda x: x**2, lambda x, dy: (2 * x * dy,))
@@ -238,6 +249,7 @@ def test_complex_leaves():
 # ---- transformations, and audits
 
 
+@pytest.mark.many
 def test_under_transformations():
     report = check(sine(), X, budget=None)
     assert report.ok, report

@@ -190,6 +190,7 @@ def test_under_vmap_of_each_argument_and_of_all():
             np.testing.assert_allclose(g, e, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.many
 def test_forward_mode_and_hessian_through_auto(x64):
     x, weight, bias, labels = cast(draw_classifier((5,), 3, 4), np.float64)
 
@@ -207,6 +208,7 @@ def test_numpy_arguments():
     jax.tree.map(np.testing.assert_array_equal, f(*map(np.asarray, args)), f(*args))
 
 
+@pytest.mark.many
 def test_data_parallel(forced_devices):
     """Rows over the devices, weights on each: the gradient is the sum, or the mean of the means."""
     forced_devices(

@@ -68,6 +68,7 @@ def test_second_order_near_zero(size, x64):
     np.testing.assert_allclose(by_hand, by_auto, rtol=1e-12)
 
 
+@pytest.mark.many
 def test_axes_and_odd_shapes():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 5)), jnp.float32)
     for axis in (0, 1, -1):
