@@ -39,21 +39,21 @@ hypothesis.settings.load_profile("no deadline")
 def pytest_addoption(parser):
     parser.addoption(
         "--cases",
-        default="0/20",
+        default="0/40",
         metavar="K/N",
-        help="of each test marked `many` run every Nth case, starting with case K, and of those "
-        "in a file that have no cases every Nth (default: %(default)s); 0/1 runs them all",
+        help="of each test marked `many` run every Nth case, starting with case K, and every Nth "
+        "of those that have no cases (default: %(default)s); 0/1 runs them all",
     )
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out the cases that --cases does not ask for."""
     first, step = map(int, config.getoption("cases").split("/"))
-    seen = collections.Counter()  # by test, or by file where it has no cases: how many came before
+    seen = collections.Counter()  # how many came before: by test, or of those without cases
     left_out = set()
     for item in items:
         if item.get_closest_marker("many"):
-            test = (item.path, item.originalname if hasattr(item, "callspec") else None)
+            test = (item.path, item.originalname) if hasattr(item, "callspec") else None
             if seen[test] % step != first:
                 left_out.add(item)
             seen[test] += 1

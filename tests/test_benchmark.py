@@ -48,6 +48,7 @@ def refuse_constant(name):
     raise AssertionError(f"{name} is not JSON")
 
 
+@pytest.mark.many
 def test_times_everyone_who_is_installed_and_names_the_others(tmp_path):
     file = tmp_path / "times.json"
     process = run(*SMALL, "--repeats", 2, "--json", file)
@@ -158,6 +159,7 @@ def test_what_runs_cold():
         assert process.beyond is None or process.beyond in every
 
 
+@pytest.mark.many
 def test_rules_are_measured_and_written(tmp_path):
     file = tmp_path / "rules.json"
     process = run("rules", "linear", "safe_norm", "--repeats", 2, "--json", file)

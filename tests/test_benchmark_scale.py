@@ -33,6 +33,7 @@ def small(monkeypatch):
     monkeypatch.setattr(scale.Point, "batches", lambda point: 4)
 
 
+@pytest.mark.many
 def test_every_axis_is_timed_written_and_drawn(tmp_path, capsys, small):
     data, plot = tmp_path / "scale.json", tmp_path / "scale.png"
     benchmark.main(["scale", *SMALL, "--json", str(data), "--plot", str(plot)])

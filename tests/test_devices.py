@@ -152,6 +152,7 @@ assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2
 """
 
 
+@pytest.mark.many
 def test_two_processes_train_as_one_and_stop_together(ctrl_c_works):
     program = """
 _, alone = fit()

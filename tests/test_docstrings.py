@@ -70,6 +70,7 @@ def test_what_is_public_is_found():
     assert not {"jaxnet.rules.relu", "jaxnet.plotting.History", "jaxnet.Layer.count"} & set(PUBLIC)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_example_runs(name, monkeypatch):
     monkeypatch.chdir(ROOT)  # for data/
