@@ -56,21 +56,8 @@ def on_all(tree: Tree) -> Tree:
     return cast(Tree, jax.device_put(tree, None if mesh.empty else NamedSharding(mesh, WHOLE)))
 
 
-def shares(rows: int) -> int:
-    """rows, or somewhat more: so many that each device has as many as the others."""
-    if _first_axis() is None:
-        return rows
-    devices = int(jax.sharding.get_abstract_mesh().axis_sizes[0])
-    return -(-rows // devices) * devices
-
-
-def whole(tree: Tree) -> Tree:
-    """The arrays, whole on every device, whatever is done with them later."""
-    return tree if _first_axis() is None else cast(Tree, _constrained(tree, WHOLE))
-
-
 def divided(rows: jax.Array) -> jax.Array:
-    """rows [n, ...], of which each device takes its share."""
+    """rows [n, ...], of which each device takes its share, also where n is no multiple of them."""
     axis = _first_axis()
     if axis is None:
         return rows

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 
-from jaxnet._devices import divided, mesh_is_set, shares, whole
+from jaxnet._devices import divided, mesh_is_set
 from jaxnet._training_arguments import Loss, Metric, Model
 
 # Of a larger set so many rows are measured at a time, so that memory does not grow with the set.
@@ -59,19 +59,17 @@ def batch_of(data: Set, i: jax.Array, batch_size: int, order: jax.Array | None =
     """Batch i of the rows, in the order given, else in their own.
 
     The last one is filled up with the first rows where it is smaller: a step of its own size would
-    be compiled beside this one, for a fifth of a second. So are all of them where the devices of a
-    mesh could not share them out.
+    be compiled beside this one, for a fifth of a second.
     """
-    x, y = whole(data)
+    x, y = data
     rows = len(x)
-    size = shares(batch_size)
-    places = (i * batch_size + jnp.arange(size)) % rows
+    places = (i * batch_size + jnp.arange(batch_size)) % rows
     picked = divided(places if order is None else order[places])
-    if size == batch_size and rows % batch_size == 0:
+    if rows % batch_size == 0:
         return Batch(x[picked], y[picked], None, batch_size)
     # Counted without the mask, over which devices would have to add up.
     number = jnp.minimum(batch_size, rows - i * batch_size)
-    return Batch(x[picked], y[picked], jnp.arange(size) < number, number)
+    return Batch(x[picked], y[picked], jnp.arange(batch_size) < number, number)
 
 
 def measure(
@@ -120,7 +118,7 @@ def _measure_in_batches(
         return sums, kept
 
     nothing = [jnp.zeros((), float) for _ in range(sum(by_row))]
-    room = jnp.zeros((batches * shares(batch_size), *outputs.shape[1:]), outputs.dtype)
+    room = jnp.zeros((batches * batch_size, *outputs.shape[1:]), outputs.dtype)
     start = nothing, [] if all(by_row) else [room]
     sums, kept = jax.lax.fori_loop(0, batches, add, start)
 
