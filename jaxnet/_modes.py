@@ -131,7 +131,8 @@ def _pushed(
 def _ready(pull: Any, residuals: int) -> Callable[..., list[Any]]:
     """The pullback as a function that JAX can transpose in what comes after the residuals."""
     is_linear = [k >= residuals for k in range(len(pull.in_avals))]
-    if _graph.ignores(pull, is_linear):
+    cotangents = pull.in_avals[residuals:]
+    if any(c.size for c in cotangents) and _graph.ignores(pull, is_linear):
         raise TypeError("what it returns is computed without its cotangent")
 
     def of_rule(e: Any, linear: Collection[Any]) -> Any:
