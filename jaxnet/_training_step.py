@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 
 from jaxnet._devices import divided, mesh_is_set
+from jaxnet._require import wide_dtype
 from jaxnet._training_arguments import Loss, Metric, Model
 
 # Of a larger set so many rows are measured at a time, so that memory does not grow with the set.
@@ -42,7 +43,10 @@ def updater(
 
         def mean_loss(params: Any) -> jax.Array:
             outputs = model(params, x) if key is None else model(params, x, key)
-            return jnp.sum(loss(outputs, y), where=counts) / number
+            losses = loss(outputs, y)
+            # The sum of a batch may be beyond what float16 holds, where the mean is not.
+            total = jnp.sum(losses, where=counts, dtype=wide_dtype(losses.dtype))
+            return (total / number).astype(losses.dtype)
 
         value, grads = jax.value_and_grad(mean_loss)(params)
         # Line searches and schedules on the loss (optax.lbfgs, reduce_on_plateau) ask for value,

@@ -634,3 +634,22 @@ def kernels_of_an_update(kind):
 def test_an_update_by_hand_takes_no_more_kernels_than_by_autodiff():
     by_hand = kernels_of_an_update(partial)
     assert 10 < by_hand <= kernels_of_an_update(jaxnet.auto)
+
+
+@pytest.mark.parametrize("rows", [64, 80], ids=["whole batches", "a smaller one"])
+def test_float16_holds_the_mean_of_losses_whose_sum_it_does_not(rows):
+    def loss(outputs, y):
+        return 2000 + outputs[:, 0]  # 64 of them are 128000; the largest of float16 is 65504
+
+    params, x = jnp.zeros(1, jnp.float16), jnp.ones((rows, 1), jnp.float16)
+    data = x, np.zeros(rows, np.int32)
+    options = {"epochs": 1, "batch_size": 64, "optimizer": SGD, "loss": loss, "metrics": {}}
+    trained, history = fit(lambda w, x: x * w, params, train=data, **options)
+    assert history.train_loss[-1] == 2000
+    # The slope is 1: each update takes the rate from the weight.
+    np.testing.assert_allclose(trained, -0.1 * -(-rows // 64), rtol=2e-3)
+
+    step = update_step(lambda w, x: x * w, SGD, loss)
+    _, _, value = step(params, SGD.init(params), *data)
+    assert value == 2000
+    assert value.dtype == jnp.float16
