@@ -192,7 +192,15 @@ def fused(x=X, weight=W, bias=B, labels=Y, **options):
             r"window must be None, an integer of at least 0 or a pair .*, got \(1, -1\)",
         ),
         (lambda: attended(scale=float("nan")), ValueError, "scale must be None or a finite number"),
+        (lambda: attended(scale="a"), ValueError, "scale must be None or a finite number, got 'a'"),
         (lambda: attended(soft_cap=0.0), ValueError, "soft_cap must be None or above 0, got 0.0"),
+        (lambda: attended(soft_cap="a"), ValueError, "soft_cap must be None or above 0, got 'a'"),
+        (
+            lambda: attended(bias=jnp.ones((5, 6), bool)),
+            TypeError,
+            r"bias is added to the products, got a mask of dtype bool; hide what it leaves out "
+            r"with jnp.where\(mask, 0.0, -jnp.inf\)",
+        ),
         (
             lambda: attended(chunk=0),
             ValueError,

@@ -451,6 +451,7 @@ def _shape(q: Array, v: Array) -> tuple[int, ...]:
 
 def _require_fit(q: Array, k: Array, v: Array, bias: Array | None, lengths: Array | None) -> None:
     given = {} if bias is None else {"bias": bias}
+    _require_no_mask(bias)
     require_floating("attention", q=q, k=k, v=v, **given)
     if q.ndim < 3 or 0 in q.shape[-2:]:
         raise ValueError(
@@ -475,6 +476,15 @@ def _require_fit(q: Array, k: Array, v: Array, bias: Array | None, lengths: Arra
         )
     _require_pairs(bias, (*examples, heads, q.shape[-3], k.shape[-3]))
     _require_lengths(lengths, examples)
+
+
+def _require_no_mask(bias: Array | None) -> None:
+    # Made floats of, its ones and zeros would hide nothing.
+    if getattr(bias, "dtype", None) == jnp.bool_:
+        raise TypeError(
+            "attention: bias is added to the products, got a mask of dtype bool; hide what it "
+            "leaves out with jnp.where(mask, 0.0, -jnp.inf)"
+        )
 
 
 def _require_pairs(bias: Array | None, pairs: tuple[int, ...]) -> None:
@@ -511,15 +521,19 @@ def _require_lengths(lengths: Array | None, examples: tuple[int, ...]) -> None:
 def _require_options(options: Options) -> None:
     _, window, scale, soft_cap, chunk = options
     _require_window(window)
-    if scale is not None and not math.isfinite(scale):
+    if not (scale is None or (_is_number(scale) and math.isfinite(scale))):
         raise ValueError(f"attention: scale must be None or a finite number, got {scale!r}")
-    if not (soft_cap is None or soft_cap > 0):
-        raise ValueError(f"attention: soft_cap must be None or above 0, got {soft_cap}")
+    if not (soft_cap is None or (_is_number(soft_cap) and soft_cap > 0)):
+        raise ValueError(f"attention: soft_cap must be None or above 0, got {soft_cap!r}")
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
         raise ValueError(
             f"attention: chunk must be None or a positive integer, a number of queries, got "
             f"{chunk!r}"
         )
+
+
+def _is_number(option: Any) -> bool:
+    return isinstance(option, int | float | np.number)
 
 
 def _require_window(window: Any) -> None:
