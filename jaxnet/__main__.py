@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnet._files import write_whole
 from jaxnet.checking import Audit, Report, Verdict, audit, check
 
 KINDS = {"bf": "bfloat", "f": "float", "c": "complex", "i": "int", "u": "uint", "b": "bool"}
@@ -112,13 +113,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write text so that nobody finds half of it at path."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
@@ -136,6 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(colour_first_line(str(found), Verdict.OK if found.ok else Verdict.WRONG))
     if options.json:
         try:
+            options.json.parent.resolve(strict=True)  # a folder that is not there is a slip
             write_whole(options.json, found.json() + "\n")
         except OSError as error:
             parser.error(f"argument --json: {options.json} cannot be written: {error}")

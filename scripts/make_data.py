@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from common.files import write, write_npz
 from common.job import BATCH_SIZE, EPOCHS, FILES, NETWORKS, RATE
 
+from jaxnet._files import write_npz, write_whole
 from jaxnet.datasets import load
 
 
@@ -266,11 +266,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     for name, text in course_twin().items():
-        write(options.out / "course_twin" / name, text)
-    write(options.out / "breast_cancer.csv", breast_cancer())
+        write_whole(options.out / "course_twin" / name, text)
+    write_whole(options.out / "breast_cancer.csv", breast_cancer())
     if options.torch:
         write_npz(options.out / "torch_histories.npz", torch_histories(options.out / "course_twin"))
-    write(options.out / "README.md", readme(options.out))
+    write_whole(options.out / "README.md", readme(options.out))
     for path in sorted(options.out.rglob("*.*")):
         print(f"{sha256(path)}  {path}")
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import common.compilation_cache as compilation_cache  # before jax
 import jax
-from common.files import write
 from common.job import FILES, TWIN
 from reporting import figures, results, sources
 from reporting.page import page
@@ -26,6 +25,7 @@ from reporting.runs import run_all
 from reporting.sources import PyTorch, Source
 
 import jaxnet
+from jaxnet._files import write_whole
 from jaxnet.plotting import png
 
 
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     # A moment, in which the files are put in place.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name, written in content.items():
-        write(options.out / name, written)
+        write_whole(options.out / name, written)
     print(f"{options.out / 'index.html'}\n{found['finding']}")
 
 

@@ -26,10 +26,11 @@ import common.compilation_cache as compilation_cache  # before jax
 import jax
 import numpy as np
 import optax
-from common.files import write, write_json, write_npz
+from common.files import write_json
 from common.job import BATCH_SIZE, EPOCHS, RATE, TWIN, WIDTH
 
 import jaxnet
+from jaxnet._files import write_npz, write_whole
 from jaxnet.datasets import Dataset
 
 OPTIMIZERS = {
@@ -201,9 +202,9 @@ def write_results(
     write_npz(args.out / "params.npz", network_arrays(args, data, params))
     epochs = enumerate(zip(*history.values.values(), strict=True), 1)
     rows = ([epoch, *map(float, values)] for epoch, values in epochs)
-    write(args.out / "history.csv", csv_text(["epoch", *history.values], rows))
+    write_whole(args.out / "history.csv", csv_text(["epoch", *history.values], rows))
     figure = plot_history(history, title=f"{args.data.name}, gradients by {args.gradients}")
-    write(args.out / "history.png", png(figure))
+    write_whole(args.out / "history.png", png(figure))
 
     options = {
         name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
@@ -254,7 +255,7 @@ def predict(args: argparse.Namespace) -> None:
 
     head = ["class", *(f"probability of {name}" for name in network["classes"])]
     rows = ([name, *map(float, row)] for name, row in zip(classes, probabilities, strict=True))
-    write(args.out / "predictions.csv", csv_text(head, rows))
+    write_whole(args.out / "predictions.csv", csv_text(head, rows))
     found = ", ".join(f"{(classes == name).sum()} {name}" for name in network["classes"])
     print(
         f"{len(classes)} rows of {args.predict}: {found}\nwritten to {args.out / 'predictions.csv'}"

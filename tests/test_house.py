@@ -35,7 +35,9 @@ TRAINING = (
     "jaxnet._progress",
 )
 NEVER = {  # what a module, or a package, never imports of the library (but its own rooms)
-    **dict.fromkeys(("jaxnet._graph", "jaxnet._require", "jaxnet.datasets"), ("jaxnet",)),
+    **dict.fromkeys(
+        ("jaxnet._graph", "jaxnet._require", "jaxnet._files", "jaxnet.datasets"), ("jaxnet",)
+    ),
     **dict.fromkeys(TRAINING, ("jaxnet.models", "jaxnet.datasets")),  # they are arguments
     "jaxnet.rules": ("jaxnet.models", "jaxnet.datasets", *TRAINING),
     "jaxnet.models": ("jaxnet.datasets", *TRAINING),

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common.files import write, write_json
+from common.files import write_json
 from common.job import BATCH_SIZE, RATE, WIDTH
 
 import jaxnet
@@ -30,6 +30,7 @@ import jaxnet.plotting
 from benchmarks import scale_figure
 from benchmarks.environment import environment, in_words, print_paragraph
 from benchmarks.training import COMMAND, ratios, rounds, spread
+from jaxnet._files import write_whole
 
 FEATURES, CLASSES, DEPTH = 10, 2, 2
 
@@ -443,4 +444,4 @@ def run(options: argparse.Namespace) -> None:
     if options.plot:
         below = f"Line: median; band: least to most; {REST}. {in_words(about)}"
         figure = scale_figure.draw(found, AXES_IN_WORDS, titles(found, powers), below)
-        write(options.plot, jaxnet.plotting.png(figure))
+        write_whole(options.plot, jaxnet.plotting.png(figure))

@@ -18,8 +18,6 @@ import sys
 import zlib
 from pathlib import Path
 
-from common.files import write
-
 MOST_BYTES = 32 * 2**20
 PLATFORMS = {"darwin": "~/Library/Caches", "win32": "~/AppData/Local"}
 
@@ -117,4 +115,6 @@ def remove_oldest(folder: Path, whole: dict[str, str]) -> None:
                 remove(entry)
             else:
                 lines.append(line)
-        write(index_of(folder), "\n".join(lines))
+        from jaxnet._files import write_whole  # its package imports jax
+
+        write_whole(index_of(folder), "\n".join(lines))
