@@ -66,6 +66,22 @@ def require_classes(function: str, logits: Array, labels: Array) -> None:
         )
 
 
+def described(value: Any) -> str:
+    """What came, in few words: short values themselves, arrays by dtype and shape, else a type."""
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        return f"{type(value).__name__} of dtype {value.dtype} and shape {value.shape}"
+    plain = value is None or type(value) in (str, bytes, bool, int, float, list, tuple, dict, set)
+    if plain and len(repr(value)) <= 40:
+        return repr(value)
+    name = getattr(value, "__name__", None)  # of a function or a class
+    return f"{type(value).__name__} {name}" if name else type(value).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The type of an error and the first line of what it says."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 def wide_dtype(dtype: Any) -> Any:
     """float32, or dtype itself where it is wider: computed in less, digits that matter are lost."""
     return jnp.promote_types(dtype, jnp.float32)

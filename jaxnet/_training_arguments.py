@@ -4,7 +4,9 @@ Compiled code cannot raise on a value, so values are looked at here, where they 
 """
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import jax
@@ -14,6 +16,7 @@ import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from jaxnet._programs import shapes
+from jaxnet._require import described, first_line
 from jaxnet.rules._cross_entropy import softmax_cross_entropy
 
 # (params, x) -> outputs, one row per example.
@@ -91,6 +94,105 @@ def require_shares(runs: int) -> None:
             f"fit: runs={runs} cannot be divided evenly among the {devices} devices of the mesh's "
             f"first axis, {axis!r}; train {runs + -runs % devices} of them, or on a smaller mesh"
         )
+
+
+def require_patience(patience: object, validation: Data | None) -> None:
+    """Raise unless patience is None, or a positive integer where there is a validation set."""
+    if patience is None:
+        return
+    require_count("patience", patience)
+    if validation is None:
+        raise ValueError(
+            f"fit: patience={patience} counts epochs without a lower validation loss, but there is "
+            f"no validation set; give one, validation=(x, y), or leave patience out"
+        )
+
+
+def require_settings(settings: Any, optimizer: Any, runs: int | None) -> None:
+    """Raise unless settings are None, or [runs] numbers for each name that optimizer takes.
+
+    The optimizer is then a function of these names that makes one of optax.
+    """
+    if settings is None:
+        return
+    if runs is None:
+        raise ValueError(
+            "fit: settings give each run its own numbers, but runs is None; say how many, such as "
+            "runs=4, or give one run its optimizer, such as optax.sgd(0.01)"
+        )
+    if not isinstance(settings, Mapping) or not settings:
+        raise TypeError(
+            f"fit: settings must be a dict such as {{'learning_rate': [0.1, 0.01]}}, "
+            f"got {described(settings)}"
+        )
+    for name, values in settings.items():
+        _require_setting(name, values, runs)
+    _require_factory(optimizer, settings)
+
+
+def _require_setting(name: object, values: Any, runs: int) -> None:
+    """Raise unless values are [runs] finite numbers."""
+    if not isinstance(name, str):
+        raise TypeError(
+            f"fit: the names of settings must be those of the optimizer's parameters, "
+            f"such as 'learning_rate', got {name!r}"
+        )
+    numbers = np.asarray(values)
+    is_numeric = jnp.issubdtype(numbers.dtype, jnp.integer) or jnp.issubdtype(
+        numbers.dtype, jnp.floating
+    )
+    if not is_numeric or numbers.shape != (runs,):
+        raise ValueError(
+            f"fit: settings[{name!r}] must be {runs} numbers, one for each run, "
+            f"got {described(values)}"
+        )
+    if not np.isfinite(numbers.astype(np.float64)).all():
+        raise ValueError(f"fit: settings[{name!r}] must be finite numbers, got {numbers.tolist()}")
+
+
+def _require_factory(optimizer: Any, settings: Mapping[str, Any]) -> None:
+    """Raise unless optimizer, a function, makes one of optax of these settings."""
+    names = ", ".join(settings)
+    if isinstance(optimizer, optax.GradientTransformation) or not callable(optimizer):
+        raise TypeError(
+            f"fit: with settings optimizer must be a function of {names} that makes an optimizer, "
+            f"such as optax.sgd itself, got {described(optimizer)}"
+        )
+    made = []
+    try:
+        # Traced, as the run calls it: a number that decides how it is built cannot differ by run.
+        jax.eval_shape(
+            lambda values: made.append(optimizer(**values)),
+            dict.fromkeys(settings, np.float32(1)),
+        )
+    except Exception as error:
+        raise TypeError(
+            f"fit: optimizer could not be called as optimizer({names}) with one number of "
+            f"settings for each: {first_line(error)}"
+        ) from error
+    require_optimizer(made[0])
+
+
+def require_checkpoint(path: object, seconds: object) -> None:
+    """Raise unless path is None or names a folder, which need not exist, and seconds are >= 0."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.number):
+        raise TypeError(f"fit: checkpoint_seconds must be a number, got {described(seconds)}")
+    if not seconds >= 0:  # NaN is not
+        raise ValueError(f"fit: checkpoint_seconds must be at least 0, got {seconds}")
+    if path is None:
+        return
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise TypeError(
+            f"fit: checkpoint must be the path of a folder, a str or a pathlib.Path, "
+            f"got {described(path)}"
+        )
+    folder = Path(path)
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise NotADirectoryError(
+                f"fit: checkpoint must be the path of a folder, but {place} is a file; "
+                f"name another place"
+            )
 
 
 def shapes_of_first_run(tree: Any) -> Any:
