@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from numpy.typing import NDArray
 
 Tree = TypeVar("Tree")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -101,12 +102,26 @@ def places(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.typeof(leaf).sharding, tree)
 
 
-def agreed(length: int, stopped: bool) -> tuple[int, bool]:
-    """The shortest of all processes' lengths, and whether any of them stops: they go in step."""
-    mesh = jax.sharding.get_mesh()
-    if mesh.empty or len({device.process_index for device in mesh.devices.flat}) == 1:
-        return length, stopped
+def agreed(length: int, stopped: bool, due: bool) -> tuple[int, bool, bool]:
+    """The shortest of all processes' lengths, and whether any stops or saves: they go in step."""
+    if not _has_several_processes():
+        return length, stopped, due
     from jax.experimental import multihost_utils  # what JAX itself offers for this
 
-    lengths, stops = np.asarray(multihost_utils.process_allgather(np.array([length, stopped]))).T
-    return int(lengths.min()), bool(stops.any())
+    wishes = multihost_utils.process_allgather(np.array([length, stopped, due]))
+    lengths, stops, dues = np.asarray(wishes).T
+    return int(lengths.min()), bool(stops.any()), bool(dues.any())
+
+
+def on_host(array: Any) -> NDArray[Any]:
+    """The whole array; every process of a mesh has to call it, for each may hold a part."""
+    if getattr(array, "is_fully_addressable", True) or array.is_fully_replicated:
+        return np.asarray(array)
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def _has_several_processes() -> bool:
+    mesh = jax.sharding.get_mesh()
+    return not mesh.empty and len({d.process_index for d in mesh.devices.flat}) > 1

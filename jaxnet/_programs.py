@@ -7,6 +7,7 @@ No trace is kept: as long as one lives, JAX reads a NumPy array that it holds as
 """
 
 import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -70,6 +71,16 @@ def program(
         return jax.tree.unflatten(structure, on_leaves(*jax.tree.leaves(args)))
 
     return run
+
+
+def digest_of_program(f: Callable[..., Any], options: tuple[Any, ...], *args: Any) -> str:
+    """Equal in another process for what computes the same, as far as that can be told by contents.
+
+    Where it calls the host, say, it cannot be told.
+    """
+    traced = cast(Any, jax.jit(functools.partial(f, *options))).trace(*_kinds_of(args).args)
+    key = _graph.identity(traced.jaxpr, objects=False)
+    return hashlib.sha256(repr(key).encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=REMEMBERED)

@@ -1,8 +1,8 @@
 """One update, and one measurement: what a training run repeats."""
 
-import itertools
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from jaxnet._devices import divided, mesh_is_set
 from jaxnet._require import wide_dtype
 from jaxnet._training_arguments import Loss, Metric, Model
 
+_shape = cast(Any, jax.ShapeDtypeStruct)  # not annotated
+Criterion: TypeAlias = Loss | Metric
 # Of a larger set so many rows are measured at a time, so that memory does not grow with the set.
 MEASURED_ROWS = 4096
 
@@ -76,63 +78,111 @@ def batch_of(data: Set, i: jax.Array, batch_size: int, order: jax.Array | None =
     return Batch(x[picked], y[picked], jnp.arange(batch_size) < number, number)
 
 
-def measure(
-    model: Model, criteria: tuple[Loss | Metric, ...], params: Any, data: Set
-) -> list[jax.Array]:
-    """The mean over data of each criterion, from one evaluation of the model."""
-    x, y = data
-    if len(x) > MEASURED_ROWS or mesh_is_set():
-        return _measure_in_batches(model, criteria, params, data)
-    outputs = model(params, x)
-    return [jnp.mean(criterion(outputs, y)) for criterion in criteria]
+class Sums(NamedTuple):
+    """What is known of a set of which some rows are measured."""
+
+    of_rows: list[jax.Array]  # a number for each criterion that looks at one row at a time
+    outputs: list[jax.Array]  # those of the model, for the others, which get all rows at once
 
 
-def _measure_in_batches(
-    model: Model, criteria: tuple[Loss | Metric, ...], params: Any, data: Set
-) -> list[jax.Array]:
-    """The same, at most MEASURED_ROWS at a time, each batch divided among the devices of a mesh.
+class Measurement:
+    """The loss and the metrics on a set, in batches of at most MEASURED_ROWS rows.
 
-    A criterion that gives one number for all rows gets all of them: the outputs are kept for it.
+    So memory does not grow with the set, but for the outputs that a metric wants all at once.
+    Of values by row the mean is taken; another array is the measured value as it is.
     """
-    x, y = data
-    rows = len(x)
-    batch_size = min(rows, MEASURED_ROWS)
-    batches = -(-rows // batch_size)
-    outputs = jax.eval_shape(model, params, x[:batch_size])
 
-    def is_by_row(criterion: Loss | Metric) -> bool:
-        value = jax.eval_shape(criterion, outputs, y[:batch_size])
-        return bool(value.shape[:1] == (batch_size,))
+    def __init__(
+        self, model: Model, criteria: Sequence[Criterion], params: Any, x: jax.Array, y: jax.Array
+    ) -> None:
+        self.model = model
+        self.data = x, y
+        self.rows = len(x)
+        self.batch_size = min(self.rows, MEASURED_ROWS)
+        self.batches = batches_of(self.rows)
 
-    by_row = [is_by_row(criterion) for criterion in criteria]
+        # Without their places on a mesh, which are no business of shapes.
+        of_params = jax.tree.map(lambda leaf: _shape(leaf.shape, jnp.result_type(leaf)), params)
 
-    def add(
-        i: jax.Array, sums_and_kept: tuple[list[jax.Array], list[jax.Array]]
-    ) -> tuple[list[jax.Array], list[jax.Array]]:
-        sums, kept = sums_and_kept
-        batch = batch_of(data, i, batch_size)
-        outputs = model(params, batch.x)
-        values = [_mean_of_rows(c(outputs, batch.y)) for c in itertools.compress(criteria, by_row)]
-        sums = [
-            before + jnp.sum(value, where=batch.counts)
-            for before, value in zip(sums, values, strict=True)
+        def shapes(rows: int) -> list[Any]:
+            outputs = jax.eval_shape(model, of_params, _first(rows, x))
+            values = [jax.eval_shape(c, outputs, _first(rows, y)) for c in criteria]
+            return [outputs, *values]
+
+        self.outputs, *values = shapes(self.batch_size)
+        _, *others = shapes(self.batch_size + 1)
+        # By row is what has one row more where there is one more.
+        is_by_row = [a.shape != b.shape for a, b in zip(values, others, strict=True)]
+        self.criteria = list(zip(criteria, is_by_row, strict=True))
+        # Of what is measured.
+        self.shapes = [
+            () if by_row else value.shape for value, by_row in zip(values, is_by_row, strict=True)
         ]
-        begin = i * batch_size
-        kept = [jax.lax.dynamic_update_slice_in_dim(all_, outputs, begin, 0) for all_ in kept]
-        return sums, kept
 
-    nothing = [jnp.zeros((), float) for _ in range(sum(by_row))]
-    room = jnp.zeros((batches * batch_size, *outputs.shape[1:]), outputs.dtype)
-    start = nothing, [] if all(by_row) else [room]
-    sums, kept = jax.lax.fori_loop(0, batches, add, start)
+    def nothing(self) -> Sums:
+        """What is known before the first batch."""
+        by_row = [is_by_row for _, is_by_row in self.criteria]
+        rows = self.batches * self.batch_size
+        room = [] if all(by_row) else [_zeros(rows, self.outputs)]
+        return Sums([jnp.zeros((), float) for _ in range(sum(by_row))], room)
 
-    means = iter(sums)
-    return [
-        next(means) / rows if averaged else jnp.mean(criterion(kept[0][:rows], y))
-        for criterion, averaged in zip(criteria, by_row, strict=True)
-    ]
+    def add_batches(self, params: Any, first: Any, stop: Any, sums: Sums) -> Sums:
+        """What is known after the batches from first up to stop."""
+        added = jax.lax.fori_loop(first, stop, partial(self._add, params), sums)
+        return cast(Sums, added)
+
+    def result(self, sums: Sums) -> list[jax.Array]:
+        """What was measured, after the last batch."""
+        _, y = self.data
+        of_rows = iter(sums.of_rows)
+        return [
+            next(of_rows) / self.rows
+            if is_by_row
+            else jnp.asarray(criterion(sums.outputs[0][: self.rows], y), float)
+            for criterion, is_by_row in self.criteria
+        ]
+
+    def _add(self, params: Any, i: jax.Array, sums: Sums) -> Sums:
+        """What is known after batch i."""
+        batch = self._batch(i)
+        outputs = self.model(params, batch.x)
+        values = [_mean_of_row(c(outputs, batch.y)) for c, is_by_row in self.criteria if is_by_row]
+        begin = i * self.batch_size
+        return Sums(
+            [
+                before + jnp.sum(value, where=batch.counts)
+                for before, value in zip(sums.of_rows, values, strict=True)
+            ],
+            [jax.lax.dynamic_update_slice_in_dim(all_, outputs, begin, 0) for all_ in sums.outputs],
+        )
+
+    def _batch(self, i: jax.Array) -> Batch:
+        if self.batches > 1 or mesh_is_set():
+            return batch_of(self.data, i, self.batch_size)
+        return Batch(*self.data, counts=None, number=self.rows)
 
 
-def _mean_of_rows(values: jax.Array) -> jax.Array:
+def measure(model: Model, criteria: Sequence[Criterion], params: Any, data: Set) -> list[jax.Array]:
+    """Each criterion on data."""
+    measurement = Measurement(model, criteria, params, *data)
+    sums = measurement.add_batches(params, 0, measurement.batches, measurement.nothing())
+    return measurement.result(sums)
+
+
+def batches_of(rows: int) -> int:
+    """In how many batches a set of so many rows is measured."""
+    return -(-rows // MEASURED_ROWS)
+
+
+def _first(rows: int, array: jax.Array) -> Any:
+    """The shape and dtype of an array like it with so many rows."""
+    return _shape((rows, *array.shape[1:]), jnp.result_type(array))
+
+
+def _zeros(rows: int, like: Any) -> jax.Array:
+    return jnp.zeros((rows, *like.shape[1:]), like.dtype)
+
+
+def _mean_of_row(values: jax.Array) -> jax.Array:
     """[rows, ...] -> [rows], in the dtype that sums are in."""
     return jnp.mean(values.astype(float), axis=range(1, values.ndim))

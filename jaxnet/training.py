@@ -1,34 +1,44 @@
 """Training: the update step, whole runs compiled into one program, and what they measured."""
 
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from jaxnet._checkpoint import checkpoint_in
 from jaxnet._devices import WHOLE, on_all, on_auto_axes, placed, places
+from jaxnet._facts import facts_of
+from jaxnet._history import History as History
+from jaxnet._history import NonFiniteLoss as NonFiniteLoss
+from jaxnet._history import result
 from jaxnet._programs import call
 from jaxnet._training_arguments import Data as Data
 from jaxnet._training_arguments import Loss as Loss
 from jaxnet._training_arguments import Metric as Metric
 from jaxnet._training_arguments import Model as Model
 from jaxnet._training_arguments import (
+    require_checkpoint,
     require_count,
     require_data,
     require_key,
     require_key_parameter,
     require_optimizer,
+    require_patience,
     require_runs,
+    require_settings,
     require_shares,
     shapes_of_first_run,
 )
-from jaxnet._training_run import Keys, Recipe, run_epochs, start_state
+from jaxnet._training_program import Given, Recipe, start_state
+from jaxnet._training_run import run_epochs
 from jaxnet._training_step import Batch, measure, updater
 from jaxnet.metrics import is_right
 from jaxnet.rules._cross_entropy import softmax_cross_entropy
@@ -36,66 +46,6 @@ from jaxnet.rules._cross_entropy import softmax_cross_entropy
 Params = TypeVar("Params")
 # By example: the mean over a set needs no two of them at once.
 ACCURACY: Mapping[str, Metric] = MappingProxyType({"accuracy": is_right})
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """What was measured after each epoch, on the whole of each set, and how the run ended.
-
-    Every entry of `values` is also an attribute: train_loss, train_accuracy, and test_loss,
-    test_accuracy where a test set was given. As the name of a set stands before every metric, none
-    can be called as a field of the History is; where you make one whose values hold such a name,
-    the field comes first, and the entry is read from `values`.
-
-    values: name -> [epochs], or [runs, epochs] for several runs, floating; NumPy arrays.
-    epochs: how many were measured.
-    seconds: what the run took, compilation included.
-    interrupted: whether Ctrl-C came while it ran; it may have had all its epochs by then.
-    opt_state: the optimizer's state after the last epoch, from which `fit(..., opt_state=...)` goes
-        on; for several runs every leaf has a leading axis [runs]. None where it is not known. It
-        stays in the device's memory as long as the history does, unless
-        `dataclasses.replace(history, opt_state=None)` is what you keep.
-
-    >>> values = {"train_loss": np.array([0.7, 0.4]), "train_accuracy": np.array([0.5, 0.9])}
-    >>> history = jaxnet.History(values, epochs=2, seconds=1.5)  # as `fit` returns it
-    >>> print(history.train_loss, history.train_accuracy[-1])
-    [0.7 0.4] 0.9
-    """
-
-    values: Mapping[str, NDArray[np.floating[Any]]] = field(repr=False)
-    epochs: int
-    seconds: float
-    interrupted: bool = False
-    opt_state: optax.OptState | None = field(default=None, repr=False)
-
-    def __getattr__(self, name: str) -> NDArray[np.floating[Any]]:
-        # copy asks for attributes before values is there: self.values would come here for ever.
-        values: Mapping[str, NDArray[np.floating[Any]]] = self.__dict__.get("values", {})
-        if name not in values:
-            raise AttributeError(f"History has no {name!r}; it has {', '.join(values)}")
-        return values[name]
-
-
-class NonFiniteLoss(FloatingPointError):
-    """The training loss became inf or NaN.
-
-    message: what happened, in which epoch, and what usually mends it.
-    history: a History, the run up to that epoch, included; some epochs more where epochs are short.
-
-    >>> import optax
-    >>> x, params = jnp.ones((4, 1)), jaxnet.init_mlp(jax.random.key(0), (1, 1))
-    >>> try:
-    ...     jaxnet.fit(
-    ...         jaxnet.mlp, params, train=(x, x), epochs=9, batch_size=4, optimizer=optax.sgd(1e10),
-    ...         loss=jaxnet.rules.mean_squared_error, metrics={})
-    ... except jaxnet.NonFiniteLoss as error:
-    ...     print(np.isfinite(error.history.train_loss[:2]))
-    [ True False]
-    """
-
-    def __init__(self, message: str, history: History) -> None:
-        super().__init__(message)
-        self.history = history
 
 
 def update_step(
@@ -138,20 +88,22 @@ def evaluate(
     *,
     loss: Loss = softmax_cross_entropy,
     metrics: Mapping[str, Metric] = ACCURACY,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The mean loss and the metrics on data.
 
     model: (params, x) -> outputs.
     params: a pytree of arrays.
     data: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays.
     loss: (outputs, y) -> one value per example.
-    metrics: name -> (outputs, y) -> a number or one per example (averaged).
+    metrics: name -> (outputs, y) -> one value per example (averaged), or a number or another array
+        of all of them, such as those of `jaxnet.metrics`.
 
     A set of more than 4096 rows goes through the model in parts of 4096, so that memory does not
-    grow with it; a metric that gives one number still gets all the outputs at once. On a mesh of
+    grow with it; a metric that is not by example still gets all the outputs at once. On a mesh of
     devices, `jax.set_mesh(mesh)`, each takes its share of the rows.
 
-    Returns {"loss": ..., "accuracy": ...}, a number for the loss and for each of metrics.
+    Returns {"loss": ..., "accuracy": ...}, the loss and each of metrics: a number, or the array
+        that the metric is.
     Raises TypeError or ValueError, as `fit` does, on data that do not fit each other, the model or
         the loss.
 
@@ -162,7 +114,8 @@ def evaluate(
     """
     require_data("data", data, model, params, loss)
     values = call(_measure, (model, (loss, *metrics.values())), placed(params), on_all(tuple(data)))
-    return {name: float(value) for name, value in zip(("loss", *metrics), values, strict=True)}
+    arrays = dict(zip(("loss", *metrics), map(np.asarray, values), strict=True))
+    return {name: value if value.ndim else float(value) for name, value in arrays.items()}
 
 
 def fit(
@@ -170,19 +123,24 @@ def fit(
     params: Params,
     *,
     train: Data,
+    validation: Data | None = None,
     test: Data | None = None,
     epochs: int,
     batch_size: int,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation | Callable[..., optax.GradientTransformation],
     loss: Loss = softmax_cross_entropy,
     metrics: Mapping[str, Metric] = ACCURACY,
     key: jax.Array | None = None,
     model_key: jax.Array | None = None,
     runs: int | None = None,
+    settings: Mapping[str, ArrayLike] | None = None,
+    patience: int | None = None,
     opt_state: optax.OptState | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
     progress: bool = True,
 ) -> tuple[Params, History]:
-    """Train params on train = (x, y) and measure both sets after every epoch.
+    """Train params on train = (x, y) and measure every set after every epoch.
 
     All of it is one compiled program. The same computation at the same shapes is compiled once,
     whatever the number of epochs, and also where model, loss, optimizer or metrics are new objects
@@ -192,15 +150,17 @@ def fit(
 
     model: (params, x) -> outputs.
     params: a pytree of arrays; the caller's arrays are copied and survive.
-    train, test: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays.
+    train, validation, test: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays. Where there is a
+        validation set, the parameters after the epoch with the lowest validation loss are returned
+        (the first of equals), else those after the last. Nothing is ever chosen on test.
     epochs: how often every row is seen, at least 1.
     batch_size: rows per update; the last batch of an epoch is smaller where it does not divide the
         rows, as with PyTorch's DataLoader (a model that mixes rows, as batch norm does, sees some
         of the batch before in it as well).
     optimizer: any of optax.
     loss: (outputs, y) -> one value per example; updates follow its mean.
-    metrics: name -> (outputs, y) -> a number or one per example (averaged); pass {} where accuracy
-        has no meaning.
+    metrics: name -> (outputs, y) -> one value per example (averaged), or a number or another array
+        of all of them, such as those of `jaxnet.metrics`; pass {} where accuracy has no meaning.
 
     key: None keeps the rows in the order given; with a JAX random key every epoch shuffles them
         anew.
@@ -211,8 +171,16 @@ def fit(
     runs: train this many networks as one program: every leaf of params (and the keys, and
         opt_state, where given) then has a leading axis [runs], as
         `jax.vmap(lambda k: init_mlp(k, sizes))(jax.random.split(key, runs))` makes it.
+    settings: name -> [runs] numbers, with which each run makes an optimizer of its own; optimizer
+        is then a function of these names, as optax.sgd is with {"learning_rate": [0.1, 0.01]}.
+    patience: end a run after so many epochs without a lower validation loss.
     opt_state: go on from this optimizer state, such as history.opt_state of the run before. It is
         copied. (Epochs are counted from 0 again: give another key to shuffle differently.)
+    checkpoint: a folder, in which the run is saved in one file, and from which the same call goes
+        on, to the same bits as if it had never stopped. What is found there of another run, whose
+        data, parameters, options or versions differ, is an error; only epochs may be more.
+        SIGTERM then saves the run and raises SystemExit; a second one ends it at once.
+    checkpoint_seconds: save it when so many seconds have passed since, and at the end.
     progress: show it on stderr once a run has taken two seconds, a bar on a terminal, else a line
         now and then.
 
@@ -221,12 +189,14 @@ def fit(
     axis is the one that is divided over; params stay where they are placed on it. The results are
     those of one device, up to the order of sums.
 
-    Returns (params, history), with the final optimizer state in history.opt_state. Ctrl-C ends the
-        run at the next segment, within about 0.2 seconds or one epoch, and returns what was
-        trained, with history.interrupted set.
+    Returns (params, history), with the optimizer state in history.opt_state. Ctrl-C ends the run
+        within about 0.2 seconds, after a whole epoch where it is as short as that, and returns
+        what was trained, with history.interrupted set.
     Raises ValueError or TypeError, naming the argument, on data that do not fit each other, the
         model or the loss, on labels out of range, NaN or inf in x, and on counts below 1;
-        NonFiniteLoss, a FloatingPointError, when the training loss becomes NaN or inf.
+        NonFiniteLoss, a FloatingPointError, when the training loss becomes NaN or inf; of several
+        runs one that does is marked in history.diverged and ends, and the others go on;
+        OSError where the checkpoint cannot be written before the training (a warning afterwards).
 
     >>> import optax
     >>> x = jax.random.normal(jax.random.key(0), (64, 2))
@@ -236,28 +206,19 @@ def fit(
     >>> print(history.train_loss.shape, history.train_accuracy[-1] > 0.9)
     (20,) True
     """
+    began = time.perf_counter()
+    named = {"train": train, "validation": validation, "test": test}
+    sets = {name: data for name, data in named.items() if data is not None}
     require_count("epochs", epochs)
     require_count("batch_size", batch_size)
-    require_optimizer(optimizer)
-
-    params_of_one_run = params
-    if runs is not None:
-        require_count("runs", runs)
-        require_runs("params", params, runs)
-        require_shares(runs)
-        params_of_one_run = shapes_of_first_run(params)
-
-    if key is not None:
-        require_key("key", key, runs)
-    if model_key is not None:
-        require_key("model_key", model_key, runs)
-        require_key_parameter(model)
-
-    sets = {"train": train} if test is None else {"train": train, "test": test}
+    require_patience(patience, validation)
+    require_checkpoint(checkpoint, checkpoint_seconds)
+    _require_optimizer(optimizer, settings, runs)
+    _require_runs(runs, params)
+    _require_keys(model, key, model_key, runs)
     for name, data in sets.items():
-        require_data(name, data, model, params_of_one_run, loss)
+        require_data(name, data, model, _of_one_run(params, runs), loss)
 
-    start = time.perf_counter()
     recipe = Recipe(
         model=model,
         loss=loss,
@@ -265,49 +226,59 @@ def fit(
         metrics=tuple(metrics.values()),
         batch_size=min(int(batch_size), len(train[0])),
         runs=runs,
+        validation=None if validation is None else 1,
+        patience=patience,
     )
-    state, measured, interrupted = run_epochs(
+    # Tuples, for a pair that is a list would compile a second program.
+    on_device: list[Any] = on_all([tuple(data) for data in sets.values()])
+    numbers = {name: jnp.asarray(values, float) for name, values in (settings or {}).items()}
+    given = placed(Given(key, model_key, numbers), runs)
+    state = call(
+        start_state, (recipe,), placed(params, runs), placed(opt_state, runs), on_device, given
+    )
+
+    def facts() -> dict[str, Any]:
+        return facts_of(recipe, metrics, state, dict(zip(sets, on_device, strict=True)), given)
+
+    outcome = run_epochs(
         recipe,
-        list(sets.values()),
-        placed(Keys(key, model_key), runs),
-        call(start_state, (optimizer, runs), placed(params, runs), placed(opt_state, runs)),
+        on_device,
+        given,
+        state,
         epochs=epochs,
+        began=began,
         progress=progress and jax.process_index() == 0,
+        checkpoint=checkpoint_in(checkpoint, checkpoint_seconds, facts),
     )
-    history = History(
-        _by_name(measured, sets, metrics),
-        epochs=len(measured),
-        seconds=time.perf_counter() - start,
-        interrupted=interrupted,
-        opt_state=state.opt_state,
-    )
-    _require_finite(history)
-    return state.params, history
+    return result(outcome, [f"{which}_{name}" for which in sets for name in ("loss", *metrics)])
+
+
+def _require_runs(runs: int | None, params: Any) -> None:
+    if runs is not None:
+        require_count("runs", runs)
+        require_runs("params", params, runs)
+        require_shares(runs)
+
+
+def _of_one_run(params: Any, runs: int | None) -> Any:
+    return params if runs is None else shapes_of_first_run(params)
+
+
+def _require_optimizer(optimizer: Any, settings: Any, runs: int | None) -> None:
+    require_settings(settings, optimizer, runs)
+    if settings is None:
+        require_optimizer(optimizer)
+
+
+def _require_keys(model: Model, key: Any, model_key: Any, runs: int | None) -> None:
+    if key is not None:
+        require_key("key", key, runs)
+    if model_key is not None:
+        require_key("model_key", model_key, runs)
+        require_key_parameter(model)
 
 
 def _measure(
     model: Model, criteria: tuple[Loss | Metric, ...], params: Any, data: Any
 ) -> list[jax.Array]:
     return on_auto_axes(partial(measure, model, criteria), WHOLE)(params, data)
-
-
-def _by_name(
-    measured: NDArray[np.floating[Any]], sets: Iterable[str], metrics: Iterable[str]
-) -> dict[str, NDArray[np.floating[Any]]]:
-    """measured [epochs, names] or [epochs, runs, names]: each name's [epochs] or [runs, epochs]."""
-    names = [f"{which}_{name}" for which in sets for name in ("loss", *metrics)]
-    return {name: np.ascontiguousarray(measured[..., i].T) for i, name in enumerate(names)}
-
-
-def _require_finite(history: History) -> None:
-    bad = np.argwhere(~np.isfinite(history.train_loss))  # a row [epoch] or [run, epoch] for each
-    if not len(bad):
-        return
-    *run, epoch = bad[np.argmin(bad[:, -1])]
-    where = f"epoch {epoch + 1} of run {run[0]}" if run else f"epoch {epoch + 1}"
-    raise NonFiniteLoss(
-        f"fit: the training loss became {history.train_loss[(*run, epoch)]} in {where}; "
-        f"a smaller learning rate, standardised inputs or "
-        f"optax.clip_by_global_norm usually mend it",
-        history,
-    )

@@ -15,7 +15,7 @@ import jax, jax.numpy as jnp, numpy as np, optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import jaxnet
-from jaxnet import _training_run
+from jaxnet import _training_program as program, _training_run
 
 rng = np.random.default_rng(0)
 # Neither the rows nor those of a batch are a multiple of eight.
@@ -70,20 +70,20 @@ def collectives(f, *args):
     return re.findall(f" ({COLLECTIVES})(?:-start)?[(]", f.lower(*args).compile().as_text())
 
 def of_run():
-    recipe = _training_run.Recipe(
-        model, jaxnet.softmax_cross_entropy, adam, (), batch_size=20, runs=None)
-    state = _training_run.State(params, adam.init(params))
-    keys = _training_run.Keys(jax.random.key(1), jax.random.key(2))
-    on_all = jax.device_put((state, [(x, y)], keys), whole)
-    segment = jax.jit(partial(_training_run._segment, recipe))
-    return collectives(segment, *on_all, np.int32(0), np.int32(1))
+    recipe = program.Recipe(model, jaxnet.softmax_cross_entropy, adam, (), batch_size=20)
+    given = program.Given(jax.random.key(1), jax.random.key(2), {})
+    state = program.start_state(recipe, params, None, [(x, y)], given)
+    on_all = jax.device_put((state, [(x, y)], given), whole)
+    segment = jax.jit(partial(program.segment, recipe))
+    return collectives(segment, *on_all, program.NOWHERE, program.NOWHERE)
 
 mesh = make_mesh((8,), ("data",))
 with jax.set_mesh(mesh):
     whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
     assert of_run() == 2 * ["all-reduce"]  # measuring the loss adds up too
-    _training_run.measure = lambda model, criteria, params, data: [jnp.float32(0)]
+    add, program.Measurement._add = program.Measurement._add, lambda self, p, i, sums: sums
     assert of_run() == ["all-reduce"]
+    program.Measurement._add = add
 
     step = jaxnet.update_step(jaxnet.mlp, adam)
     state = jax.device_put((params, adam.init(params)), whole)
@@ -156,7 +156,7 @@ assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2
 def test_two_processes_train_as_one_and_stop_together(ctrl_c_works):
     program = """
 _, alone = fit()
-_training_run.SEGMENT_SECONDS = 0.0  # between any two epochs they ask each other
+_training_run.SEGMENT_SECONDS = 0.0  # between any two steps they ask each other
 
 class Display:
     # Shows nothing, and presses Ctrl-C in one of the two processes.
@@ -172,7 +172,7 @@ with jax.set_mesh(make_mesh((4,), ("data",))):
     assert_same(history, alone)
     _training_run.progress_display = Display
     _, stopped = fit(epochs=1000)
-    assert stopped.interrupted and stopped.epochs == 6
+    assert stopped.interrupted and stopped.epochs == 5
 print(stopped.train_loss.tolist())
 """
     first, second = in_two_processes(TWO_PROCESSES + SETUP.replace("KIND", "Explicit") + program)

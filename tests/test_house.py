@@ -28,7 +28,11 @@ CORE = {
 }  # fmt: skip
 TRAINING = (
     "jaxnet.training",
+    "jaxnet._history",
+    "jaxnet._checkpoint",
+    "jaxnet._facts",
     "jaxnet._training_run",
+    "jaxnet._training_program",
     "jaxnet._training_step",
     "jaxnet._devices",
     "jaxnet._training_arguments",

@@ -19,6 +19,7 @@ import pytest
 
 import jaxnet
 import jaxnet._progress
+import jaxnet._training_program as program
 import jaxnet._training_run
 from jaxnet import accuracy, evaluate, fit, init_mlp, mlp, softmax_cross_entropy, update_step
 
@@ -323,10 +324,10 @@ def test_update_step_is_jitted_and_donated():
 
 
 def test_one_compilation_of_the_run_whatever_its_segments(compilations, monkeypatch):
-    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.0)  # one epoch a segment
+    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.0)  # one step a segment
     optimizer = optax.sgd(0.05)
     _, in_segments = run(epochs=7, optimizer=optimizer)
-    assert sum("_segment" in name for name in compilations) == 1
+    assert sum("segment" in name for name in compilations) == 1
     compilations.clear()
     monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 1e9)
     _, at_once = run(epochs=9, optimizer=optimizer)
@@ -338,7 +339,7 @@ def test_one_compilation_of_the_run_whatever_its_segments(compilations, monkeypa
 
 def test_runs_longer_than_the_buffer(monkeypatch):
     _, whole = run(epochs=11)
-    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_EPOCHS", 3)
+    monkeypatch.setattr(jaxnet._training_program, "BUFFER_EPOCHS", 3)
     monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 1e9)
     _, history = run(epochs=11, optimizer=optax.sgd(0.1))
     np.testing.assert_array_equal(history.train_loss, whole.train_loss)
@@ -357,13 +358,13 @@ def test_update_and_run_lower_for_cpu_cuda_and_tpu(hand):
         PARAMS, state, *TRAIN
     )
     assert exported.platforms == platforms
-    recipe = jaxnet._training_run.Recipe(model, loss, SGD, (accuracy,), batch_size=16, runs=None)
-    segment = jax.jit(partial(jaxnet._training_run._segment, recipe))
+    recipe = program.Recipe(model, loss, SGD, (accuracy,), batch_size=16, validation=1, patience=2)
+    segment = jax.jit(partial(program.segment, recipe))
     for key in (None, jax.random.key(0)):
-        keys = jaxnet._training_run.Keys(key, None)
-        start = jaxnet._training_run.State(PARAMS, state)
+        given, sets = program.Given(key, None, {}), [TRAIN, TEST]
+        start = program.start_state(recipe, PARAMS, None, sets, given)
         exported = jax.export.export(segment, platforms=platforms)(
-            start, [TRAIN, TEST], keys, np.int32(0), np.int32(1)
+            start, sets, given, program.NOWHERE, program.NOWHERE
         )
         assert exported.platforms == platforms
 
@@ -390,7 +391,7 @@ def test_data_sharded_over_devices_trains_the_same(forced_devices):
 
 
 def test_ctrl_c_returns_what_was_trained(monkeypatch, ctrl_c_works):
-    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.0)
+    monkeypatch.setattr(jaxnet._training_run, "SEGMENT_SECONDS", 0.01)
     adam = optax.adam(1e-2)
     run(optimizer=adam)  # compiled: the interruption must fall into the loop
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -462,11 +463,19 @@ def test_non_finite_loss_says_when_and_keeps_the_history():
     assert isinstance(error.value, FloatingPointError)
 
 
-def test_non_finite_loss_of_one_of_many_runs():
+def test_of_many_runs_one_that_diverges_is_marked_and_the_others_go_on():
     params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2)))(jax.random.split(jax.random.key(1), 3))
     params = jax.tree.map(lambda leaf: leaf.at[1].multiply(jnp.inf), params)
-    with pytest.raises(jaxnet.NonFiniteLoss, match=r"became nan in epoch 1 of run 1;"):
-        fit(mlp, params, **RUN, runs=3)
+    trained, history = fit(mlp, params, **RUN, runs=3)
+    assert history.diverged.tolist() == [False, True, False]
+    assert np.isnan(history.train_loss[1]).all()
+    for i in (0, 2):
+        alone, history_alone = fit(mlp, take_run(params, i), **RUN)
+        assert_close(take_run(trained, i), alone)
+        np.testing.assert_allclose(history.test_loss[i], history_alone.test_loss, rtol=1e-5)
+    bad = jax.tree.map(lambda leaf: leaf * jnp.inf, params)
+    with pytest.raises(jaxnet.NonFiniteLoss, match=r"became nan in epoch 1 of run 0;"):
+        fit(mlp, bad, **RUN, runs=3)
 
 
 X, Y = TRAIN
@@ -619,13 +628,11 @@ def test_the_memory_of_measuring_does_not_grow_with_the_set():
 
 def kernels_of_an_update(kind):
     """In the compiled run: of its computations the one with the most is the update."""
-    recipe = jaxnet._training_run.Recipe(
-        kind(mlp), kind(softmax_cross_entropy), SGD, (), batch_size=16, runs=None
-    )
-    start = jaxnet._training_run.State(PARAMS, SGD.init(PARAMS))
-    segment = jax.jit(partial(jaxnet._training_run._segment, recipe))
-    keys = jaxnet._training_run.Keys(None, None)
-    compiled = segment.lower(start, [TRAIN], keys, np.int32(0), np.int32(1)).compile()
+    recipe = program.Recipe(kind(mlp), kind(softmax_cross_entropy), SGD, (), batch_size=16)
+    given = program.Given(None, None, {})
+    start = program.start_state(recipe, PARAMS, None, [TRAIN], given)
+    segment = jax.jit(partial(program.segment, recipe))
+    compiled = segment.lower(start, [TRAIN], given, program.NOWHERE, program.NOWHERE).compile()
     computations = re.split(r"\n(?=\S)", compiled.as_text())
     calls = r" (?:fusion|dot|reduce|custom-call)\("
     return max(len(re.findall(calls, c)) for c in computations if "get-tuple-element" in c)
