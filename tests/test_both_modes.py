@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -420,6 +421,37 @@ def test_a_backward_that_solves_by_conjugate_gradients():
     f.defvjp(lambda b: (solve(b), None), lambda _, c: (solve(c),))
     moved = jax.jvp(both_modes(f), (ROW,), (ONES,))[1]
     np.testing.assert_allclose(moved, jnp.linalg.solve(matrix, ONES), rtol=1e-4)
+
+
+@pytest.mark.parametrize("right_sides", ["of one", "of both", "of one, of which one is read"])
+def test_a_backward_that_solves_for_several_arrays(right_sides, x64):
+    """JAX transposes such a solve where all right sides are linear alone; its own jvp makes 0s."""
+
+    def blocks(x, v):
+        return (3 + x) * v[0] + v[1], 0.5 * v[0] + 2 * v[1]
+
+    def solve(x, c):
+        b = (c, 3 * c) if right_sides == "of both" else (c, jnp.zeros_like(c))
+        found = jax.scipy.sparse.linalg.bicgstab(lambda v: blocks(x, v), b, tol=1e-14)[0]
+        return found[0] if "read" in right_sides else found[0] + found[1]
+
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, c: (solve(x, c),))
+    g, slope = both_modes(f), functools.partial(slope_of_solve, right_sides)
+    x, t = np.linspace(0.3, 1.2, 5), np.cos(np.arange(5.0))
+    np.testing.assert_allclose(along(g, (x,), (t,)), slope(x) * t)
+    np.testing.assert_allclose(jax.vjp(g, x)[1](t)[0], slope(x) * t)
+    for outer, inner in itertools.product((jax.jacfwd, jax.jacrev), repeat=2):
+        hessian = outer(inner(lambda x: jnp.sum(g(x))))(x)
+        np.testing.assert_allclose(hessian @ t, jax.jvp(slope, (x,), (t,))[1])
+
+
+def slope_of_solve(right_sides, x):
+    """What that backward multiplies its cotangent by."""
+    b = (1, 3) if right_sides == "of both" else (1, 0)
+    first, second = 2 * b[0] - b[1], (3 + x) * b[1] - 0.5 * b[0]
+    found = first if "read" in right_sides else first + second
+    return found / (2 * (3 + x) - 0.5)
 
 
 # -- backwards that have no transpose

@@ -1,7 +1,7 @@
 """A jaxpr with other equations in the place of some; one equation as a function."""
 
 import weakref
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
@@ -135,6 +135,12 @@ def call_of(e: Equation, function: Callable[..., Any]) -> Equation:
     return e.replace(invars=inputs_of(e), outvars=outputs_of(e), **call)
 
 
+def every_input(e: Equation, values: Sequence[Any]) -> list[Any]:
+    """The value of each input, literals too, from those of inputs_of(e)."""
+    known = dict(zip(inputs_of(e), values, strict=True))
+    return [v.val if is_literal(v) else known[v] for v in e.invars]
+
+
 def with_tangents(e: Equation, push: Callable[..., Any]) -> Equation:
     """The equation of a custom rule as that of a custom_jvp, with push as its rule.
 
@@ -221,9 +227,7 @@ def _telling(e: Equation, wiretap: Wiretap) -> Equation:
     inputs = inputs_of(e)
 
     def told(*values: Any) -> None:
-        known = dict(zip(inputs, values, strict=True))
-        every = [v.val if is_literal(v) else known[v] for v in e.invars]
-        jax.debug.callback(wiretap.tell, *wiretap.compute(*every))
+        jax.debug.callback(wiretap.tell, *wiretap.compute(*every_input(e, values)))
 
     jaxpr = jax.make_jaxpr(told)(*shapes_of(e))
     call = {"primitive": closed_call_p, "params": {"call_jaxpr": jaxpr}, "effects": jaxpr.effects}

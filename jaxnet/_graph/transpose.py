@@ -8,18 +8,23 @@ others in their place:
                    compute nothing, but make what comes out depend on all that goes in
     scans          what a body computes from the other inputs alone, JAX would compute beforehand,
                    for all turns at once, and keep: recomputed in each turn, nothing is kept
+    solves of      JAX transposes them where all right sides are linear alone, and its derivatives
+    several arrays make zeros of some: joined, they are one
 """
 
+import itertools
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias, cast
 
 import jax
 import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
 
 from jaxnet._graph.forms import kind_of_rule
-from jaxnet._graph.jaxprs import Chain, Equation, inputs_of, is_literal, outputs_of, plain
+from jaxnet._graph.jaxprs import Chain, Equation, is_literal, outputs_of, plain
 from jaxnet._graph.reach import computes_nothing, flow
-from jaxnet._graph.rewrite import as_function, call_of, rewritten
+from jaxnet._graph.rewrite import as_function, call_of, every_input, rewritten
 
 # (equation of a rule, those of its inputs in which it is linear here) -> what stands in its place
 OfRule: TypeAlias = Callable[[Equation, Collection[Any]], Equation]
@@ -48,6 +53,8 @@ def transposable(jaxpr: Any, is_linear: list[bool], of_rule: OfRule) -> Any:
             return _one_by_one(e)
         if e.primitive.name == "scan":
             return [_recomputed_in_each_turn(inside_rewritten)]
+        if e.primitive.name == "custom_linear_solve":
+            return [_of_one_vector(inside_rewritten)]
         return [inside_rewritten]
 
     return rewritten(jaxpr, change)
@@ -59,15 +66,13 @@ def _place(e: Equation, chain: Chain) -> tuple[int, ...]:
 
 def _straight_through(e: Equation) -> Equation:
     """A call that returns what it is given."""
-    inputs = inputs_of(e)
-    source = dict(zip(e.outvars, e.invars, strict=True))
+    return call_of(e, lambda *values: _used(e, every_input(e, values)))
 
-    def same(*values: Any) -> list[Any]:
-        known = dict(zip(inputs, values, strict=True))
-        wanted = [source[v] for v in outputs_of(e)]
-        return [v.val if is_literal(v) else known[v] for v in wanted]
 
-    return call_of(e, same)
+def _used(e: Equation, outputs: list[Any]) -> list[Any]:
+    """Of the values of all outputs those of outputs_of(e)."""
+    value_of = dict(zip(e.outvars, outputs, strict=True))
+    return [value_of[v] for v in outputs_of(e)]
 
 
 def _one_by_one(e: Equation) -> list[Equation]:
@@ -86,6 +91,40 @@ def _recomputed_in_each_turn(e: Equation) -> Equation:
         return e  # memory is written to
     recomputed = jax.checkpoint(as_function(body), prevent_cse=False)
     return e.replace(params={**e.params, "jaxpr": jax.make_jaxpr(recomputed)(*body.in_avals)})
+
+
+def _of_one_vector(e: Equation) -> Equation:
+    """A linear solve of several arrays as one of all their numbers."""
+    jaxprs, ends = e.params["jaxprs"], list(itertools.accumulate(e.params["const_lengths"]))
+    right_sides = e.invars[ends[-1] :]
+    count = len(right_sides)
+    if jaxprs.transpose_solve is None or len({v.aval.dtype for v in right_sides}) != 1:
+        return e
+
+    def solved(*values: Any) -> list[Any]:
+        every = every_input(e, values)
+        b, parts_of = ravel_pytree(every[ends[-1] :])
+
+        def of_vectors(k: int) -> Callable[..., Any]:
+            """The k-th of matvec, vecmat, solve and transpose_solve."""
+
+            def function(v: Any) -> tuple[Any, list[Any]]:
+                outputs = as_function(jaxprs[k])(*every[([0, *ends])[k] : ends[k]], *parts_of(v))
+                return ravel_pytree(outputs[:count])[0], outputs[count:]
+
+            return function
+
+        x, others = lax.custom_linear_solve(
+            lambda v: of_vectors(0)(v)[0],
+            b,
+            lambda _, v: of_vectors(2)(v),
+            transpose_solve=lambda _, v: of_vectors(3)(v),
+            symmetric=jaxprs.vecmat is jaxprs.matvec,
+            has_aux=True,
+        )
+        return _used(e, [*parts_of(x), *others])
+
+    return e if count == 1 else call_of(e, solved)
 
 
 def outputs_that_depend(jaxpr: Any, is_linear: list[bool]) -> list[bool]:
