@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import jax
 
 from jaxnet import _graph
+from jaxnet._require import require_function
 from jaxnet._rule import rules_off
 
 P = ParamSpec("P")
@@ -40,8 +41,9 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     jvp: whether `jax.custom_jvp` rules are taken off too.
     Returns a function with the parameters of fn. It traces fn at each call, so jit it where speed
         matters.
-    Raises RuntimeError where this JAX keeps its rules in a form that could not be taken off: a
-        reference that is silently the rule itself would make every comparison agree.
+    Raises TypeError where fn is no function; RuntimeError where this JAX keeps its rules in a form
+        that could not be taken off: a reference that is silently the rule itself would make every
+        comparison agree.
 
     >>> loss = lambda x: (jaxnet.rules.tanh(x) - 1) ** 2
     >>> hand, autodiff = jax.grad(loss)(0.5), jax.grad(jaxnet.auto(loss))(0.5)
@@ -50,6 +52,7 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     >>> print(*jax.jvp(jaxnet.auto(jaxnet.relu), (2.0,), (1.0,)))  # of relu itself jvp raises
     2.0 1.0
     """
+    require_function("auto", fn)
     kinds = kinds_of(jvp)
 
     @functools.wraps(fn, updated=())

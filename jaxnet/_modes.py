@@ -20,6 +20,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from jaxnet import _graph
+from jaxnet._require import require_function
 from jaxnet._rule import rules_off
 
 P = ParamSpec("P")
@@ -43,14 +44,15 @@ def both_modes(fn: Callable[P, R]) -> Callable[P, R]:
         strings, functions) stays what it is, in arguments and in results.
     Returns a function with the parameters of fn. It traces fn at each call, so jit it where speed
         matters.
-    Raises TypeError, at a derivative in either mode, where a backward cannot be transposed: it
-        names the rule and its line. There jaxnet.auto(fn) has both modes.
+    Raises TypeError where fn is no function and, at a derivative in either mode, where a backward
+        cannot be transposed: it names the rule and its line. There jaxnet.auto(fn) has both modes.
 
     >>> loss = jaxnet.both_modes(lambda x: (jaxnet.rules.tanh(x) - 1) ** 2)
     >>> value, tangent = jax.jvp(loss, (0.5,), (1.0,))
     >>> print(jnp.allclose(tangent, jax.grad(loss)(0.5)))
     True
     """
+    require_function("both_modes", fn)
 
     @functools.wraps(fn, updated=())
     def in_both(*args: P.args, **kwargs: P.kwargs) -> R:

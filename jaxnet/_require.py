@@ -8,6 +8,15 @@ import numpy as np
 from jax import Array
 
 
+def require_function(function: str, fn: Any) -> None:
+    """Raise TypeError unless fn can be called."""
+    if not callable(fn):
+        raise TypeError(
+            f"{function}: fn must be a function, got {type(fn).__name__}; "
+            f"call {function}(fn)(*args)"
+        )
+
+
 def require_arrays(function: str, **arrays: Any) -> None:
     """Raise TypeError, naming the argument, unless everything is an array or a number."""
     for name, array in arrays.items():

@@ -433,3 +433,14 @@ def test_a_rule_that_is_not_at_the_top_is_named_where_it_is():
         jaxnet.gelu  # noqa: B018
     with pytest.raises(AttributeError, match="module 'jaxnet' has no attribute 'nothing'"):
         jaxnet.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("door", [jaxnet.auto, jaxnet.both_modes])
+@pytest.mark.parametrize("given", [3, X, None, "tanh"])
+def test_what_is_no_function(door, given):
+    name = door.__name__
+    text = (
+        rf"{name}: fn must be a function, got {type(given).__name__}; call {name}\(fn\)\(\*args\)"
+    )
+    with pytest.raises(TypeError, match=text):
+        door(given)
