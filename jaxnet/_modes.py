@@ -21,7 +21,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxnet import _graph
 from jaxnet._require import require_function
-from jaxnet._rule import rules_off
+from jaxnet._rule import rules_off, tangents_on
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +36,8 @@ def both_modes(fn: Callable[P, R]) -> Callable[P, R]:
     of derivatives. Values are unchanged.
 
     Limits. A backward that JAX cannot transpose gives no forward mode: a while_loop, a call of the
-    host or of a kernel (Pallas), what is not linear in the cotangent. A derivative that is taken
+    host or of a kernel (Pallas), what is not linear in the cotangent. There a rule of this library
+    serves with a tangent by hand, `rule.tangent`. A derivative that is taken
     inside fn is fn's own: apply both_modes to what is differentiated there. So for the rule of a
     custom_jvp.
 
@@ -58,7 +59,8 @@ def both_modes(fn: Callable[P, R]) -> Callable[P, R]:
     def in_both(*args: P.args, **kwargs: P.kwargs) -> R:
         if rules_off.value:  # by auto, which takes those of other libraries off as well
             return fn(*args, **kwargs)
-        call = _graph.call_of_function(fn, args, kwargs)
+        with tangents_on(True):
+            call = _graph.call_of_function(fn, args, kwargs)
         return cast(R, call.run(_with_tangents(call.jaxpr)))
 
     return in_both
@@ -98,7 +100,8 @@ def _push(e: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
         # The leaves of the pullback are what it keeps.
         return jax.vjp(of_moved, *moved)
 
-    jaxpr, (outputs, pullback) = jax.make_jaxpr(forward, return_shape=True)(*primals)
+    with tangents_on(True):
+        jaxpr, (outputs, pullback) = jax.make_jaxpr(forward, return_shape=True)(*primals)
     results = _numbers_as_arrays(_graph.as_function(_with_tangents(jaxpr))(*primals))
     outputs, residuals = results[: len(outputs)], results[len(outputs) :]
     moved = [t for t, is_one in zip(tangents, is_moved, strict=True) if is_one]
@@ -121,7 +124,9 @@ def _pushed(
 
     def push(residuals: Sequence[Any], moved: Sequence[Any]) -> Any:
         try:
-            ready = _ready(jax.make_jaxpr(pull)(residuals, floating), len(residuals))
+            with tangents_on(True):
+                pulled = jax.make_jaxpr(pull)(residuals, floating)
+            ready = _ready(pulled, len(residuals))
             (pushed,) = jax.linear_transpose(lambda c: ready(*residuals, *c), floating)(moved)
         except Exception as error:
             raise _no_forward_mode(e, error) from error
@@ -216,5 +221,6 @@ def _no_forward_mode(e: Any, error: Exception) -> Exception:
     return TypeError(
         f"both_modes: the backward of {_graph.name_of_rule(e)}{at} gives no forward mode, for JAX "
         f"cannot transpose it: {why}. It must be linear in its cotangent, without a while_loop, a "
-        f"callback or a kernel; without it jaxnet.auto(fn) has both modes"
+        f"callback or a kernel. Else a tangent by hand (jaxnet.rule.tangent) serves, or "
+        f"jaxnet.auto(fn) has both modes"
     )

@@ -19,6 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # True while `auto` traces. A user context is part of jit's cache key: no compiled function can keep
 # a rule by mistake.
 rules_off = cast(Any, jax).make_user_context(False)
+# True while `both_modes` traces: a rule that has a tangent by hand is a custom_jvp then.
+tangents_on = cast(Any, jax).make_user_context(False)
 
 
 class Halves(NamedTuple):
@@ -68,6 +70,7 @@ class rule(Generic[P, R]):
                 )
         self._forward: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
+        self._tangent: Callable[..., Any] | None = None
 
     def forward(self, f: F) -> F:
         """Attach the forward pass: decorate it.
@@ -95,6 +98,27 @@ class rule(Generic[P, R]):
         ...     return (2 * dy,)
         """
         self._backward = f
+        return f
+
+    def tangent(self, f: F) -> F:
+        """Attach forward mode by hand, for `both_modes`: decorate it. No rule needs one.
+
+        Without it `both_modes` takes the transpose of the backward, which JAX cannot derive where
+        a while_loop, a callback or a kernel computes it. Reverse mode of `both_modes(f)` is then
+        the transpose of this; of f itself it stays the backward.
+
+        f: (arguments, their tangents, a tuple each) -> (value, its tangent), linear in the
+            tangents; that of an integer argument is None.
+        Returns f.
+
+        >>> double = jaxnet.rule(lambda x: 2 * x)
+        >>> @double.tangent
+        ... def double_tangent(arguments, tangents):
+        ...     return 2 * arguments[0], 2 * tangents[0]
+        >>> print(jax.jvp(jaxnet.both_modes(double), (1.0,), (3.0,))[1])
+        6.0
+        """
+        self._tangent = f
         return f
 
     @property
@@ -139,12 +163,17 @@ class rule(Generic[P, R]):
         other = rule(self.body)
         other._forward = forward or self._forward
         other._backward = backward or self._backward
+        other._tangent = self._tangent
         return other
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         arrays, options = self._bind(*args, **kwargs)
         if rules_off.value:
             return self.body(*arrays, **options)
+        if tangents_on.value and self._tangent is not None:
+            with_tangent = jax.custom_jvp(functools.partial(self.body, **options))
+            with_tangent.defjvp(functools.partial(_tangent_of_arrays, self._tangent, **options))
+            return with_tangent(*_varying_alike(arrays))
         forward, backward = self.halves
         with_rule = jax.custom_vjp(functools.partial(self.body, **options))
         with_rule.defvjp(
@@ -194,6 +223,14 @@ def _backward_of_arrays(
     backward: Callable[..., Any], residuals: Any, dy: Any, /, **options: Any
 ) -> Any:
     return backward(residuals, _numbers_as_arrays(dy), **options)
+
+
+def _tangent_of_arrays(
+    tangent: Callable[..., Any], arguments: Any, tangents: Any, /, **options: Any
+) -> Any:
+    tangents = _numbers_as_arrays(tangents)
+    tangents = jax.tree.map(lambda t: None if t.dtype == jax.dtypes.float0 else t, tangents)
+    return tangent(_numbers_as_arrays(arguments), tangents, **options)
 
 
 def _numbers_as_arrays(tree: Any) -> Any:
