@@ -217,7 +217,8 @@ def _no_tangent(x: Any) -> Any:
 def _no_forward_mode(e: Any, error: Exception) -> Exception:
     place = _graph.place_of_function(_graph.body_of_rule(e))
     at = f" ({place})" if place else ""
-    why = str(error).strip().partition("\n")[0] or type(error).__name__
+    said = "" if isinstance(error, AssertionError) else str(error)  # it shows JAX's own objects
+    why = said.strip().partition("\n")[0].rstrip(".") or type(error).__name__
     return TypeError(
         f"both_modes: the backward of {_graph.name_of_rule(e)}{at} gives no forward mode, for JAX "
         f"cannot transpose it: {why}. It must be linear in its cotangent, without a while_loop, a "

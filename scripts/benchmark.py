@@ -35,9 +35,9 @@ def time_cold(options: argparse.Namespace) -> None:
 
 
 def measure_modes(options: argparse.Namespace) -> None:
-    from benchmarks import modes
+    from benchmarks import abroad, modes
 
-    modes.run(options)
+    (abroad if options.libraries else modes).run(options)
 
 
 def compare_checkers(options: argparse.Namespace) -> None:
@@ -115,6 +115,11 @@ def add_others(others: Any) -> None:
         rules.add_argument("names", nargs="*", metavar="NAME", help="a rule; all by default")
         add_repeats(rules)
         add_json(rules)
+    rules.add_argument(  # of modes, the last of them
+        "--libraries",
+        action="store_true",
+        help="instead: which calls of other libraries have forward mode by it, as installed",
+    )
 
     cold = others.add_parser(
         "cold",

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmarks import cold, contestants, rules, training
+from benchmarks import abroad, cold, contestants, rules, training
 from catalogue import ENTRIES, MEASURES
 from common.job import TWIN
 from common.pullbacks import pullback
@@ -242,3 +243,30 @@ def row_of(error, scan, kept, seconds):
 )
 def test_verdict_is_the_first_gain(row, verdict):
     assert row.verdict() == verdict
+
+
+def test_calls_of_other_libraries_in_both_modes(monkeypatch, capsys):
+    def doubled(backward):
+        f = jax.custom_vjp(lambda x: 2 * x)
+        f.defvjp(lambda x: (2 * x, None), lambda _, c: (backward(c),))
+        return lambda: (f, jnp.arange(3.0))
+
+    def on_the_host():
+        return np.sin, jnp.arange(3.0)
+
+    calls = {
+        ("jax", "right"): doubled(lambda c: 2 * c),
+        ("jax", "cut"): doubled(lambda c: jnp.clip(2 * c, -1, 1)),
+        ("jax", "host"): on_the_host,
+        ("jax", "sine"): lambda: (jnp.sin, jnp.arange(3.0)),
+        ("no_such_library", "f"): on_the_host,
+    }
+    monkeypatch.setattr(abroad, "CALLS", calls)
+    benchmark.main(["modes", "--libraries"])
+    printed = capsys.readouterr().out
+    name = f"| jax {jax.__version__}: "
+    assert f"{name}`right` | raises | 0e+00 | all four |" in printed
+    assert f"{name}`cut` | raises | the error | none |" in printed
+    assert re.search(rf"{re.escape(name)}`sine` \| works \| \de.\d\d \| all four \|", printed)
+    assert "`host` has no reverse mode" in printed
+    assert "no_such_library" not in printed
