@@ -75,15 +75,50 @@ def require_classes(function: str, logits: Array, labels: Array) -> None:
         )
 
 
+def require_function(function: str, name: str, f: object, example: str) -> None:
+    """Raise TypeError, naming the argument, unless f can be called."""
+    if not callable(f):
+        raise TypeError(
+            f"{function}: {name} must be a function such as {example}, got {described(f)}"
+        )
+
+
+def require_random_key(function: str, name: str, key: Any, runs: int | None = None) -> None:
+    """Raise TypeError unless key is a JAX random key, ValueError unless it is one; with runs, many.
+
+    With runs their number is not looked at.
+    """
+    example = "such as jax.random.key(0)"
+    dtype = getattr(key, "dtype", None)
+    is_new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    # Keys of the old kind, jax.random.PRNGKey(0), are plain arrays of uint32.
+    if not is_new and (dtype != jnp.uint32 or np.ndim(key) == 0):
+        raise TypeError(
+            f"{function}: {name} must be a JAX random key {example}, got {described(key)}"
+        )
+    dimensions = np.ndim(key) - (0 if is_new else 1)
+    if runs is None and dimensions != 0:
+        raise ValueError(
+            f"{function}: {name} must be one JAX random key {example}, "
+            f"got {described(key)}; take one, {name}[0], or jax.vmap over them"
+        )
+
+
+def is_number(value: object) -> bool:
+    """Whether value is a real number of Python's or NumPy's, and no array."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def described(value: Any) -> str:
-    """What came, in few words: short values themselves, arrays by dtype and shape, else a type."""
+    """What came, in few words: its type, and what is short of it."""
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return f"{type(value).__name__} of dtype {value.dtype} and shape {value.shape}"
-    plain = value is None or type(value) in (str, bytes, bool, int, float, list, tuple, dict, set)
-    if plain and len(repr(value)) <= 40:
-        return repr(value)
+    kind = type(value).__name__
     name = getattr(value, "__name__", None)  # of a function or a class
-    return f"{type(value).__name__} {name}" if name else type(value).__name__
+    if name:
+        return f"{kind} {name}"
+    plain = type(value) in (str, bytes, bool, int, float, list, tuple, dict, set)
+    return f"{kind} {value!r}" if plain and len(repr(value)) <= 40 else kind
 
 
 def first_line(error: BaseException) -> str:

@@ -1,9 +1,8 @@
-"""What `fit` and `evaluate` are given: the types, and what must hold before anything is compiled.
+"""What `fit` and `evaluate` are given beside the data: types, and what must hold of them.
 
-Compiled code cannot raise on a value, so values are looked at here, where they enter.
+Errors come before anything is compiled.
 """
 
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +15,7 @@ import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from jaxnet._programs import shapes
-from jaxnet._require import described, first_line
-from jaxnet.rules._cross_entropy import softmax_cross_entropy
+from jaxnet._require import described, first_line, is_number, require_random_key
 
 # (params, x) -> outputs, one row per example.
 # One that draws numbers while it trains also takes (params, x, key).
@@ -36,41 +34,76 @@ def require_count(name: str, count: object) -> None:
         raise ValueError(f"fit: {name} must be a positive integer, got {count!r}")
 
 
-def require_optimizer(optimizer: object) -> None:
+def require_optimizer(optimizer: object, function: str = "fit") -> None:
     """Raise TypeError unless it is one of optax."""
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            f"fit: optimizer must be an optax.GradientTransformation such as optax.sgd(0.01), "
-            f"got {type(optimizer).__name__}"
+    if isinstance(optimizer, optax.GradientTransformation):
+        return
+    mend = ""
+    if hasattr(optimizer, "gradient_transformation"):
+        mend = "; give its .gradient_transformation()"
+    elif callable(optimizer):
+        mend = "; a function of optax makes one when it is called"
+    raise TypeError(
+        f"{function}: optimizer must be an optax.GradientTransformation such as optax.sgd(0.01), "
+        f"got {described(optimizer)}{mend}"
+    )
+
+
+def require_opt_state(
+    opt_state: Any,
+    optimizer: Any,
+    params: Any,
+    runs: int | None,
+    *,
+    settings: Any = None,
+) -> None:
+    """Raise unless opt_state is None, or a state of this optimizer for these params.
+
+    With settings the optimizer is a function of them that makes one; params are those of one run; with runs every leaf of opt_state has an axis [runs] before.
+    """
+    if opt_state is None:
+        return
+    require_kept("fit", "opt_state", opt_state)
+    if settings is not None:
+        optimizer = optimizer(**dict.fromkeys(settings, np.float32(1)))
+    expected = shapes(optimizer.init, (), params)
+    structure: Any = jax.tree.structure(opt_state)
+    wanted: Any = jax.tree.structure(expected)
+    mend = "go on with the optimizer it came from, or leave opt_state out"
+    if structure != wanted:
+        raise ValueError(
+            f"fit: opt_state is of another optimizer, or for other params: "
+            f"it is {shortened(structure)}, this one's is {shortened(wanted)}; {mend}"
         )
+    if runs is not None:
+        require_runs("opt_state", opt_state, runs)
+    leading = () if runs is None else (runs,)
+    leaves = jax.tree_util.tree_leaves_with_path(opt_state)
+    for (path, leaf), like in zip(leaves, jax.tree.leaves(expected), strict=True):
+        if np.shape(leaf) != (*leading, *like.shape):
+            raise ValueError(
+                f"fit: opt_state{jax.tree_util.keystr(path)} must have shape "
+                f"{(*leading, *like.shape)} for these params, got {np.shape(leaf)}; {mend}"
+            )
+
+
+def require_kept(function: str, name: str, tree: Any) -> None:
+    """Raise ValueError where an array of the tree has been donated."""
+    for leaf in jax.tree.leaves(tree):
+        is_array = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+        if is_array and leaf.is_deleted():
+            raise ValueError(
+                f"{function}: {name} holds an array that was deleted, for it was donated, as "
+                f"update_step's step does with what it is given; use what the step returned, "
+                f"or give it copies, jax.tree.map(jnp.copy, {name})"
+            )
 
 
 def require_key(name: str, key: Any, runs: int | None) -> None:
-    """Raise TypeError unless key is a JAX random key, ValueError unless there is one per run."""
-    dtype = getattr(key, "dtype", None)
-    # Keys of the old kind, jax.random.PRNGKey(0), are plain arrays of uint32.
-    is_key = dtype is not None and (
-        dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    )
-    if not is_key:
-        raise TypeError(
-            f"fit: {name} must be a JAX random key such as jax.random.key(0), "
-            f"got {type(key).__name__}"
-        )
+    """Raise unless key is a JAX random key, or one per run."""
+    require_random_key("fit", name, key, runs)
     if runs is not None:
         require_runs(name, key, runs)
-
-
-def require_key_parameter(model: Model) -> None:
-    """Raise TypeError unless the model can be called as model(params, x, key)."""
-    try:
-        inspect.signature(model).bind("params", "x", "key")
-    except TypeError:
-        raise TypeError(
-            f"fit: with a model_key the model is called as model(params, x, key), but it takes "
-            f"{inspect.signature(model)}; leave model_key out, or give the model a third argument, "
-            f"key=None"
-        ) from None
 
 
 def require_runs(name: str, tree: Any, runs: int) -> None:
@@ -170,14 +203,14 @@ def _require_factory(optimizer: Any, settings: Mapping[str, Any]) -> None:
             f"fit: optimizer could not be called as optimizer({names}) with one number of "
             f"settings for each: {first_line(error)}"
         ) from error
-    require_optimizer(made[0])
+    require_optimizer("fit", made[0])
 
 
 def require_checkpoint(path: object, seconds: object) -> None:
     """Raise unless path is None or names a folder, which need not exist, and seconds are >= 0."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.number):
+    if not is_number(seconds):
         raise TypeError(f"fit: checkpoint_seconds must be a number, got {described(seconds)}")
-    if not seconds >= 0:  # NaN is not
+    if not cast(float, seconds) >= 0:  # NaN is not
         raise ValueError(f"fit: checkpoint_seconds must be at least 0, got {seconds}")
     if path is None:
         return
@@ -195,67 +228,12 @@ def require_checkpoint(path: object, seconds: object) -> None:
             )
 
 
+def shortened(text: object, most: int = 200) -> str:
+    """text, or its beginning where it is long."""
+    return str(text) if len(str(text)) <= most else f"{str(text)[:most]}..."
+
+
 def shapes_of_first_run(tree: Any) -> Any:
     """Shapes and dtypes of the tree, whose leaves are [runs, ...], without that axis."""
     shape = cast(Any, jax.ShapeDtypeStruct)  # not annotated
     return jax.tree.map(lambda leaf: shape(np.shape(leaf)[1:], jnp.result_type(leaf)), tree)
-
-
-def require_data(name: str, data: Data, model: Model, params: Any, loss: Loss) -> None:
-    """Raise TypeError or ValueError unless data are (x, y) that fit each other, model and loss.
-
-    params may be arrays, or their shapes and dtypes. Errors call the data by `name`.
-    """
-    _require_pair(name, data)
-    x, y = data
-    _require_finite(name, x)
-    outputs, losses = shapes(_outputs_and_losses, (model, loss), params, x, y)
-    if losses.shape != (len(x),):
-        raise ValueError(
-            f"{name}: loss must return one value per example, shape {(len(x),)}, "
-            f"got shape {losses.shape} for outputs of shape {outputs.shape} "
-            f"and y of shape {np.shape(y)}"
-        )
-    # Another loss may give its integers another meaning. With or without its rule, it is this one.
-    is_cross_entropy = inspect.unwrap(loss) is inspect.unwrap(softmax_cross_entropy)
-    if is_cross_entropy and jnp.issubdtype(y.dtype, jnp.integer):
-        _require_labels(name, np.asarray(y), classes=outputs.shape[-1])
-
-
-def _require_pair(name: str, data: Any) -> None:
-    is_pair = isinstance(data, tuple | list) and len(data) == 2
-    if not is_pair or not all(hasattr(array, "shape") for array in data):
-        raise TypeError(f"{name} must be a pair of arrays (x, y), got {type(data).__name__}")
-    x, y = data
-    if np.ndim(x) < 1 or np.ndim(y) < 1 or len(x) != len(y):
-        raise ValueError(
-            f"{name}: x and y must have as many rows, got shapes {np.shape(x)} and {np.shape(y)}"
-        )
-    if len(x) == 0:
-        raise ValueError(f"{name}: no rows; x has shape {np.shape(x)}")
-
-
-def _require_finite(name: str, x: Array) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        return
-    bad = np.argwhere(~np.isfinite(np.asarray(x)))
-    if len(bad):
-        raise ValueError(
-            f"{name}: x holds {len(bad)} values that are NaN or inf, the first at index "
-            f"{tuple(map(int, bad[0]))}; remove or fill those rows"
-        )
-
-
-def _require_labels(name: str, labels: NDArray[Any], classes: int) -> None:
-    if (labels < 0).any() or (labels >= classes).any():
-        raise ValueError(
-            f"{name}: labels must be in 0 .. {classes - 1} (the model has {classes} outputs), "
-            f"got {labels.min()} .. {labels.max()}"
-        )
-
-
-def _outputs_and_losses(
-    model: Model, loss: Loss, params: Any, x: jax.Array, y: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    outputs = model(params, x)
-    return outputs, loss(outputs, y)

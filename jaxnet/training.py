@@ -27,15 +27,21 @@ from jaxnet._training_arguments import Model as Model
 from jaxnet._training_arguments import (
     require_checkpoint,
     require_count,
-    require_data,
     require_key,
-    require_key_parameter,
+    require_opt_state,
     require_optimizer,
     require_patience,
     require_runs,
     require_settings,
     require_shares,
     shapes_of_first_run,
+)
+from jaxnet._training_data import require_data
+from jaxnet._training_functions import (
+    require_functions,
+    require_loss,
+    require_model,
+    require_trainable,
 )
 from jaxnet._training_program import Given, Recipe, start_state
 from jaxnet._training_run import run_epochs
@@ -69,6 +75,9 @@ def update_step(
     >>> print(loss.shape, loss < 1)
     () True
     """
+    require_model("update_step", model)
+    require_optimizer(optimizer, "update_step")
+    require_loss("update_step", loss, model)
     update = updater(model, optimizer, loss)
 
     def step(
@@ -112,7 +121,8 @@ def evaluate(
     >>> {name: round(value, 3) for name, value in measured.items()}
     {'loss': 0.127, 'accuracy': 1.0}
     """
-    require_data("data", data, model, params, loss)
+    require_functions("evaluate", model, params, loss, metrics)
+    require_data("data", data, model, params, loss, metrics, function="evaluate")
     values = call(_measure, (model, (loss, *metrics.values())), placed(params), on_all(tuple(data)))
     arrays = dict(zip(("loss", *metrics), map(np.asarray, values), strict=True))
     return {name: value if value.ndim else float(value) for name, value in arrays.items()}
@@ -213,11 +223,15 @@ def fit(
     require_count("batch_size", batch_size)
     require_patience(patience, validation)
     require_checkpoint(checkpoint, checkpoint_seconds)
+    require_functions("fit", model, params, loss, metrics, key=model_key)
     _require_optimizer(optimizer, settings, runs)
     _require_runs(runs, params)
-    _require_keys(model, key, model_key, runs)
+    require_trainable(params, runs)
+    of_one_run = _of_one_run(params, runs)
+    require_opt_state(opt_state, optimizer, of_one_run, runs, settings=settings)
+    _require_keys(key, model_key, runs)
     for name, data in sets.items():
-        require_data(name, data, model, _of_one_run(params, runs), loss)
+        require_data(name, data, model, of_one_run, loss, metrics)
 
     recipe = Recipe(
         model=model,
@@ -270,12 +284,11 @@ def _require_optimizer(optimizer: Any, settings: Any, runs: int | None) -> None:
         require_optimizer(optimizer)
 
 
-def _require_keys(model: Model, key: Any, model_key: Any, runs: int | None) -> None:
+def _require_keys(key: Any, model_key: Any, runs: int | None) -> None:
     if key is not None:
         require_key("key", key, runs)
     if model_key is not None:
         require_key("model_key", model_key, runs)
-        require_key_parameter(model)
 
 
 def _measure(

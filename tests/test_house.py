@@ -36,6 +36,8 @@ TRAINING = (
     "jaxnet._training_step",
     "jaxnet._devices",
     "jaxnet._training_arguments",
+    "jaxnet._training_data",
+    "jaxnet._training_functions",
     "jaxnet._progress",
 )
 NEVER = {  # what a module, or a package, never imports of the library (but its own rooms)
