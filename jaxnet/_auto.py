@@ -52,7 +52,7 @@ def auto(fn: Callable[P, R], *, jvp: bool = False) -> Callable[P, R]:
     >>> print(*jax.jvp(jaxnet.auto(jaxnet.relu), (2.0,), (1.0,)))  # of relu itself jvp raises
     2.0 1.0
     """
-    require_function("auto", fn)
+    require_function("auto", "fn", fn, "a loss")
     kinds = kinds_of(jvp)
 
     @functools.wraps(fn, updated=())

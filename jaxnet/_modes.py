@@ -53,7 +53,7 @@ def both_modes(fn: Callable[P, R]) -> Callable[P, R]:
     >>> print(jnp.allclose(tangent, jax.grad(loss)(0.5)))
     True
     """
-    require_function("both_modes", fn)
+    require_function("both_modes", "fn", fn, "a loss")
 
     @functools.wraps(fn, updated=())
     def in_both(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -8,15 +8,6 @@ import numpy as np
 from jax import Array
 
 
-def require_function(function: str, fn: Any) -> None:
-    """Raise TypeError unless fn can be called."""
-    if not callable(fn):
-        raise TypeError(
-            f"{function}: fn must be a function, got {type(fn).__name__}; "
-            f"call {function}(fn)(*args)"
-        )
-
-
 def require_arrays(function: str, **arrays: Any) -> None:
     """Raise TypeError, naming the argument, unless everything is an array or a number."""
     for name, array in arrays.items():
@@ -83,6 +74,17 @@ def require_function(function: str, name: str, f: object, example: str) -> None:
         )
 
 
+def require_hashable(function: str, name: str, f: object) -> None:
+    """Raise TypeError unless f can be told from others, as compiled programs are."""
+    try:
+        hash(f)
+    except TypeError:
+        raise TypeError(
+            f"{function}: {name} must be hashable, as functions are, got {described(f)}; "
+            f"give a function that calls it, lambda *args: {name}(*args)"
+        ) from None
+
+
 def require_random_key(function: str, name: str, key: Any, runs: int | None = None) -> None:
     """Raise TypeError unless key is a JAX random key, ValueError unless it is one; with runs, many.
 
@@ -102,6 +104,11 @@ def require_random_key(function: str, name: str, key: Any, runs: int | None = No
             f"{function}: {name} must be one JAX random key {example}, "
             f"got {described(key)}; take one, {name}[0], or jax.vmap over them"
         )
+
+
+def number_or_nan(value: Any) -> Any:
+    """The value where it is a number; else NaN, which is within no bounds."""
+    return value if isinstance(value, int | float | np.integer | np.floating) else float("nan")
 
 
 def is_number(value: object) -> bool:

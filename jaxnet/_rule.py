@@ -12,6 +12,8 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 import jax
 import jax.numpy as jnp
 
+from jaxnet._require import described
+
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -203,7 +205,17 @@ class rule(Generic[P, R]):
         for name, option in bound.kwargs.items():
             _require_hashable(self.__name__, name, option)
         # With the rule off, a NumPy argument would be computed in NumPy's dtypes.
-        return jax.tree.map(_as_jax_array, bound.args), bound.kwargs
+        arrays = map(self._as_arrays, self._signature.parameters, bound.args)
+        return tuple(arrays), bound.kwargs
+
+    def _as_arrays(self, name: str, arg: Any) -> Any:
+        try:
+            return jax.tree.map(_as_jax_array, arg)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"{self.__name__}: {name} must be an array of numbers, got {described(arg)}; "
+                f"{name} as jnp.asarray makes it of numbers will do"
+            ) from error
 
     def __repr__(self) -> str:
         return f"<rule {self.__module__}.{self.__qualname__}>"

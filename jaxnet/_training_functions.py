@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnet._require import described, require_function
+from jaxnet._require import described, require_function, require_hashable
 from jaxnet._training_arguments import require_kept
 
 _LOSS = "jaxnet.softmax_cross_entropy, (outputs, y) -> one loss per example"
@@ -56,7 +56,7 @@ def require_model(function: str, model: Any, params: Any = None, *, key: Any = N
             f"takes {inspect.signature(model)}; leave model_key out, or give the model a third "
             f"argument, key=None"
         )
-    _require_hashable(function, "model", model)
+    require_hashable(function, "model", model)
 
 
 def _mend_of_module(model: Any) -> str:
@@ -165,23 +165,13 @@ def _runs_with_nan(leaf: Any, runs: int | None) -> Any:
     return np.isnan(by_run).any(axis=1)
 
 
-def _require_hashable(function: str, name: str, f: Any) -> None:
-    try:
-        hash(f)
-    except TypeError:
-        raise TypeError(
-            f"{function}: {name} must be hashable, as functions are, got {described(f)}; "
-            f"give a function that calls it, lambda *args: {name}(*args)"
-        ) from None
-
-
 def _require_takes_outputs(function: str, name: str, f: Any) -> None:
     if not _takes(f, "outputs", "y"):
         raise TypeError(
             f"{function}: {name} is called with (outputs, y), but {described(f)} takes "
             f"{inspect.signature(f)}; give a function of these two"
         )
-    _require_hashable(function, name, f)
+    require_hashable(function, name, f)
 
 
 def _takes(f: Any, *names: str) -> bool:

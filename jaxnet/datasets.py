@@ -111,10 +111,7 @@ def load(
     ('x1', 'x2', 'x3')
     """
     path = _existing(path)
-    if not 0 < test_fraction < 1:
-        raise ValueError(
-            f"test_fraction is {test_fraction}; expected a number between 0 and 1, such as 0.2"
-        )
+    _require_options(target, test_fraction, seed)
     table = _read(path, target)
     first = table.parts[0]
     xs = [_to_float32(part, table.features) for part in table.parts]
@@ -151,6 +148,12 @@ def standardize(data: Dataset) -> Dataset:
     >>> print(np.abs(x.mean(axis=0)).max() < 1e-6, np.abs(x.std(axis=0) - 1).max() < 1e-6)
     True True
     """
+    if not isinstance(data, Dataset):
+        raise TypeError(
+            f"standardize: data is of type {type(data).__name__}; expected a Dataset, as load "
+            f"returns it, for which mean and scale are kept (of a pair of arrays compute them with "
+            f"x.mean(axis=0) and x.std(axis=0))"
+        )
     if data.scaling is not None:
         raise ValueError(
             "data is standardized already (data.scaling is set); pass it as load returned it"
@@ -182,6 +185,11 @@ def read_features(path: str | os.PathLike[str], features: Sequence[str]) -> Feat
     (569, 2) [  17.99 1001.  ]
     """
     path = _existing(path)
+    if isinstance(features, str) or not all(isinstance(name, str) for name in features):
+        raise TypeError(
+            f"read_features: features is {features!r}; expected a list of names of columns, "
+            f"such as {[str(features)]}"
+        )
     header, rows = _read_rows(path)
     missing = [name for name in features if name not in header]
     if missing:
@@ -214,12 +222,39 @@ def batches(
     (1, 3) [1]
     """
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected a whole number, at least 1")
+        raise ValueError(
+            f"batches: batch_size is {batch_size}; expected a whole number, at least 1"
+        )
+    for name, array in (("x", x), ("y", y)):
+        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+            raise TypeError(
+                f"batches: {name} is of type {type(array).__name__}; expected an array, "
+                f"np.asarray({name})"
+            )
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"batches: rng is {rng!r}; expected a generator, such as np.random.default_rng(0), "
+            f"or None"
+        )
     if len(x) != len(y):
-        raise ValueError(f"x has {len(x)} rows and y has {len(y)}; expected one label per row")
+        raise ValueError(
+            f"batches: x has {len(x)} rows and y has {len(y)}; expected one label per row"
+        )
     order = np.arange(len(x)) if rng is None else rng.permutation(len(x))
     picks = (order[start : start + batch_size] for start in range(0, len(x), batch_size))
     return ((x[pick], y[pick]) for pick in picks)
+
+
+def _require_options(target: object, test_fraction: object, seed: object) -> None:
+    if target is not None and not isinstance(target, str):
+        raise TypeError(f"load: target is {target!r}; expected the name of a column, a text")
+    if not isinstance(test_fraction, float | np.floating) or not 0 < test_fraction < 1:
+        raise ValueError(
+            f"load: test_fraction is {test_fraction!r}; "
+            f"expected a number between 0 and 1, such as 0.2"
+        )
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"load: seed is {seed!r}; expected a whole number, at least 0")
 
 
 # The three layouts
@@ -330,6 +365,11 @@ def _npz_features(where: str, x: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path is of type {type(path).__name__}; expected the path of a file or a folder, "
+            f"a str or a pathlib.Path"
+        )
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(

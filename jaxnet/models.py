@@ -7,7 +7,15 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxnet._require import (
+    described,
+    number_or_nan,
+    require_function,
+    require_hashable,
+    require_random_key,
+)
 from jaxnet.rules._activations import relu
 from jaxnet.rules._dropout import dropout
 from jaxnet.rules._layer_norm import layer_norm, rms_norm
@@ -67,7 +75,7 @@ def pytorch_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
     >>> print(layer.weight.shape, jnp.abs(layer.weight).max() <= 0.5)
     (100, 4) True
     """
-    return _uniform(key, shape, dtype, _pytorch_range)[0]
+    return _one_layer("pytorch_init", key, shape, dtype)
 
 
 def course_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
@@ -84,7 +92,7 @@ def course_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> Layer:
     >>> print(layer.weight.shape, layer.weight.min() >= 0, layer.weight.max() < 0.01)
     (100, 4) True True
     """
-    return _uniform(key, shape, dtype, _course_range)[0]
+    return _one_layer("course_init", key, shape, dtype)
 
 
 _Range: TypeAlias = Callable[[int], tuple[float, float]]  # in -> least and largest value
@@ -103,6 +111,14 @@ _DRAWN_AT_ONCE: dict[Initializer, _Range] = {
     pytorch_init: _pytorch_range,
     course_init: _course_range,
 }
+
+
+def _one_layer(function: str, key: Any, shape: Any, dtype: Any) -> Layer:
+    """Of one of those initialisers, by its name."""
+    require_random_key(function, "key", key)
+    sizes = _whole_numbers(function, "shape", shape, "two positive integers (in, out)", most=2)
+    ranges = {initializer.__name__: r for initializer, r in _DRAWN_AT_ONCE.items()}
+    return _uniform(key, sizes, _floating_dtype(function, dtype), ranges[function])[0]
 
 
 def _uniform(
@@ -146,7 +162,9 @@ def init_mlp(
         shift at 0; the draw stays the same.
     dtype: of the parameters; Python's float means float32, or float64 where JAX's x64 mode is on.
     Returns a tuple of Layer(weight [out, in], bias [out]), or of NormLayers and a Layer.
-    Raises ValueError on sizes that are not at least two positive integers, and on another norm.
+    Raises ValueError on sizes that are not at least two positive integers, on another norm and on
+        an initializer that returns other shapes, TypeError on what is no key, no function or no
+        floating dtype.
     Source: docs/report.md, section 2.1 (the report does not state its initialisation).
 
     >>> params = jaxnet.init_mlp(jax.random.key(0), (10, 100, 2))
@@ -156,16 +174,45 @@ def init_mlp(
     >>> print(jaxnet.init_mlp(jax.random.key(0), (10, 100, 2), he)[1].bias)
     [0. 0.]
     """
-    sizes = tuple(sizes)
-    if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
-        raise ValueError(
-            f"init_mlp: sizes must be at least two positive integers (in, hidden ..., out), "
-            f"got {sizes}"
-        )
+    require_random_key("init_mlp", "key", key)
+    expected = "at least two positive integers (in, hidden ..., out)"
+    sizes = _whole_numbers("init_mlp", "sizes", sizes, expected)
+    require_function("init_mlp", "initializer", initializer, "jaxnet.pytorch_init")
+    require_hashable("init_mlp", "initializer", initializer)
     if norm not in (None, "layer", "rms"):
         raise ValueError(f'init_mlp: norm must be "layer", "rms" or None, got {norm!r}')
-    dtype = jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))
+    dtype = _floating_dtype("init_mlp", dtype)
     return cast(Params, _draw(key, sizes, initializer, norm, dtype))
+
+
+def _whole_numbers(
+    function: str, name: str, given: Any, expected: str, most: int | None = None
+) -> tuple[int, ...]:
+    try:
+        numbers = tuple(given)
+    except TypeError:
+        numbers = ()
+    are_sizes = [
+        isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in numbers
+    ]
+    if not (2 <= len(numbers) <= (most or len(numbers)) and all(are_sizes)):
+        got = given if isinstance(given, tuple | list) else described(given)
+        raise ValueError(f"{function}: {name} must be {expected}, got {got}")
+    return tuple(map(int, numbers))
+
+
+def _floating_dtype(function: str, dtype: Any) -> Any:
+    try:
+        known = jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))
+        is_floating = dtype is not None and jnp.issubdtype(known, jnp.floating)
+    except TypeError:
+        is_floating = False
+    if not is_floating:
+        raise TypeError(
+            f"{function}: dtype must be a floating dtype such as float or 'bfloat16', "
+            f"got {described(dtype)}"
+        )
+    return known
 
 
 # Jitted: one small program instead of a dozen, each compiled by itself.
@@ -190,10 +237,22 @@ def _layer_by_layer(
     layers = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         drawn = initializer(keys[i], (fan_in, fan_out), dtype)
-        if not isinstance(drawn, Layer):
-            drawn = Layer(drawn.T, jnp.zeros(fan_out, dtype))
-        layers.append(drawn)
+        layers.append(_as_layer(drawn, fan_in, fan_out, dtype))
     return tuple(layers)
+
+
+def _as_layer(drawn: Any, fan_in: int, fan_out: int, dtype: Any) -> Layer:
+    got: Any = jax.tree.map(jnp.shape, drawn)
+    if isinstance(drawn, Layer):
+        if tuple(got) == ((fan_out, fan_in), (fan_out,)):
+            return drawn
+    elif got == (fan_in, fan_out):
+        return Layer(drawn.T, jnp.zeros(fan_out, dtype))
+    raise ValueError(
+        f"init_mlp: initializer must return weights of the shape it is given, "
+        f"{(fan_in, fan_out)}, or Layer(weight of shape {(fan_out, fan_in)}, bias of shape "
+        f"{(fan_out,)}), got {got}"
+    )
 
 
 def _with_norm(layer: Layer, norm: str) -> NormLayer:
@@ -222,7 +281,8 @@ def mlp(
     dropout_rate: the probability with which, given a key, each number that leaves an activation is
         dropped.
     Returns the logits [..., out], in the dtype that x and the parameters promote to.
-    Raises ValueError where there is no layer, TypeError on an activation that is no function, and
+    Raises ValueError where there is no layer and on a dropout_rate outside [0, 1), TypeError on
+        what is no layer and on an activation that is no function, and
         as `linear`, `layer_norm` and `dropout` do.
     Source: docs/report.md, sections 2.1 and 4: SingleLayerMLP and the network with two hidden
         layers.
@@ -234,13 +294,15 @@ def mlp(
     >>> model(params, jnp.ones((5, 10)), jax.random.key(1)).shape
     (5, 2)
     """
-    if not len(params):
-        raise ValueError(
-            "mlp: params must hold at least one layer (weight, bias); init_mlp makes them"
-        )
+    _require_layers(params)
     if not callable(activation):
         raise TypeError(
             f"mlp: activation must be a function such as jaxnet.rules.gelu, got {activation!r}"
+        )
+    if not 0 <= number_or_nan(dropout_rate) < 1:
+        raise ValueError(
+            f"mlp: dropout_rate is the probability to drop, it must be in [0, 1), "
+            f"got {dropout_rate!r}"
         )
     *hidden, last = params
     for i, (weight, bias, *norm) in enumerate(hidden):
@@ -249,6 +311,24 @@ def mlp(
         if key is not None and dropout_rate != 0:
             x = dropout(jax.random.fold_in(key, i), x, rate=dropout_rate)
     return linear(x, *last)
+
+
+def _require_layers(params: Any) -> None:
+    mend = "init_mlp makes them"
+    if not isinstance(params, Sequence) or isinstance(params, str):
+        raise TypeError(
+            f"mlp: params must be a sequence of layers (weight, bias), got {described(params)}; "
+            f"{mend}, and the call is mlp(params, x)"
+        )
+    if not params:
+        raise ValueError(f"mlp: params must hold at least one layer (weight, bias); {mend}")
+    for i, layer in enumerate(params):
+        most = 4 if i < len(params) - 1 else 2  # a norm follows all but the last
+        if not isinstance(layer, list | tuple) or not 2 <= len(layer) <= most:
+            raise TypeError(
+                f"mlp: params[{i}] must be a layer (weight, bias), with the parameters of a norm "
+                f"behind them where another follows, got {described(layer)}; {mend}"
+            )
 
 
 def _normed(

@@ -44,6 +44,7 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
     title: above all panels; None for none.
     Returns a matplotlib Figure: figure.savefig(path) writes it, `png(figure)` gives the bytes,
         notebooks show it.
+    Raises TypeError on what is no History.
 
     >>> from jaxnet import plotting
     >>> values = {"train_loss": np.array([0.7, 0.4]), "test_loss": np.array([0.8, 0.5])}
@@ -52,6 +53,12 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['training', 'test']
     """
+    if not isinstance(history, History):
+        mend = "; fit returns (params, history), give the second" if _holds_one(history) else ""
+        raise TypeError(
+            f"plot_history: history must be a History, as fit returns it, "
+            f"got {type(history).__name__}{mend}"
+        )
     # train_loss and test_loss are one panel; a dict, for a set would lose their order.
     metrics = dict.fromkeys(name.partition("_")[2] for name in history.values)
     figure = new_figure(4.5 * len(metrics), 3.4)
@@ -62,6 +69,10 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
         draw_metric(axes, history.values, metric)
         axes.legend(frameon=False)
     return figure
+
+
+def _holds_one(pair: object) -> bool:
+    return isinstance(pair, tuple) and any(isinstance(member, History) for member in pair)
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -88,6 +99,7 @@ def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -
     axes: of matplotlib.
     values: name -> [epochs] or [runs, epochs], as those of a History.
     metric: "loss", say.
+    Raises ValueError where values has neither.
 
     >>> from jaxnet import plotting
     >>> axes = plotting.new_figure(4, 3).subplots()
@@ -97,6 +109,11 @@ def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -
     """
     from matplotlib.ticker import PercentFormatter
 
+    if not any(f"{which}_{metric}" in values for which in SETS):
+        raise ValueError(
+            f"draw_metric: metric must be one that values has as train_<metric> or "
+            f"test_<metric>, got {metric!r}; values has {', '.join(values) or 'nothing'}"
+        )
     for which, (label, color, style) in SETS.items():
         name = f"{which}_{metric}"
         if name in values:

@@ -52,7 +52,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._require import require_floating, widened
+from jaxnet._require import number_or_nan, require_floating, widened
 from jaxnet._rule import rule
 
 
@@ -73,10 +73,10 @@ def relu(x: Array, *, slope_at_zero: float = 0.0) -> Array:
     [0. 1. 1.]
     """
     require_floating("relu", x=x)
-    if not 0 <= slope_at_zero <= 1:
+    if not 0 <= number_or_nan(slope_at_zero) <= 1:
         raise ValueError(
             f"relu: slope_at_zero must be in [0, 1], a subgradient of relu at 0, "
-            f"got {slope_at_zero}"
+            f"got {slope_at_zero!r}"
         )
     return _gate(x, x, slope_at_zero)
 

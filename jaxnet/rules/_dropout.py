@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._require import require_floating, widened
+from jaxnet._require import number_or_nan, require_floating, widened
 from jaxnet._rule import rule
 
 
@@ -47,9 +47,9 @@ def dropout(key: Array, x: Array, *, rate: float) -> Array:
     """
     _require_key(key)
     require_floating("dropout", x=x)
-    if not 0 <= rate < 1:
+    if not 0 <= number_or_nan(rate) < 1:
         raise ValueError(
-            f"dropout: rate is the probability to drop, it must be in [0, 1), got {rate}"
+            f"dropout: rate is the probability to drop, it must be in [0, 1), got {rate!r}"
         )
     return _drop(key, x, rate)
 

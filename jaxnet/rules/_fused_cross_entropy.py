@@ -50,7 +50,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxnet._require import only_dtype, require_arrays, require_floating, wide_dtype, widened
+from jaxnet._require import (
+    number_or_nan,
+    only_dtype,
+    require_arrays,
+    require_floating,
+    wide_dtype,
+    widened,
+)
 from jaxnet._rule import rule
 
 
@@ -439,9 +446,9 @@ def _require_options(reduction: str | None, options: Options) -> None:
 def _require_terms(
     name: str, label_smoothing: float, z_loss: float, soft_cap: float | None
 ) -> None:
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"{name}: label_smoothing must be in [0, 1), got {label_smoothing}")
-    if not z_loss >= 0:
-        raise ValueError(f"{name}: z_loss must be at least 0, got {z_loss}")
-    if soft_cap is not None and not soft_cap > 0:
-        raise ValueError(f"{name}: soft_cap must be None or above 0, got {soft_cap}")
+    if not 0 <= number_or_nan(label_smoothing) < 1:
+        raise ValueError(f"{name}: label_smoothing must be in [0, 1), got {label_smoothing!r}")
+    if not number_or_nan(z_loss) >= 0:
+        raise ValueError(f"{name}: z_loss must be at least 0, got {z_loss!r}")
+    if soft_cap is not None and not number_or_nan(soft_cap) > 0:
+        raise ValueError(f"{name}: soft_cap must be None or above 0, got {soft_cap!r}")

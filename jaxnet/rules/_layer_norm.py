@@ -34,7 +34,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxnet._require import only_dtype, require_floating, widened
+from jaxnet._require import number_or_nan, only_dtype, require_floating, widened
 from jaxnet._rule import rule
 
 
@@ -201,7 +201,7 @@ def _require_fit(function: str, x: Array, eps: float, **params: Array | None) ->
                 f"{function}: {name} must have shape {x.shape[-1:]} to fit the last axis of x, "
                 f"got {param.shape}"
             )
-    if not eps > 0:
+    if not number_or_nan(eps) > 0:
         raise ValueError(
-            f"{function}: eps must be positive, or a constant row would divide by 0, got {eps}"
+            f"{function}: eps must be positive, or a constant row would divide by 0, got {eps!r}"
         )

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxnet._require import only_dtype, require_floating, widened
+from jaxnet._require import number_or_nan, only_dtype, require_floating, widened
 from jaxnet._rule import rule
 
 
@@ -143,8 +143,8 @@ def _difference_and_held(predictions: Array, targets: Array, delta: float) -> tu
 
 
 def _require_delta(delta: float) -> None:
-    if not 0 < delta < math.inf:
-        raise ValueError(f"huber: delta must be above 0 and finite, got {delta}")
+    if not 0 < number_or_nan(delta) < math.inf:
+        raise ValueError(f"huber: delta must be above 0 and finite, got {delta!r}")
 
 
 def _require_alike(function: str, predictions: Array, targets: Array) -> None:
