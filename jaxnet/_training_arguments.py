@@ -56,6 +56,7 @@ def require_opt_state(
     runs: int | None,
     *,
     settings: Any = None,
+    function: str = "fit",
 ) -> None:
     """Raise unless opt_state is None, or a state of this optimizer for these params.
 
@@ -63,16 +64,18 @@ def require_opt_state(
     """
     if opt_state is None:
         return
-    require_kept("fit", "opt_state", opt_state)
+    require_kept(function, "opt_state", opt_state)
     if settings is not None:
         optimizer = optimizer(**dict.fromkeys(settings, np.float32(1)))
     expected = shapes(optimizer.init, (), params)
     structure: Any = jax.tree.structure(opt_state)
     wanted: Any = jax.tree.structure(expected)
     mend = "go on with the optimizer it came from, or leave opt_state out"
+    if function != "fit":
+        mend = "give optimizer.init(params), or what the step returned"
     if structure != wanted:
         raise ValueError(
-            f"fit: opt_state is of another optimizer, or for other params: "
+            f"{function}: opt_state is of another optimizer, or for other params: "
             f"it is {shortened(structure)}, this one's is {shortened(wanted)}; {mend}"
         )
     if runs is not None:
@@ -82,7 +85,7 @@ def require_opt_state(
     for (path, leaf), like in zip(leaves, jax.tree.leaves(expected), strict=True):
         if np.shape(leaf) != (*leading, *like.shape):
             raise ValueError(
-                f"fit: opt_state{jax.tree_util.keystr(path)} must have shape "
+                f"{function}: opt_state{jax.tree_util.keystr(path)} must have shape "
                 f"{(*leading, *like.shape)} for these params, got {np.shape(leaf)}; {mend}"
             )
 
@@ -203,7 +206,7 @@ def _require_factory(optimizer: Any, settings: Mapping[str, Any]) -> None:
             f"fit: optimizer could not be called as optimizer({names}) with one number of "
             f"settings for each: {first_line(error)}"
         ) from error
-    require_optimizer("fit", made[0])
+    require_optimizer(made[0])
 
 
 def require_checkpoint(path: object, seconds: object) -> None:

@@ -49,10 +49,21 @@ def require_data(
     losses = _results(where, "loss", loss, outputs, y)
     _require_one_per_example(where, losses, outputs, x, y)
     _require_finite_targets(where, loss, outputs, y)
-    _require_values(where, loss, outputs, y)
     _require_own_row(where, "loss", loss, outputs, y)
     for metric_name, metric in metrics.items():
         _require_metric(where, f"metrics[{metric_name!r}]", metric, outputs, y)
+    _require_values(where, loss, metrics, outputs, y)
+
+
+def require_batch(
+    function: str, model: Model, loss: Loss, params: Any, batch: tuple[Any, Any], key: Any
+) -> None:
+    """Raise as above where the loss of a batch that is being traced is not one per example."""
+    x, y = batch
+    keys = () if key is None else (key,)
+    outputs = jax.eval_shape(model, params, x, *keys)
+    losses = jax.eval_shape(loss, outputs, y)
+    _require_one_per_example(function, losses, outputs, x, y)
 
 
 def _require_pair(where: str, data: Any) -> None:
@@ -164,7 +175,7 @@ def _require_one_per_example(where: str, losses: Any, outputs: Any, x: Array, y:
         raise ValueError(
             f"{where}: loss must return one value per example, shape {(len(x),)}, got {got} "
             f"for outputs of shape {_shape(outputs)} and y of shape {np.shape(y)}; "
-            f"fit takes their mean"
+            f"their mean is what is trained on"
         )
     if not jnp.issubdtype(losses.dtype, jnp.floating):
         raise TypeError(
@@ -206,27 +217,29 @@ def _is_accuracy(metric: Metric) -> bool:
 
 def _require_classes(where: str, name: str, outputs: Any, y: Array) -> None:
     """Raise where accuracy has no meaning: it compares the places of the largest of each row."""
-    mend = "pass metrics={}, or a metric of your own"
     if not _is_array(outputs) or outputs.ndim < 2 or outputs.shape[-1] < 2:
         raise ValueError(
             f"{where}: {name} compares classes, but the model has one output per row, shape "
-            f"{_shape(outputs)}; {mend}"
+            f"{_shape(outputs)}; pass metrics={{}}, or a metric of your own"
         )
-    if jnp.issubdtype(y.dtype, jnp.floating) and y.shape == outputs.shape:
-        _require_distributions(where, np.asarray(y), f"of {name}", mend)
 
 
-def _require_values(where: str, loss: Loss, outputs: Any, y: Array) -> None:
+def _require_values(
+    where: str, loss: Loss, metrics: Mapping[str, Metric], outputs: Any, y: Array
+) -> None:
     """Raise on labels that the loss is not of; another loss may give them another meaning."""
     body = _body(loss)
-    if body is _body(softmax_cross_entropy):
-        if jnp.issubdtype(y.dtype, jnp.integer):
-            _require_labels(where, np.asarray(y), classes=outputs.shape[-1])
-        else:
-            mend = "divide each row by its sum, and weight examples in a loss of your own"
-            _require_distributions(where, np.asarray(y), "of softmax_cross_entropy", mend)
-    elif body is _body(sigmoid_binary_cross_entropy):
+    is_cross_entropy = body is _body(softmax_cross_entropy)
+    if body is _body(sigmoid_binary_cross_entropy):
         _require_probabilities(where, np.asarray(y))
+    elif is_cross_entropy and jnp.issubdtype(y.dtype, jnp.integer):
+        _require_labels(where, np.asarray(y), classes=outputs.shape[-1])
+    elif is_cross_entropy:
+        mend = "divide each row by its sum, and weight examples in a loss of your own"
+        _require_distributions(where, np.asarray(y), "of softmax_cross_entropy", mend)
+    elif any(map(_is_accuracy, metrics.values())) and jnp.issubdtype(y.dtype, jnp.floating):
+        mend = "pass metrics={} where they are numbers to predict"
+        _warn_of_sums(where, np.asarray(y), "of accuracy", mend)
 
 
 def _require_labels(where: str, labels: NDArray[Any], classes: int) -> None:
@@ -243,14 +256,19 @@ def _require_distributions(where: str, y: NDArray[Any], reader: str, mend: str) 
             f"{where}: y must hold distributions over classes, the labels {reader}, "
             f"got a negative number, {y.min()}; {mend}"
         )
+    _warn_of_sums(where, y, reader, mend)
+
+
+def _warn_of_sums(where: str, y: NDArray[Any], reader: str, mend: str) -> None:
+    """They may be meant: weights of examples, rows that are left out."""
     sums = y.astype(np.float64).sum(axis=-1)
     off = np.argwhere(np.abs(sums - 1) > 0.02)  # a row of bfloat16 may be as far
     if len(off):
         row = tuple(map(int, off[0]))
         warnings.warn(
-            f"{where}: y holds distributions over classes, the labels {reader}, "
+            f"{where}: y is taken for distributions over classes, the labels {reader}, "
             f"but the numbers of row {row[0]} add up to {sums[row]:.4g}; {mend}",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

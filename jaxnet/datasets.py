@@ -110,7 +110,7 @@ def load(
     >>> print(jaxnet.datasets.load("data/course_twin").features[:3])
     ('x1', 'x2', 'x3')
     """
-    path = _existing(path)
+    path = _existing("load", path)
     _require_options(target, test_fraction, seed)
     table = _read(path, target)
     first = table.parts[0]
@@ -184,8 +184,9 @@ def read_features(path: str | os.PathLike[str], features: Sequence[str]) -> Feat
     >>> print(x.shape, x[0])
     (569, 2) [  17.99 1001.  ]
     """
-    path = _existing(path)
-    if isinstance(features, str) or not all(isinstance(name, str) for name in features):
+    path = _existing("read_features", path)
+    is_list = isinstance(features, Collection) and not isinstance(features, str)
+    if not is_list or not all(isinstance(name, str) for name in features):
         raise TypeError(
             f"read_features: features is {features!r}; expected a list of names of columns, "
             f"such as {[str(features)]}"
@@ -225,12 +226,7 @@ def batches(
         raise ValueError(
             f"batches: batch_size is {batch_size}; expected a whole number, at least 1"
         )
-    for name, array in (("x", x), ("y", y)):
-        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
-            raise TypeError(
-                f"batches: {name} is of type {type(array).__name__}; expected an array, "
-                f"np.asarray({name})"
-            )
+    _require_arrays(x=x, y=y)
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"batches: rng is {rng!r}; expected a generator, such as np.random.default_rng(0), "
@@ -243,6 +239,15 @@ def batches(
     order = np.arange(len(x)) if rng is None else rng.permutation(len(x))
     picks = (order[start : start + batch_size] for start in range(0, len(x), batch_size))
     return ((x[pick], y[pick]) for pick in picks)
+
+
+def _require_arrays(**arrays: object) -> None:
+    for name, array in arrays.items():
+        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+            raise TypeError(
+                f"batches: {name} is of type {type(array).__name__}; expected an array, "
+                f"np.asarray({name})"
+            )
 
 
 def _require_options(target: object, test_fraction: object, seed: object) -> None:
@@ -364,11 +369,11 @@ def _npz_features(where: str, x: NDArray[Any]) -> NDArray[np.float64]:
 # Text files
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
+def _existing(function: str, path: object) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
-            f"path is of type {type(path).__name__}; expected the path of a file or a folder, "
-            f"a str or a pathlib.Path"
+            f"{function}: path is of type {type(path).__name__}; expected the path of a file or a "
+            f"folder, a str or a pathlib.Path"
         )
     path = Path(path)
     if not path.exists():

@@ -36,7 +36,7 @@ from jaxnet._training_arguments import (
     require_shares,
     shapes_of_first_run,
 )
-from jaxnet._training_data import require_data
+from jaxnet._training_data import require_batch, require_data
 from jaxnet._training_functions import (
     require_functions,
     require_loss,
@@ -83,6 +83,8 @@ def update_step(
     def step(
         params: Any, opt_state: optax.OptState, x: Any, y: Any, key: jax.Array | None = None
     ) -> tuple[Any, optax.OptState, jax.Array]:
+        require_opt_state(opt_state, optimizer, params, runs=None, function="update_step")
+        require_batch("update_step", model, loss, params, (x, y), key)
         results = places(params), places(opt_state), WHOLE
         batch = Batch(x, y, counts=None, number=len(x))
         return on_auto_axes(update, results)(params, opt_state, batch, key)
