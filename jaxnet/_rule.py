@@ -251,6 +251,8 @@ def _numbers_as_arrays(tree: Any) -> Any:
 
 
 def _as_jax_array(x: Any) -> Any:
+    if isinstance(x, str | bytes):  # older JAX may take it for the name of a dtype
+        raise TypeError("a text is no array")
     return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
