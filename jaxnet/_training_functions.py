@@ -48,12 +48,12 @@ def require_model(function: str, model: Any, params: Any = None, *, key: Any = N
     if not _takes(model, "params", "x"):
         raise TypeError(
             f"{function}: model is called as model(params, x), but {described(model)} takes "
-            f"{inspect.signature(model)}; {_mend_of_module(model)}"
+            f"{_parameters(model)}; {_mend_of_module(model)}"
         )
     if key is not None and not _takes(model, "params", "x", "key"):
         raise TypeError(
             f"{function}: with a model_key the model is called as model(params, x, key), but it "
-            f"takes {inspect.signature(model)}; leave model_key out, or give the model a third "
+            f"takes {_parameters(model)}; leave model_key out, or give the model a third "
             f"argument, key=None"
         )
     require_hashable(function, "model", model)
@@ -63,11 +63,12 @@ def _mend_of_module(model: Any) -> str:
     """For a network that is an object of another library."""
     if hasattr(model, "apply"):
         return "give its function, model.apply"
-    if not jax.tree_util.all_leaves([model]):  # Equinox: a pytree that is called
+    if not jax.tree_util.all_leaves([model]):  # a pytree that is called
         return (
             "its arrays are the params: params, rest = eqx.partition(module, "
             "eqx.is_inexact_array), and the model is a function of your own, "
-            "lambda params, x: jax.vmap(eqx.combine(params, rest))(x)"
+            "lambda params, x: jax.vmap(eqx.combine(params, rest))(x); "
+            "for Flax nnx the same with nnx.split and nnx.merge"
         )
     return "one that draws numbers takes (params, x, key=None)"
 
@@ -169,9 +170,15 @@ def _require_takes_outputs(function: str, name: str, f: Any) -> None:
     if not _takes(f, "outputs", "y"):
         raise TypeError(
             f"{function}: {name} is called with (outputs, y), but {described(f)} takes "
-            f"{inspect.signature(f)}; give a function of these two"
+            f"{_parameters(f)}; give a function of these two"
         )
     require_hashable(function, name, f)
+
+
+def _parameters(f: Any) -> inspect.Signature:
+    """Without their types, which are long."""
+    parameters = inspect.signature(f).parameters.values()
+    return inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
 
 
 def _takes(f: Any, *names: str) -> bool:
