@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from jaxnet import datasets as datasets
+from jaxnet import metrics as metrics
 from jaxnet import rules as rules
 from jaxnet._auto import auto as auto
 from jaxnet._modes import both_modes as both_modes

@@ -28,7 +28,7 @@ SHAPE = re.compile(r"\[[\w., ]*\]")
 def public():
     """What a user meets, by name; what two modules or classes share comes once."""
     found = {}
-    for module in (jaxnet, jaxnet.rules, jaxnet.datasets, plotting):
+    for module in (jaxnet, jaxnet.rules, jaxnet.datasets, jaxnet.metrics, plotting):
         for name, member in shown_by(module):
             found.setdefault(member, f"{module.__name__}.{name}")
     for owner, name in list(found.items()):

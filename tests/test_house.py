@@ -24,7 +24,7 @@ CORE = {
     "linear", "relu", "softmax", "softmax_cross_entropy", "accuracy",
     "Layer", "NormLayer", "init_mlp", "pytorch_init", "course_init", "mlp",
     "fit", "update_step", "evaluate", "History", "NonFiniteLoss",
-    "datasets", "rules",
+    "datasets", "rules", "metrics",
 }  # fmt: skip
 TRAINING = (
     "jaxnet.training",
