@@ -18,6 +18,7 @@ from jaxnet import datasets as datasets
 from jaxnet import metrics as metrics
 from jaxnet import rules as rules
 from jaxnet._auto import auto as auto
+from jaxnet._class_weights import class_weighted as class_weighted
 from jaxnet._modes import both_modes as both_modes
 from jaxnet._rule import rule as rule
 from jaxnet.metrics import accuracy as accuracy

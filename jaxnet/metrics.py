@@ -15,8 +15,10 @@ from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.nn import logsumexp
+from numpy.typing import NDArray
 
 from jaxnet._require import require_arrays, require_classes, require_floating
 
@@ -159,6 +161,46 @@ def auc(logits: Array, labels: Array) -> Array:
     0.75
     """
     return cast(Array, _mean_area(*_rows("auc", logits, labels)))
+
+
+def balanced_class_weights(
+    labels: NDArray[np.integer] | Array, classes: int
+) -> NDArray[np.float64]:
+    """What each class counts so that all count the same together: rows / (classes * its rows).
+
+    For `class_weighted`. The mean of the weights over all the rows is 1.
+
+    labels: [rows], integer, in 0 .. classes - 1; values, not traced.
+    classes: how many there are.
+    Returns [classes], float64, a NumPy array.
+    Raises TypeError on labels that are not integers; ValueError where they are not [rows] or none
+        of the classes, and where a class has no row.
+    Source: class_weight="balanced" of scikit-learn.
+
+    >>> print(jaxnet.metrics.balanced_class_weights(np.array([0, 0, 0, 1]), 2))
+    [0.66666667 2.        ]
+    """
+    labels = np.asarray(labels)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(
+            f"balanced_class_weights: labels must be integers, got dtype {labels.dtype}"
+        )
+    if labels.ndim != 1:
+        raise ValueError(
+            f"balanced_class_weights: labels must have shape [rows], got {labels.shape}"
+        )
+    if (bad := labels[(labels < 0) | (labels >= classes)]).size:
+        raise ValueError(
+            f"balanced_class_weights: labels must be in 0 .. {classes - 1} for {classes} classes, "
+            f"got {bad[0]}"
+        )
+    counts = np.bincount(labels, minlength=classes)
+    if not counts.all():
+        raise ValueError(
+            f"balanced_class_weights: no row has label {counts.argmin()}, so that no weight can "
+            f"balance it; number the classes without it, or choose the weights yourself"
+        )
+    return len(labels) / (classes * counts)
 
 
 def _rows(function: str, logits: Array, labels: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ SOURCES = sorted((ROOT / "jaxnet").rglob("*.py"))
 CORE = {
     "rule", "auto", "both_modes", "check", "audit", "Report", "Finding", "Audit",
     "prove", "prove_sizes", "Proof", "LeafProof", "ProofOfSizes",
-    "linear", "relu", "softmax", "softmax_cross_entropy", "accuracy",
+    "linear", "relu", "softmax", "softmax_cross_entropy", "class_weighted", "accuracy",
     "Layer", "NormLayer", "init_mlp", "pytorch_init", "course_init", "mlp",
     "fit", "update_step", "evaluate", "History", "NonFiniteLoss",
     "datasets", "rules", "metrics",
