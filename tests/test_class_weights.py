@@ -90,11 +90,12 @@ def test_a_label_out_of_range_makes_nan():
     np.testing.assert_array_equal(np.isnan(losses), [True, True, False])
 
 
-def test_one_logit_is_of_two_classes():
+@pytest.mark.parametrize("shape", [(40,), (40, 1)])
+def test_one_logit_is_of_two_classes(shape):
     def loss(outputs, y):
-        return jaxnet.rules.sigmoid_binary_cross_entropy(outputs[:, 0], y)
+        return jaxnet.rules.sigmoid_binary_cross_entropy(outputs.reshape(y.shape), y)
 
-    z, y = X[:, :1], LABELS // 2
+    z, y = X[:, 0].reshape(shape), LABELS // 2
     weighted = class_weighted([1, 5], loss)(z, y)
     np.testing.assert_allclose(weighted, loss(z, y) * (1 + 4 * y), rtol=1e-6)
 
