@@ -26,6 +26,7 @@ import common.compilation_cache as compilation_cache  # before jax
 import jax
 import numpy as np
 import optax
+from common.by_class import by_class
 from common.files import write_json
 from common.job import BATCH_SIZE, EPOCHS, RATE, TWIN, WIDTH
 
@@ -117,6 +118,12 @@ def add_training(group: Any) -> None:
     group.add_argument(
         "--batch-size", type=int, default=BATCH_SIZE, metavar="ROWS", help="(default: %(default)s)"
     )
+    group.add_argument(
+        "--class-weights",
+        choices=("none", "balanced"),
+        default="none",
+        help="balanced: all classes count the same together, in the loss (default: none)",
+    )
 
 
 def parse() -> argparse.Namespace:
@@ -143,6 +150,9 @@ def train(args: argparse.Namespace) -> None:
     norm = None if args.norm == "none" else args.norm
     model = partial(jaxnet.mlp, activation=ACTIVATIONS[args.activation], dropout_rate=args.dropout)
     loss = jaxnet.softmax_cross_entropy
+    if args.class_weights == "balanced":
+        weights = jaxnet.metrics.balanced_class_weights(data.train[1], len(data.classes))
+        loss = jaxnet.class_weighted(weights, loss)
     if args.gradients == "auto":
         model, loss = jaxnet.auto(model), jaxnet.auto(loss)
     steps = args.epochs * math.ceil(len(data.train[0]) / max(args.batch_size, 1))
@@ -158,8 +168,9 @@ def train(args: argparse.Namespace) -> None:
         key=to_shuffle if args.shuffle else None,
         model_key=to_drop,
     )
-    write_results(args, data, params, history)
-    show_end(args, history)
+    of_test = by_class(data, model(params, data.test[0]))
+    write_results(args, data, params, history, of_test)
+    show_end(args, history, of_test["always"])
 
 
 def read_data(args: argparse.Namespace) -> Dataset:
@@ -183,7 +194,7 @@ def show_job(args: argparse.Namespace, data: Dataset, sizes: tuple[int, ...]) ->
     )
 
 
-def show_end(args: argparse.Namespace, history: jaxnet.History) -> None:
+def show_end(args: argparse.Namespace, history: jaxnet.History, always: dict[str, Any]) -> None:
     done = history.epochs
     if history.interrupted:
         print(f"interrupted: what was trained in {done} of {args.epochs} epochs is saved")
@@ -191,11 +202,16 @@ def show_end(args: argparse.Namespace, history: jaxnet.History) -> None:
     for name in ("train", "test"):
         loss, accuracy = (history.values[f"{name}_{kind}"][-1] for kind in ("loss", "accuracy"))
         print(f"{name:8}{loss:10.4f}{accuracy:11.2%}")
+    print(f"always {always['class']}: {always['accuracy']:.2%} of the test rows")
     print(f"\nwritten to {args.out}: metrics.json, history.csv, history.png, params.npz")
 
 
 def write_results(
-    args: argparse.Namespace, data: Dataset, params: Any, history: jaxnet.History
+    args: argparse.Namespace,
+    data: Dataset,
+    params: Any,
+    history: jaxnet.History,
+    of_test: dict[str, Any],
 ) -> None:
     from jaxnet.plotting import plot_history, png  # matplotlib takes a second to import
 
@@ -216,7 +232,9 @@ def write_results(
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
-    metrics = {"last": last, "run": run, "options": options, "versions": versions}
+    metrics = {
+        "last": last, "test": of_test, "run": run, "options": options, "versions": versions,
+    }  # fmt: skip
     write_json(args.out / "metrics.json", metrics)
 
 

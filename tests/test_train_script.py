@@ -131,6 +131,31 @@ def test_npz_with_a_schedule(tmp_path):
     assert "network 10-8-8-2" in done.stdout
 
 
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_rare_classes_are_told_of_and_weighted(weights, tmp_path):
+    y = np.arange(500) % 20 == 0  # one in twenty
+    x = np.random.default_rng(0).normal(size=(500, 3)) + y[:, None]
+    np.savez(tmp_path / "rare.npz", x=x, y=y.astype(int))
+    options = ("--class-weights", weights, "--hidden", "--optimizer", "adam", "--rate", 0.1)
+    done = train("rare.npz", "--epochs", 20, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "out" / "train" / "metrics.json").read_text())
+    test, accuracy = metrics["test"], metrics["last"]["test_accuracy"]
+    assert f"always {test['always']['class']}: {test['always']['accuracy']:.2%}" in done.stdout
+
+    (right, wrong), (missed, found) = test["confusion_matrix"]
+    rows = right + wrong + missed + found
+    assert test["always"] == {"class": "0", "accuracy": pytest.approx((right + wrong) / rows)}
+    assert accuracy == pytest.approx((right + found) / rows)
+    assert test["f1"]["1"] == pytest.approx(2 * found / (2 * found + wrong + missed))
+    assert 0.5 < test["auc"] <= 1
+    if weights == "none":
+        assert found < missed
+    else:
+        assert found > missed
+        assert accuracy < test["always"]["accuracy"]
+
+
 def test_activation_norm_and_dropout_are_trained_saved_and_predicted_with(tmp_path):
     options = ["--activation", "gelu", "--norm", "layer", "--dropout", 0.3, "--hidden", 16, 8]
     done = train(
