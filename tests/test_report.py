@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import report
-from common import files
 from common.job import TWIN
 from reporting import claims, equations, figures, gradients, page, runs, sources
 
@@ -350,19 +349,6 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path):
     assert process.returncode == 130
     assert errors.strip() == "report.py: interrupted; nothing was written"
     assert not (tmp_path / "out").exists()
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "page.html"
-    files.write(path, b"old")
-
-    def full(*_):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(files.os, "replace", full)
-    with pytest.raises(OSError, match="no space left"):
-        files.write(path, b"new")
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
 # ---- the logic of the claims, on histories made up ----
