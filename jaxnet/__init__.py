@@ -28,6 +28,9 @@ from jaxnet.models import course_init as course_init
 from jaxnet.models import init_mlp as init_mlp
 from jaxnet.models import mlp as mlp
 from jaxnet.models import pytorch_init as pytorch_init
+from jaxnet.networks import Network as Network
+from jaxnet.networks import load_network as load_network
+from jaxnet.networks import save as save
 from jaxnet.rules._activations import relu as relu
 from jaxnet.rules._cross_entropy import softmax_cross_entropy as softmax_cross_entropy
 from jaxnet.rules._linear import linear as linear

@@ -23,6 +23,7 @@ CORE = {
     "prove", "prove_sizes", "Proof", "LeafProof", "ProofOfSizes",
     "linear", "relu", "softmax", "softmax_cross_entropy", "class_weighted", "accuracy",
     "Layer", "NormLayer", "init_mlp", "pytorch_init", "course_init", "mlp",
+    "Network", "save", "load_network",
     "fit", "update_step", "evaluate", "History", "NonFiniteLoss",
     "datasets", "rules", "metrics",
 }  # fmt: skip

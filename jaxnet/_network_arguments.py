@@ -1,0 +1,140 @@
+"""What a network must be, and the features that it is given."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jaxnet.models import NormLayer
+
+
+def leaves(layer: Any) -> Iterator[tuple[str, Any]]:
+    """Name and array of each parameter of a layer, which may be a plain tuple."""
+    for name, leaf in zip(NormLayer._fields, layer, strict=False):
+        if leaf is not None:
+            yield name, leaf
+
+
+def require_fitting(network: Any) -> None:
+    """Raise TypeError or ValueError, naming the argument, unless all parts of a Network fit."""
+    _require_names(network)
+    _require_layers(network)
+    _require_per_feature(network)
+
+
+def _require_names(network: Any) -> None:
+    for argument, least in (("features", 1), ("classes", 2)):
+        names = getattr(network, argument)
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"Network: {argument} must be a sequence of names, got {names!r:.80}")
+        if len(names) < least or len(set(names)) < len(names):
+            raise ValueError(
+                f"Network: {argument} must be at least {least} names, all different, "
+                f"got {list(names)!r:.80}"
+            )
+
+
+def _require_layers(network: Any) -> None:
+    """Raise unless the params are layers whose sizes lead from the features to the classes."""
+    params = network.params
+    if not isinstance(params, tuple | list) or not all(
+        isinstance(layer, tuple | list) and 2 <= len(layer) <= 4 for layer in params
+    ):
+        raise TypeError(
+            f"Network: params must be a sequence of layers, as from init_mlp, "
+            f"got {type(params).__name__}"
+        )
+    if not params:
+        raise ValueError("Network: params must hold at least one layer, as from init_mlp")
+    for i, layer in enumerate(params):
+        _require_layer(i, layer)
+    if len(params[-1]) > 2:
+        raise ValueError(f"Network: params[{len(params) - 1}] is the last layer and has no norm")
+    _require_chain(network)
+
+
+def _require_chain(network: Any) -> None:
+    last = len(network.params) - 1
+    shapes = [np.shape(layer[0]) for layer in network.params]
+    sizes = [len(network.features), *(out for out, _ in shapes)]
+    for i, (_, fan_in) in enumerate(shapes):
+        before = f"outputs of params[{i - 1}]" if i else "features"
+        if fan_in != sizes[i]:
+            raise ValueError(
+                f"Network: params[{i}].weight takes {fan_in} inputs, but there are {sizes[i]} "
+                f"{before}; each layer takes what the one before it gives"
+            )
+    if sizes[-1] != len(network.classes):
+        raise ValueError(
+            f"Network: params[{last}] has {sizes[-1]} outputs for {len(network.classes)} classes; "
+            f"give a name for each output"
+        )
+
+
+def _require_layer(i: int, layer: Any) -> None:
+    where, shape = f"Network: params[{i}]", np.shape(layer[0])
+    if len(shape) == 3:
+        raise ValueError(
+            f"{where}.weight is of {shape[0]} runs; take one: jax.tree.map(lambda a: a[0], params)"
+        )
+    if len(shape) != 2:
+        raise ValueError(f"{where}.weight must have shape [out, in], got {shape}")
+    for name, leaf in leaves(layer):
+        array = np.asarray(leaf)
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise TypeError(f"{where}.{name} must hold floating numbers, got {array.dtype}")
+        if name != "weight" and array.shape != shape[:1]:
+            raise ValueError(
+                f"{where}.{name} must have shape [out], here {shape[:1]}, got {array.shape}"
+            )
+        if not np.isfinite(array.astype(np.float64)).all():
+            raise ValueError(
+                f"{where}.{name} holds what is not finite; a smaller learning rate may help"
+            )
+
+
+def _require_per_feature(network: Any) -> None:
+    """Raise unless scaling and ranges are finite numbers, one for each feature."""
+    count = len(network.features)
+    for pair, names in (("scaling", ("mean", "scale")), ("ranges", ("least", "largest"))):
+        arrays = getattr(network, pair)
+        if arrays is None:
+            continue
+        shapes = [np.shape(array) for array in arrays]
+        if shapes != [(count,), (count,)]:
+            raise ValueError(
+                f"Network: {pair} must be {names[0]} and {names[1]}, a number for each of {count} "
+                f"features, got shapes {shapes}"
+            )
+        if not np.isfinite(arrays).all():
+            raise ValueError(f"Network: {pair} must be finite")
+    if network.scaling is not None and not np.all(network.scaling[1]):
+        raise ValueError("Network: scaling.scale must not be 0; a constant feature has scale 1")
+
+
+def features_of(network: Any, x: ArrayLike) -> NDArray[np.float32]:
+    count = len(network.features)
+    columns = getattr(x, "columns", None)  # of a data frame
+    if columns is not None and list(columns) != list(network.features):
+        raise ValueError(
+            f"Network: the columns of x are {list(columns)!r:.80}, expected the features in their "
+            f"order; pass x[list(network.features)]"
+        )
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"Network: x must hold numbers, got dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != count:
+        raise ValueError(
+            f"Network: x must be [rows, {count}], a column for each feature, got shape "
+            f"{array.shape}" + ("; for one row pass x[None]" if array.shape == (count,) else "")
+        )
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    for row, column in np.argwhere(~np.isfinite(single))[:1]:
+        raise ValueError(
+            f"Network: x[{row}, {column}] is {array[row, column]}, of feature "
+            f"{network.features[column]!r}; expected a finite float32, drop the row"
+        )
+    return single
