@@ -5,6 +5,7 @@ import itertools
 import os
 import platform
 import re
+import shutil
 import threading
 import time
 import zipfile
@@ -91,8 +92,8 @@ def open_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with path.open("wb") as device:  # /dev/null, say, which nothing should replace
             yield device
         return
-    _remove_leftovers(path)
-    unfinished = _unfinished_name(path)
+    remove_leftovers(path)
+    unfinished = unfinished_name(path)
     try:
         with unfinished.open("xb") as file:
             yield file
@@ -113,20 +114,27 @@ def _stem(path: Path) -> str:
     return path.name.encode(errors="ignore")[:100].decode(errors="ignore")
 
 
-def _unfinished_name(path: Path) -> Path:
+def unfinished_name(path: Path) -> Path:
     """A name of this process, thread and call alone: two writers of one path never share it."""
     own = f"{os.getpid()}.{threading.get_ident()}-{next(_count)}"
     return path.with_name(f"{_stem(path)}.{_host()}.{own}.unfinished")
 
 
-def _remove_leftovers(path: Path) -> None:
-    """What killed processes left of this file; others are writing it, and theirs stays."""
+def remove_leftovers(path: Path) -> None:
+    """Of what killed processes left of this file, or folder; others write it too, theirs stays."""
     stem = _stem(path)
     with contextlib.suppress(OSError):  # another writer was faster
         for name in os.listdir(path.parent):
             found = _UNFINISHED.fullmatch(name, len(stem)) if name.startswith(stem) else None
             if found and _is_left(path.with_name(name), found["host"], int(found["process"])):
-                path.with_name(name).unlink(missing_ok=True)
+                _remove(path.with_name(name))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_left(unfinished: Path, host: str, process: int) -> bool:

@@ -202,6 +202,25 @@ def read_features(path: str | os.PathLike[str], features: Sequence[str]) -> Feat
     return _to_numbers(path, rows, columns).astype(np.float32)
 
 
+def read_texts(
+    path: str | os.PathLike[str], columns: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Read columns of a .csv file as text: the labels, or what identifies a row.
+
+    path: of the file.
+    columns: names of columns; those that the file does not have are left out.
+    Returns name -> the cells from the first row on, without white space around them.
+    Raises FileNotFoundError for a missing file, ValueError for one that is no table.
+
+    >>> texts = jaxnet.datasets.read_texts("data/breast_cancer.csv", ["diagnosis", "patient"])
+    >>> print(texts.keys(), texts["diagnosis"][:2])
+    dict_keys(['diagnosis']) ('malignant', 'malignant')
+    """
+    header, rows = _read_rows(_existing(path))
+    found = [name for name in columns if name in header]
+    return {name: tuple(cells[header.index(name)] for _, cells in rows) for name in found}
+
+
 def batches(
     x: NDArray[Any], y: NDArray[Any], batch_size: int, rng: np.random.Generator | None = None
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:

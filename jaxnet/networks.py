@@ -82,7 +82,7 @@ class Network:
 
         >>> params = jaxnet.init_mlp(jax.random.key(0), (2, 3))
         >>> network = jaxnet.Network(params, ["width", "height"], ["a", "b", "c"])
-        >>> print(network.probabilities([[1.0, 2.0]]).sum(axis=1))
+        >>> print(network.probabilities([[1.0, 2.0]]).sum(axis=1).round(5))
         [1.]
         """
         scaled = features_of(self, x)

@@ -11,7 +11,8 @@ SCRIPTS = ROOT / "scripts"
 PATHS = sorted(SCRIPTS.rglob("*.py"))
 TESTS = {path.stem for path in (ROOT / "tests").glob("*.py")}
 COMMANDS = {"train", "report", "benchmark", "make_data"}
-BEHIND = {"reporting": "report", "benchmarks": "benchmark"}  # a room -> the command it is for
+# A room -> the command it is for.
+BEHIND = {"reporting": "report", "benchmarks": "benchmark", "training": "train"}
 EVERY_SCRIPT = pytest.mark.parametrize(
     "path", PATHS, ids=lambda path: str(path.relative_to(SCRIPTS))
 )

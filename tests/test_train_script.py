@@ -106,6 +106,40 @@ def test_predictions_are_the_networks(cancer):
         assert row["class"] == ("benign", "malignant")[p[1] > p[0]]
 
 
+def test_a_prediction_keeps_ids_counts_wrong_rows_and_warns_of_far_ones(cancer, tmp_path):
+    folder, _ = cancer
+    rows = rows_of(CANCER)[:60]
+    for number, row in enumerate(rows):
+        row["patient"] = f"p{number}"
+    rows[3]["mean radius"], rows[8]["mean radius"], rows[9]["mean radius"] = "-99", "60", "30"
+    rows[5]["diagnosis"] = "unknown"
+    rows[7]["diagnosis"] = "benign"  # it is malignant, and so predicted
+    with (tmp_path / "new.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, reversed(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+
+    params = folder / "out" / "train" / "params.npz"
+    done = train("--predict", "new.csv", "--params", params, "--id", "patient", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    predicted = rows_of(tmp_path / "out" / "train" / "predictions.csv")
+    assert [row["patient"] for row in predicted] == [row["patient"] for row in rows]
+    x = np.float32([[row[name] for name in jaxnet.load_network(params).features] for row in rows])
+    assert [row["class"] for row in predicted] == jaxnet.load_network(params).predict(x).tolist()
+
+    wrong = [
+        number
+        for number, (row, truth) in enumerate(zip(predicted, rows, strict=True), 1)
+        if row["class"] != truth["diagnosis"] and number != 6
+    ]
+    assert f"{len(wrong)} of 59 wrong, rows {wrong[0]}" in done.stdout
+    assert f"accuracy by diagnosis: {1 - len(wrong) / 59:.2%}" in done.stdout
+    assert "1 rows have another diagnosis than in training: 'unknown'" in done.stdout
+    assert "2 of 60 rows are far outside" in done.stderr
+    assert "row 4: mean radius is -99, in training 6.981 to 28.11" in done.stderr
+    assert "row 9: mean radius is 60" in done.stderr
+
+
 def test_without_arguments_the_reports_job_runs(tmp_path):
     done = train("--epochs", 5, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -247,6 +281,13 @@ def test_a_network_saved_before_there_were_activations_is_one_with_relu(cancer, 
         (["--norm", "batch"], "invalid choice: 'batch'"),
         (["--hidden", "10", "0"], "--hidden takes positive sizes, got [10, 0]"),
         (["--predict", "new.csv"], "--predict NEW.csv and --params NPZ go together"),
+        (
+            [CANCER, "--epochs", "200", "--predict", "new.csv", "--params", "params.npz"],
+            "--epochs, FILE: for training, --predict does not use it; leave it out",
+        ),
+        (["--id", "name"], "--id: for --predict, training does not use it"),
+        (["--out", SCRIPT], "train.py is a file; give a folder, new or old"),
+        (["--predict", CANCER, "--params", ROOT], "a folder; expected the path of the params.npz"),
         (
             ["--predict", CANCER, "--params", "nope.npz"],
             "--params nope.npz: no such file; train.py writes one",

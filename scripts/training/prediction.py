@@ -1,0 +1,102 @@
+"""Predictions for the rows of a .csv file, by a network that was saved."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import jaxnet
+from jaxnet._files import write_whole
+from jaxnet.datasets import read_features, read_texts
+from training import generation
+from training.results import csv_text, require_room
+
+SHOWN = 5
+
+
+def predict(args: argparse.Namespace) -> None:
+    network = load(args.params)
+    x = read_features(args.predict, network.features)
+    target = args.target or network.target
+    texts = read_columns(args, target)
+    require_room(args.out, 100 * len(x) * len(network.classes))
+
+    probabilities = network.probabilities(x)
+    classes = np.array(network.classes)[probabilities.argmax(axis=1)]
+    path = args.out / "predictions.csv"
+    head = ["class", *(f"probability of {name}" for name in network.classes)]
+    rows = [[name, *map(float, row)] for name, row in zip(classes, probabilities, strict=True)]
+    if args.id:
+        head = [args.id, *head]
+        rows = [[name, *row] for name, row in zip(texts[args.id], rows, strict=True)]
+    write_whole(path, csv_text(head, rows))
+
+    counts = ", ".join(f"{(classes == name).sum()} {name}" for name in network.classes)
+    print(f"{len(classes)} rows of {args.predict}: {counts}")
+    if target in texts:
+        show_accuracy(classes, np.array(texts[target]), target, network)
+    warn_of_far_rows(network, x)
+    print(f"written to {path}")
+
+
+def read_columns(args: argparse.Namespace, target: str | None) -> dict[str, tuple[str, ...]]:
+    """The labels and what --id names, where they are there; what was asked for must be."""
+    texts = read_texts(args.predict, [name for name in (args.id, target) if name])
+    for name, argument in ((args.id, "--id"), (args.target, "--target")):
+        if name and name not in texts:
+            raise ValueError(f"{argument} {name}: {args.predict} has no such column")
+    return texts
+
+
+def load(path: Path) -> jaxnet.Network:
+    if path.parent.is_dir():
+        generation.recover(path.parent)
+    try:
+        return jaxnet.load_network(path)
+    except (ValueError, OSError) as error:
+        raise type(error)(f"--params {error}") from error
+
+
+def show_accuracy(
+    classes: NDArray[np.str_], labels: NDArray[np.str_], target: str, network: jaxnet.Network
+) -> None:
+    """Of the rows with a label that the network knows."""
+    known = np.isin(labels, np.array(network.classes))
+    if others := sorted(set(labels[~known].tolist())):
+        names = ", ".join(map(repr, others[:SHOWN])) + ", ..." * (len(others) > SHOWN)
+        print(f"{(~known).sum()} rows have another {target} than in training: {names}")
+    if known.any():
+        wrong = np.flatnonzero(known & (classes != labels))
+        rows = ", ".join(str(row + 1) for row in wrong[:SHOWN]) + ", ..." * (len(wrong) > SHOWN)
+        where = f", rows {rows}" if len(wrong) else ""
+        print(
+            f"accuracy by {target}: {1 - len(wrong) / known.sum():.2%}, "
+            f"{len(wrong)} of {known.sum()} wrong{where}"
+        )
+
+
+def warn_of_far_rows(network: jaxnet.Network, x: NDArray[np.float32]) -> None:
+    """Of those with a feature further outside its training range than the range is wide."""
+    if network.ranges is None:
+        return
+    least, largest = np.asarray(network.ranges, np.float64)
+    beyond = np.maximum(x - largest, least - x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        widths = np.where(beyond > 0, beyond / (largest - least), 0)
+    rows = np.flatnonzero((widths > 1).any(axis=1))
+    if not len(rows):
+        return
+    print(
+        f"train.py: warning: {len(rows)} of {len(x)} rows are far outside what the network was "
+        f"trained on; their probabilities mean little",
+        file=sys.stderr,
+    )
+    for row in rows[np.argsort(-widths[rows].max(axis=1), kind="stable")][:SHOWN]:
+        column = widths[row].argmax()
+        print(
+            f"  row {row + 1}: {network.features[column]} is {x[row, column]:g}, in training "
+            f"{least[column]:g} to {largest[column]:g}",
+            file=sys.stderr,
+        )

@@ -1,0 +1,126 @@
+"""What training writes. --out is looked at first, and nothing that was trained is lost."""
+
+import argparse
+import contextlib
+import csv
+import io
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from common.files import write_json
+
+import jaxnet
+from jaxnet._files import write_whole
+from training import generation
+
+
+def require_room(out: Path, size: int) -> None:
+    """Raise OSError unless files of so many bytes can be written into the folder out.
+
+    The folder is not made: a training that fails leaves nothing.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"--out {out}: {there} is a file; give a folder, new or old")
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            for start in range(0, size, 2**20):
+                file.write(bytes(min(2**20, size - start)))
+            file.flush()
+    except OSError as error:
+        raise OSError(f"--out {out}: {error.strerror}; give a folder to write into") from error
+
+
+def size_of(params: Any, epochs: int) -> int:
+    """Bytes, at most, of what training writes: parameters thrice, for there is their checkpoint."""
+    network = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    return 3 * network + 100 * epochs + 2**20
+
+
+def write_results(
+    args: argparse.Namespace,
+    network: jaxnet.Network,
+    history: jaxnet.History,
+    of_test: dict[str, Any],
+) -> None:
+    """of_test: measures of the test set, by class."""
+    from jaxnet.plotting import plot_history, png  # matplotlib takes a second to import
+
+    epochs = enumerate(zip(*history.values.values(), strict=True), 1)
+    rows = [[epoch, *map(float, values)] for epoch, values in epochs]
+    table = csv_text(["epoch", *history.values], rows)
+    figure = plot_history(history, title=f"{args.data.name}, gradients by {args.gradients}")
+    put(
+        args.out,
+        {
+            "params.npz": lambda path: jaxnet.save(path, network),
+            "history.csv": lambda path: write_whole(path, table),
+            "history.png": lambda path: write_whole(path, png(figure)),
+            "metrics.json": lambda path: write_json(
+                path, metrics(args, history) | {"test": of_test}
+            ),
+        },
+    )
+
+
+def put(out: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:
+    """The results into the folder out, else where there is room for them."""
+    try:
+        generation.put(out, writers)
+    except OSError as error:
+        for folder in (tempfile.gettempdir(), os.getcwd(), Path.home()):
+            with contextlib.suppress(OSError):
+                rescue = Path(tempfile.mkdtemp(prefix="train-", dir=folder))
+                generation.put(rescue, writers)
+                raise RuntimeError(f"--out {out}: {error}; the results are in {rescue}") from error
+        raise OSError(f"--out {out}: {error}; nor is there room elsewhere") from error
+
+
+def metrics(args: argparse.Namespace, history: jaxnet.History) -> dict[str, Any]:
+    options = {
+        name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
+    }
+    return {
+        "last": {name: float(values[-1]) for name, values in history.values.items()},
+        "run": {
+            "epochs": history.epochs,
+            "seconds": history.seconds,
+            "interrupted": history.interrupted,
+        },
+        "options": options,
+        "versions": {
+            "jaxnet": jaxnet.__version__,
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+        },
+    }
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    table = io.StringIO(newline="")
+    lines = csv.writer(table, lineterminator="\n")
+    lines.writerow(head)
+    lines.writerows(rows)
+    return table.getvalue()
+
+
+@contextlib.contextmanager
+def finished_first() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block, and then end the command."""
+    came: list[int] = []
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, lambda number, _: came.append(number)) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    if came:
+        print("train.py: stopped, after all was written", file=sys.stderr)
+        sys.exit(128 + came[0])
