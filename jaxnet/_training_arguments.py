@@ -60,7 +60,8 @@ def require_opt_state(
 ) -> None:
     """Raise unless opt_state is None, or a state of this optimizer for these params.
 
-    With settings the optimizer is a function of them that makes one; params are those of one run; with runs every leaf of opt_state has an axis [runs] before.
+    With settings the optimizer is a function of them that makes one; params are those of one
+    run; with runs every leaf of opt_state has an axis [runs] before.
     """
     if opt_state is None:
         return

@@ -216,7 +216,7 @@ def read_texts(
     >>> print(texts.keys(), texts["diagnosis"][:2])
     dict_keys(['diagnosis']) ('malignant', 'malignant')
     """
-    header, rows = _read_rows(_existing(path))
+    header, rows = _read_rows(_existing("read_texts", path))
     found = [name for name in columns if name in header]
     return {name: tuple(cells[header.index(name)] for _, cells in rows) for name in found}
 

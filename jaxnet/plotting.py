@@ -2,9 +2,10 @@
 
 matplotlib is imported only when something is drawn, and no display is needed.
 
-Everywhere: training solid and blue, test dashed and vermillion (colours of Okabe and Ito, which the
-colour-blind can tell apart); of several runs each is a thin line and the first a bold one, never
-the best.
+Everywhere: training solid and blue, validation dotted and green, test dashed and vermillion
+(colours of Okabe and Ito, which the colour-blind can tell apart); of several runs each is a thin
+line and the first a bold one, never the best. A run that stopped early ends in NaN, of which
+nothing is drawn.
 """
 
 import io
@@ -33,18 +34,22 @@ OKABE_ITO = {
 # Label, colour and line style of each set.
 SETS = {
     "train": ("training", OKABE_ITO["blue"], "-"),
+    "validation": ("validation", OKABE_ITO["green"], (0, (1, 1.2))),
     "test": ("test", OKABE_ITO["vermillion"], (0, (4, 1.6))),
 }
 
 
 def plot_history(history: History, *, title: str | None = None) -> "Figure":
-    """Loss and metrics over the epochs, a panel each, training and test set in the same panel.
+    """Loss and metrics over the epochs, a panel each, all sets in the same panel.
+
+    Where there is a validation set, a line marks the epoch whose parameters were kept. A metric
+    that is an array, a confusion matrix say, has no panel.
 
     history: from `fit`, of one run or of several (a thin line per run and run 0 bold).
     title: above all panels; None for none.
     Returns a matplotlib Figure: figure.savefig(path) writes it, `png(figure)` gives the bytes,
         notebooks show it.
-    Raises TypeError on what is no History.
+    Raises TypeError where history is no History.
 
     >>> from jaxnet import plotting
     >>> values = {"train_loss": np.array([0.7, 0.4]), "test_loss": np.array([0.8, 0.5])}
@@ -54,25 +59,29 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
     ['training', 'test']
     """
     if not isinstance(history, History):
-        mend = "; fit returns (params, history), give the second" if _holds_one(history) else ""
         raise TypeError(
-            f"plot_history: history must be a History, as fit returns it, "
-            f"got {type(history).__name__}{mend}"
+            f"plot_history: history must be a History, got {type(history).__name__}; "
+            f"fit returns (params, history)"
         )
-    # train_loss and test_loss are one panel; a dict, for a set would lose their order.
-    metrics = dict.fromkeys(name.partition("_")[2] for name in history.values)
+    least = min(array.ndim for array in history.values.values())  # an axis of epochs, one of runs
+    values = {name: array for name, array in history.values.items() if array.ndim == least}
+    metrics = _metrics(values)
     figure = new_figure(4.5 * len(metrics), 3.4)
     if title:
         figure.suptitle(title)
+    best = np.ravel(getattr(history, "best_epoch", None) or [])[:1]  # of run 0
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        draw_metric(axes, history.values, metric)
+        draw_metric(axes, values, metric)
+        for epoch in best:
+            axes.axvline(epoch, color="0.4", linewidth=0.8, label=f"best epoch, {epoch}")
         axes.legend(frameon=False)
     return figure
 
 
-def _holds_one(pair: object) -> bool:
-    return isinstance(pair, tuple) and any(isinstance(member, History) for member in pair)
+def _metrics(values: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Without their sets: train_loss and test_loss are one panel."""
+    return list(dict.fromkeys(name.partition("_")[2] for name in values))
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -92,14 +101,14 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -> None:
-    """Draw train_<metric> and test_<metric>, where values has them.
+    """Draw train_<metric>, validation_<metric> and test_<metric>, where values has them.
 
     An accuracy is shown in percent. Adds no legend; the lines are labelled for one.
 
     axes: of matplotlib.
     values: name -> [epochs] or [runs, epochs], as those of a History.
     metric: "loss", say.
-    Raises ValueError where values has neither.
+    Raises ValueError, which lists what there is, where values has none of them.
 
     >>> from jaxnet import plotting
     >>> axes = plotting.new_figure(4, 3).subplots()
@@ -107,21 +116,31 @@ def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -
     >>> axes.get_ylabel()
     'loss'
     """
-    from matplotlib.ticker import PercentFormatter
-
-    if not any(f"{which}_{metric}" in values for which in SETS):
-        raise ValueError(
-            f"draw_metric: metric must be one that values has as train_<metric> or "
-            f"test_<metric>, got {metric!r}; values has {', '.join(values) or 'nothing'}"
-        )
+    if metric not in _metrics(values):
+        there = ", ".join(map(repr, _metrics(values)))
+        raise ValueError(f"draw_metric: metric must be one of {there}, got {metric!r}")
     for which, (label, color, style) in SETS.items():
         name = f"{which}_{metric}"
         if name in values:
             draw_runs(axes, values[name], color=color, linestyle=style, label=label)
-    if metric == "accuracy":
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    if metric.endswith("accuracy"):
+        axes.yaxis.set_major_formatter(_percent())
     axes.set_ylabel(metric.replace("_", " "))
     tidy(axes)
+
+
+def _percent() -> Any:
+    """A formatter of matplotlib's, with as many decimals as tell the ticks apart."""
+    from matplotlib.ticker import PercentFormatter
+
+    class Percent(PercentFormatter):
+        def set_locs(self, locs: Any) -> None:
+            super().set_locs(locs)
+            values = 100 * np.asarray(locs, float)
+            exact = (d for d in range(6) if np.allclose(values, values.round(d), atol=1e-7))
+            self.decimals = next(exact, 6)
+
+    return Percent(1, decimals=0, symbol=" %")
 
 
 def draw_runs(
@@ -144,11 +163,19 @@ def draw_runs(
     >>> [line.get_linewidth() for line in axes.lines]  # the first run is drawn last, on top
     [0.6, 1.8]
     """
+    from matplotlib.ticker import MaxNLocator
+
     runs = np.atleast_2d(values)
     epochs = np.arange(1, runs.shape[1] + 1)
     for run in runs[1:]:
-        axes.plot(epochs, run, linewidth=0.6, alpha=0.45, **style)
-    axes.plot(epochs, runs[0], linewidth=linewidth, label=label, **style)
+        axes.plot(epochs, run, linewidth=0.6, alpha=0.45, marker=_marker(run), **style)
+    axes.plot(epochs, runs[0], linewidth=linewidth, label=label, marker=_marker(runs[0]), **style)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+
+
+def _marker(run: NDArray[Any]) -> str:
+    """Through one point goes no line."""
+    return "o" if np.isfinite(run).sum() == 1 else ""
 
 
 def tidy(axes: "Axes") -> None:

@@ -219,8 +219,8 @@ def fit(
     (20,) True
     """
     began = time.perf_counter()
-    named = {"train": train, "validation": validation, "test": test}
-    sets = {name: data for name, data in named.items() if data is not None}
+    others = {"validation": validation, "test": test}
+    sets = {"train": train} | {name: data for name, data in others.items() if data is not None}
     require_count("epochs", epochs)
     require_count("batch_size", batch_size)
     require_patience(patience, validation)

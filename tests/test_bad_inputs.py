@@ -486,15 +486,16 @@ def drawn(metric):
 
 OF_PLOTS = {
     "plot_history": [
-        ("None", lambda: plotting.plot_history(None), TypeError, "history", "as fit returns"),
+        ("None", lambda: plotting.plot_history(None), TypeError, "history", "fit returns"),
         ("a pair", lambda: plotting.plot_history((PARAMS, HISTORY)), TypeError,
-            "history", "give the second"),
-        ("values", lambda: plotting.plot_history(HISTORY.values), TypeError, "history", "as fit"),
+            "history", "fit returns (params, history)"),
+        ("values", lambda: plotting.plot_history(HISTORY.values), TypeError,
+            "history", "fit returns"),
     ],
     "draw_metric": [
-        ("f1", drawn("f1"), ValueError, "metric", "values has train_loss"),
-        ("its whole name", drawn("train_loss"), ValueError, "metric", "train_<metric>"),
-        ("None", drawn(None), ValueError, "metric", "values has train_loss"),
+        ("f1", drawn("f1"), ValueError, "metric", "one of 'loss'"),
+        ("its whole name", drawn("train_loss"), ValueError, "metric", "one of 'loss'"),
+        ("None", drawn(None), ValueError, "metric", "one of 'loss'"),
     ],
 }  # fmt: skip
 

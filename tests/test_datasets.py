@@ -561,19 +561,6 @@ def test_make_data_makes_them_again(make_data, tmp_path, capsys):
     assert "Bayes accuracy of the twin: 0.9609" in capsys.readouterr().out
 
 
-def test_a_write_cut_short_leaves_the_old_file(make_data, tmp_path, monkeypatch):
-    def cut_short(path, content):
-        with path.open("wb") as file:
-            file.write(content[:1])
-        raise OSError("disk full")
-
-    path = write(tmp_path / "f.txt", "old")
-    monkeypatch.setattr(Path, "write_bytes", cut_short)
-    with pytest.raises(OSError, match="disk full"):
-        make_data.write(path, "new")
-    assert path.read_text() == "old"
-
-
 def test_twin_has_its_distribution():
     # Within 4 standard errors of the stated parameters; both sets together, 350 rows per class.
     data = load(TWIN)

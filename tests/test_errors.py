@@ -439,8 +439,5 @@ def test_a_rule_that_is_not_at_the_top_is_named_where_it_is():
 @pytest.mark.parametrize("given", [3, X, None, "tanh"])
 def test_what_is_no_function(door, given):
     name = door.__name__
-    text = (
-        rf"{name}: fn must be a function, got {type(given).__name__}; call {name}\(fn\)\(\*args\)"
-    )
-    with pytest.raises(TypeError, match=text):
+    with pytest.raises(TypeError, match=rf"^{name}: fn must be a function such as a loss, got "):
         door(given)

@@ -62,9 +62,7 @@ def write_results(
             "params.npz": lambda path: jaxnet.save(path, network),
             "history.csv": lambda path: write_whole(path, table),
             "history.png": lambda path: write_whole(path, png(figure)),
-            "metrics.json": lambda path: write_json(
-                path, metrics(args, history) | {"test": of_test}
-            ),
+            "metrics.json": lambda path: write_json(path, metrics(args, history, of_test)),
         },
     )
 
@@ -82,12 +80,15 @@ def put(out: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:
         raise OSError(f"--out {out}: {error}; nor is there room elsewhere") from error
 
 
-def metrics(args: argparse.Namespace, history: jaxnet.History) -> dict[str, Any]:
+def metrics(
+    args: argparse.Namespace, history: jaxnet.History, of_test: dict[str, Any]
+) -> dict[str, Any]:
     options = {
         name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
     }
     return {
         "last": {name: float(values[-1]) for name, values in history.values.items()},
+        "test": of_test,
         "run": {
             "epochs": history.epochs,
             "seconds": history.seconds,
