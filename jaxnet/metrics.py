@@ -67,7 +67,8 @@ def confusion_matrix(logits: Array, labels: Array) -> Array:
     logits: [..., classes], floating; or [rows] or [rows, 1], of class 1 of two.
     labels: [...], integer; or as logits, floating distributions (the probability of class 1 where
         there is one logit, and class 1 above 0.5).
-    Returns [classes, classes], integer, exact below 2^31 examples.
+    Returns [classes, classes], integer, exact below 2^31 examples (a History holds floating
+        numbers: float32 is exact to 2^24 in a cell).
     Raises TypeError on integer logits and boolean labels, ValueError on shapes that do not fit.
     Source: sklearn.metrics.confusion_matrix.
 

@@ -285,11 +285,12 @@ def test_of_a_set_in_batches_and_of_networks_in_one_program():
     def model(params, x):
         return x @ params
 
-    measured = jaxnet.evaluate(model, params[1], (x, y), metrics=NUMBERS)
+    measured = jaxnet.evaluate(model, params[1], (x, y), metrics=EVERY)
     run = {"epochs": 1, "batch_size": 512, "optimizer": optax.sgd(0.1), "runs": 2}
-    after, history = jaxnet.fit(model, params, train=(x, y), metrics=NUMBERS, **run)
-    for name in NUMBERS:
-        metric = COMPILED[name]
+    after, history = jaxnet.fit(model, params, train=(x, y), metrics=EVERY, **run)
+    for name, metric in COMPILED.items():
         np.testing.assert_allclose(measured[name], metric(x @ params[1], y), rtol=1e-6)
         of_runs = [metric(x @ one, y) for one in after]
-        np.testing.assert_allclose(history.values[f"train_{name}"][:, 0], of_runs, rtol=1e-4)
+        # The last bits of a logit may move a row or a pair.
+        near = {"rtol": 1e-3, "atol": 2 if name == "confusion_matrix" else 0}
+        np.testing.assert_allclose(history.values[f"train_{name}"][:, 0], of_runs, **near)
