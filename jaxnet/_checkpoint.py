@@ -108,6 +108,14 @@ class Checkpoint:
                 stacklevel=2,
             )
 
+    def require_epochs(self, done: float, epochs: int) -> None:
+        """Raise ValueError where the run has had more."""
+        if done > epochs:
+            raise ValueError(
+                f"fit: checkpoint: the run in {self.path} has {done:.1f} epochs behind it, more "
+                f"than epochs={epochs}; ask for as many, or give another folder"
+            )
+
     def tell(self, number: int, epochs: float) -> None:
         """Say what became of the run; SIGTERM ends the process, as it does everywhere."""
         name = signal.Signals(number).name
@@ -155,6 +163,8 @@ class NoCheckpoint:
 
     def save(self, run: Saved) -> None: ...
 
+    def require_epochs(self, done: float, epochs: int) -> None: ...
+
     def tell(self, number: int, epochs: float) -> None: ...
 
 
@@ -193,6 +203,7 @@ def _like(leaf: jax.Array, numbers: NDArray[Any]) -> jax.Array:
 
 def _difference(name: str, saved: Any, now: Any) -> str:
     """In words; nobody can read a digest."""
-    if isinstance(saved, str) and isinstance(now, str) and len(saved) == len(now) == DIGITS:
+    lengths = {len(value) for value in (saved, now) if isinstance(value, str)}
+    if lengths == {DIGITS}:
         return f"{name} differs"
-    return f"{name} was {saved}, and is {now}"
+    return f"{name} was {saved or 'nothing'}, and is {now or 'nothing'}"

@@ -69,6 +69,7 @@ def run_epochs(
     steps = steps_of_epoch(recipe, sets)
     run = checkpoint.load(Saved(state, [], position=0, seconds=time.perf_counter() - began))
     loaded = run.position
+    checkpoint.require_epochs(run.position / steps, epochs)
     length, stopped = 1, False
     with stop_on(*checkpoint.signals) as came, progress_display(epochs, progress) as show:
         while run.position < epochs * steps and not _has_ended(run) and not stopped:
