@@ -169,6 +169,34 @@ def standardize(data: Dataset) -> Dataset:
     return replace(data, train=train, test=test, scaling=Scaling(mean, scale))
 
 
+def hold_out(
+    data: tuple[Features, Labels], fraction: float, *, seed: int = 0
+) -> tuple[tuple[Features, Labels], tuple[Features, Labels]]:
+    """Split (x, y) as `load` does: of each class a fraction, rounded, goes to the second part.
+
+    A validation set comes from the training set so, and `fit` chooses on it.
+
+    data: (x [rows, ...], y [rows]), labels 0, 1, ... as those of a Dataset.
+    fraction: between 0 and 1. At least one row of each class goes to either part.
+    seed: of the order, which is random in both parts.
+    Returns two pairs (x, y).
+    Raises ValueError for a fraction out of range and for a class with a single row.
+
+    >>> cells = jaxnet.datasets.load("data/breast_cancer.csv", "diagnosis")
+    >>> train, validation = jaxnet.datasets.hold_out(cells.train, 0.25)
+    >>> print(len(train[0]), len(validation[0]))
+    342 114
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction is {fraction}; expected a number between 0 and 1, such as 0.2")
+    x, y = data
+    counts = np.bincount(y)
+    for label in np.flatnonzero(counts == 1)[:1]:
+        raise ValueError(f"hold_out: class {label} has 1 row, too few; expected at least two")
+    first, second = ((x[rows], y[rows]) for rows in _split(y, counts, fraction, seed))
+    return first, second
+
+
 def read_features(path: str | os.PathLike[str], features: Sequence[str]) -> Features:
     """Read rows to predict from a .csv file.
 

@@ -138,7 +138,16 @@ def save(path: str | os.PathLike[str], network: Network) -> None:
             f"save: network must be a jaxnet.Network, got {type(network).__name__}; "
             f"make one: jaxnet.Network(params, features, classes)"
         )
-    write_npz(path, network_arrays(network))
+    write_npz(_as_path("save", path), network_arrays(network))
+
+
+def _as_path(function: str, path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"{function}: path is of type {type(path).__name__}; expected the path of an .npz file, "
+            f"a str or a pathlib.Path"
+        )
+    return Path(path)
 
 
 def network_arrays(network: Network) -> dict[str, NDArray[Any]]:
@@ -176,7 +185,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     >>> network.params[0].weight.dtype.name, network.probabilities([[1.0, 2.0]]).shape
     ('bfloat16', (1, 3))
     """
-    path = Path(path)
+    path = _as_path("load_network", path)
     if path.is_dir():
         raise ValueError(f"{path}: a folder; expected the path of {_WRITTEN}")
     if not path.exists():

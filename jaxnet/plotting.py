@@ -69,11 +69,11 @@ def plot_history(history: History, *, title: str | None = None) -> "Figure":
     figure = new_figure(4.5 * len(metrics), 3.4)
     if title:
         figure.suptitle(title)
-    best = np.ravel(getattr(history, "best_epoch", None) or [])[:1]  # of run 0
+    best = () if history.best_epoch is None else np.ravel(history.best_epoch)[:1]  # of run 0
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
         draw_metric(axes, values, metric)
-        for epoch in best:
+        for epoch in filter(None, best):  # 0: no epoch had a loss to choose by
             axes.axvline(epoch, color="0.4", linewidth=0.8, label=f"best epoch, {epoch}")
         axes.legend(frameon=False)
     return figure

@@ -4,101 +4,79 @@
         the report's job on data/course_twin
     python scripts/train.py data/breast_cancer.csv --target diagnosis
         any CSV with a header, .npz, or folder in the report's layout
+    python scripts/train.py data/breast_cancer.csv --target diagnosis --rates 0.1 0.01 --runs 8
+        every rate with every seed at once, ranked on rows that are held out
     python scripts/train.py --predict new.csv --params out/train/params.npz
 
 Training writes metrics.json, history.csv, history.png and params.npz (parameters, scaling, feature
-and class names; jaxnet.load_network reads it) into --out, together, once it has ended. Prediction
-writes predictions.csv there: for each row of the new file its class and every probability. Where
-the file has the labels too, it prints the accuracy.
+and class names; jaxnet.load_network reads it) into --out, together, once it has ended; of several
+runs the best, and sweep.csv and sweep.png. Until then checkpoint.npz is there: Ctrl-C and SIGTERM
+save it, and the same command goes on from it. Prediction writes predictions.csv: for each row of
+the new file its class and every probability. Where the file has the labels too, it prints the
+accuracy.
 """
 
 import argparse
-import math
 import sys
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import common.compilation_cache as compilation_cache  # before jax
-import jax
-import numpy as np
 from common.by_class import by_class
-from numpy.typing import NDArray
-from training import options, results
+from training import options, results, sweep
+from training.job import Job, fit, model_of, network_of, read_job
 from training.prediction import predict
 
 import jaxnet
-from jaxnet.datasets import Dataset
-from jaxnet.networks import ACTIVATIONS
+from jaxnet._files import write_whole
 
-
-class Job(NamedTuple):
-    data: Dataset
-    ranges: NDArray[np.float32]  # [2, features], in the units of the file
-    sizes: tuple[int, ...]
+KINDS = ("loss", "accuracy")
+INTERRUPTED = 130  # as a shell has it of a command that Ctrl-C ended
 
 
 def train(args: argparse.Namespace) -> None:
     job = read_job(args)
     show_job(args, job)
-
-    to_init, to_shuffle = jax.random.split(jax.random.key(args.seed))
-    to_drop = jax.random.fold_in(jax.random.key(args.seed), 2) if args.dropout else None
-    norm = None if args.norm == "none" else args.norm
-    model = partial(jaxnet.mlp, activation=ACTIVATIONS[args.activation], dropout_rate=args.dropout)
-    loss = jaxnet.softmax_cross_entropy
-    if args.class_weights == "balanced":
-        weights = jaxnet.metrics.balanced_class_weights(job.data.train[1], job.sizes[-1])
-        loss = jaxnet.class_weighted(weights, loss)
-    if args.gradients == "auto":
-        model, loss = jaxnet.auto(model), jaxnet.auto(loss)
-    params = jaxnet.init_mlp(to_init, job.sizes, options.INITIALIZERS[args.init], norm=norm)
-    results.require_room(args.out, results.size_of(params, args.epochs))
-    params, history = jaxnet.fit(
-        model,
-        params,
-        train=job.data.train,
-        test=job.data.test,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        optimizer=make_optimizer(args, len(job.data.train[0])),
-        loss=loss,
-        key=to_shuffle if args.shuffle else None,
-        model_key=to_drop,
-    )
+    params, history = fit(args, job)
+    if history.interrupted and not history.epochs:
+        sys.exit(INTERRUPTED)
     with results.finished_first():
-        of_test = by_class(job.data, model(params, job.data.test[0]))
-        results.write_results(args, make_network(args, job, params), history, of_test)
-        show_end(args, history, of_test["always"])
+        write(args, job, params, history)
+        if not history.interrupted:
+            results.remove_checkpoint(args.out)
+    if history.interrupted:
+        sys.exit(INTERRUPTED)
 
 
-def read_job(args: argparse.Namespace) -> Job:
-    """The data, scaled if they are to be; what args leave open of that is decided in place."""
-    data = jaxnet.datasets.load(args.data, args.target, seed=args.seed)
-    ranges = np.stack([data.train[0].min(axis=0), data.train[0].max(axis=0)])
-    for name in ("standardize", "shuffle"):  # the report did neither
-        if getattr(args, name) is None:
-            setattr(args, name, not args.data.is_dir())
-    if args.standardize:
-        data = jaxnet.datasets.standardize(data)
-    return Job(data, ranges, (len(data.features), *args.hidden, len(data.classes)))
+def write(args: argparse.Namespace, job: Job, params: Any, history: jaxnet.History) -> None:
+    more = {}
+    if options.is_sweep(args):
+        found = sweep.results_of(args, history)
+        best = sweep.best_of(found)
+        params, history = sweep.one_of(best, params, history, found[best].epochs)
+        print(sweep.in_words(sweep.ranked(found), found[best]))
+        more = sweep_files(found, found[best])
+    of_test = by_class(job.data, model_of(args)(params, job.data.test[0]))
+    results.write_results(args, network_of(args, job, params), history, of_test, more)
+    show_end(args, history, of_test["always"], more)
 
 
-def make_optimizer(args: argparse.Namespace, rows: int) -> Any:
-    steps = args.epochs * math.ceil(rows / max(args.batch_size, 1))
-    rate = options.SCHEDULES[args.schedule](args.rate, max(steps, 1))
-    return options.OPTIMIZERS[args.optimizer](rate)
+def sweep_files(found: list[sweep.Result], best: sweep.Result) -> dict[str, Any]:
+    from jaxnet.plotting import png
 
-
-def make_network(args: argparse.Namespace, job: Job, params: Any) -> jaxnet.Network:
-    data, activation = job.data, ACTIVATIONS[args.activation]
-    return jaxnet.Network(
-        params, data.features, data.classes, activation, data.scaling, job.ranges, args.target
-    )
+    text, picture = results.csv_text(*sweep.table(found)), png(sweep.figure(found, best))
+    return {
+        "sweep.csv": lambda path: write_whole(path, text),
+        "sweep.png": lambda path: write_whole(path, picture),
+    }
 
 
 def show_job(args: argparse.Namespace, job: Job) -> None:
     data = job.data
-    print(f"{args.data}: {len(data.train[0])} rows to train on, {len(data.test[0])} to test on")
+    held_out = f", {len(job.validation[0])} to choose on" if job.validation else ""
+    print(
+        f"{args.data}: {len(data.train[0])} rows to train on{held_out}, "
+        f"{len(data.test[0])} to test on"
+    )
     scaled = ", standardised" if args.standardize else ""
     print(f"{len(data.features)} features{scaled}; classes {', '.join(data.classes)}")
     norm = "" if args.norm == "none" else f", {args.norm} norm"
@@ -109,16 +87,21 @@ def show_job(args: argparse.Namespace, job: Job) -> None:
     )
 
 
-def show_end(args: argparse.Namespace, history: jaxnet.History, always: dict[str, Any]) -> None:
-    done = history.epochs
+def show_end(
+    args: argparse.Namespace, history: jaxnet.History, always: dict[str, Any], more: dict[str, Any]
+) -> None:
+    done, kept = history.epochs, results.kept(history)
     if history.interrupted:
         print(f"interrupted: what was trained in {done} of {args.epochs} epochs is saved")
-    print(f"\n{'':8}{'loss':>10}{'accuracy':>12}   after {done} epochs, {history.seconds:.2f} s")
-    for name in ("train", "test"):
-        loss, accuracy = (history.values[f"{name}_{kind}"][-1] for kind in ("loss", "accuracy"))
-        print(f"{name:8}{loss:10.4f}{accuracy:11.2%}")
+    of = f"{done} epochs" if kept + 1 == done else f"epoch {kept + 1}, the best of {done}"
+    print(f"\n{'':12}{'loss':>10}{'accuracy':>12}   after {of}, {history.seconds:.2f} s")
+    for name in ("train", "validation", "test"):
+        if f"{name}_loss" in history.values:
+            loss, accuracy = (history.values[f"{name}_{kind}"][kept] for kind in KINDS)
+            print(f"{name:12}{loss:10.4f}{accuracy:11.2%}")
     print(f"always {always['class']}: {always['accuracy']:.2%} of the test rows")
-    print(f"\nwritten to {args.out}: metrics.json, history.csv, history.png, params.npz")
+    files = ", ".join(["metrics.json", "history.csv", "history.png", "params.npz", *more])
+    print(f"\nwritten to {args.out}: {files}")
 
 
 def main() -> None:
@@ -128,6 +111,9 @@ def main() -> None:
         train(args) if args.predict is None else predict(args)
     except (ValueError, TypeError, OSError, RuntimeError, jaxnet.NonFiniteLoss) as error:
         sys.exit(f"train.py: {error}")
+    except KeyboardInterrupt:  # before or after the training
+        print("train.py: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import subprocess
 import sys
@@ -110,12 +111,16 @@ def test_epochs_are_whole_numbers_and_no_tick_of_an_accuracy_comes_twice():
 
 def test_a_validation_set_has_its_line_and_the_best_epoch_is_marked():
     h = history(4, train_loss=np.ones(4), validation_loss=np.ones(4), test_loss=np.ones(4))
-    object.__setattr__(h, "best_epoch", 3)
-    (axes,) = plot_history(h).axes
+    (axes,) = plot_history(dataclasses.replace(h, best_epoch=3)).axes
     assert list(lines(axes)) == ["training", "validation", "test", "best epoch, 3"]
     assert list(lines(axes)["best epoch, 3"].get_xdata()) == [3, 3]
     looks = {(line.get_color(), line.get_linestyle()) for line in lines(axes).values()}
     assert len(looks) == 4
+    (axes,) = plot_history(dataclasses.replace(h, best_epoch=0)).axes
+    assert len(lines(axes)) == 3
+    values = {name: np.stack([array, array]) for name, array in h.values.items()}
+    h = dataclasses.replace(h, values=values, best_epoch=np.array([2, 4]))
+    assert "best epoch, 2" in lines(plot_history(h).axes[0])
 
 
 def test_runs_that_end_early_and_arrays_are_no_trouble():

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import runpy
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 import jaxnet
+from jaxnet import _training_run
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "train.py"
@@ -285,6 +285,10 @@ def test_a_network_saved_before_there_were_activations_is_one_with_relu(cancer, 
             [CANCER, "--epochs", "200", "--predict", "new.csv", "--params", "params.npz"],
             "--epochs, FILE: for training, --predict does not use it; leave it out",
         ),
+        (["--patience", "3"], "--patience needs a validation set; give --validation 0.2"),
+        (["--runs", "2", "--validation", "0"], "runs are ranked by validation; give a fraction"),
+        (["--rates", "1", "2", "--rate", "3"], "--rate and --rates: give one of them"),
+        (["--validation", "1"], "--validation takes a fraction, in [0, 1), got 1.0"),
         (["--id", "name"], "--id: for --predict, training does not use it"),
         (["--out", SCRIPT], "train.py is a file; give a folder, new or old"),
         (["--predict", CANCER, "--params", ROOT], "a folder; expected the path of the params.npz"),
@@ -317,19 +321,104 @@ def test_a_column_missing_at_prediction_is_named(cancer, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_saves_what_was_trained(tmp_path, ctrl_c_works):
+def test_ctrl_c_ends_a_process_and_saves_the_run(tmp_path, ctrl_c_works):
     command = [sys.executable, SCRIPT, "--epochs", "300000"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    # The first line of progress: the run is under way.
-    while "epoch" not in (line := process.stderr.readline()):
-        assert process.poll() is None, line
-    time.sleep(0.1)
+    while not (tmp_path / "out" / "train").exists():  # there will be its checkpoint
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=120)
-    assert process.returncode == os.EX_OK, errors
-    assert "interrupted: what was trained in" in printed
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGINT, errors
+    assert "the same call goes on from there" in errors
+    assert (tmp_path / "out" / "train" / "checkpoint.npz").exists()
+
+
+def test_ctrl_c_saves_what_was_trained(tmp_path, monkeypatch, ctrl_c_works):
+    signal_after(monkeypatch, signal.SIGINT, epochs=1)
+    done = train("--epochs", 300000, cwd=tmp_path)
+    assert done.returncode == 128 + signal.SIGINT
+    assert "interrupted: what was trained in" in done.stdout
     metrics = json.loads((tmp_path / "out" / "train" / "metrics.json").read_text())
     assert metrics["run"]["interrupted"] is True
     assert len(rows_of(tmp_path / "out" / "train" / "history.csv")) == metrics["run"]["epochs"]
+
+
+def signal_after(patch, number, epochs):
+    """Let a signal come, once, when so much is trained."""
+    left = [number]
+
+    def show(done, _):
+        if left and done >= epochs:
+            signal.raise_signal(left.pop())
+
+    @contextlib.contextmanager
+    def display(*_):
+        yield show
+
+    patch.setattr(_training_run, "progress_display", display)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_same_command_goes_on_to_the_same_bits(number, tmp_path, monkeypatch, ctrl_c_works):
+    options = ["--epochs", 8, "--validation", 0.25, "--hidden", 4, "--shuffle", "--dropout", 0.2]
+    done = train(*options, "--no-checkpoint", "--out", "whole", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with monkeypatch.context() as patch:
+        signal_after(patch, number, epochs=0)
+        done = train(*options, cwd=tmp_path)
+    assert done.returncode == 128 + number
+    assert "epochs are saved in" in done.stderr
+    out = tmp_path / "out" / "train"
+    assert (out / "checkpoint.npz").exists()
+    done = train(*options, "--seed", 1, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "checkpoint.npz is of another run" in done.stderr
+    done = train(*options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("params.npz", "history.csv"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (out / "checkpoint.npz").exists()
+
+
+def test_runs_are_ranked_by_validation_and_the_best_is_kept(tmp_path):
+    options = [CANCER, "--target", "diagnosis", "--hidden", 4, "--epochs", 12, "--batch-size", 32]
+    done = train(*options, "--rates", 0.003, 0.1, 1e9, "--runs", 2, "--patience", 5, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out" / "train"
+    table = rows_of(out / "sweep.csv")
+    assert [(row["rate"], row["seed"]) for row in table] == [
+        (rate, seed) for rate in ("0.003", "0.1", "1000000000.0") for seed in "01"
+    ]
+    assert [row["diverged"] for row in table] == ["False"] * 4 + ["True"] * 2
+    losses = [float(row["validation_loss"]) for row in table[:4]]
+    best = table[int(np.argmin(losses))]
+
+    mean = f"{np.mean(losses[2:]):.4f} ± {np.std(losses[2:]):.4f}"
+    lines = done.stdout.splitlines()
+    rates = [line.split()[0] for line in lines if "±" in line or " of 2" in line]
+    assert rates == ["0.1", "0.003", "1e+09"]
+    assert mean in done.stdout
+    assert f"the best on validation: rate {float(best['rate']):g}, seed {best['seed']}" in lines
+
+    # It is the network of that run, at its best epoch.
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["run"]["best_epoch"] == int(best["best_epoch"])
+    for name in ("train_loss", "test_loss", "test_accuracy"):
+        assert metrics["at_best_epoch"][name] == float(best[name])
+    data = jaxnet.datasets.load(CANCER, "diagnosis")
+    predicted = jaxnet.load_network(out / "params.npz").predict(data.test[0])
+    right = np.mean(predicted == np.array(data.classes)[data.test[1]])
+    assert right == pytest.approx(float(best["test_accuracy"]), abs=1e-6)
+    assert len(rows_of(out / "history.csv")) == int(best["epochs"])
+    assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+    # A run of its own with that rate and seed, and the same split, is the same.
+    data_seed = ["--rate", best["rate"], "--validation", 0.2]
+    if best["seed"] == "0":
+        done = train(*options, *data_seed, "--patience", 5, "--out", "alone", cwd=tmp_path)
+        alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())["at_best_epoch"]
+        assert alone == pytest.approx(metrics["at_best_epoch"], abs=1e-4)

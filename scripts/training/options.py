@@ -25,6 +25,7 @@ SCHEDULES = {
     "linear": lambda rate, steps: optax.linear_schedule(rate, 0.0, steps),
 }
 INITIALIZERS = {"pytorch": jaxnet.pytorch_init, "course": jaxnet.course_init}
+OF_A_SWEEP = 0.2  # held out for validation
 OF_BOTH = {"out", "target", "compilation_cache"}
 OF_PREDICTION = {"predict", "params", "id"}
 
@@ -78,11 +79,33 @@ def add_training(group: Any) -> None:
         "--rate", type=float, default=RATE, help="learning rate (default: %(default)s)"
     )
     group.add_argument(
+        "--rates", type=float, nargs="+", metavar="RATE", help="train with each of these, at once"
+    )
+    group.add_argument(
+        "--runs", type=int, default=1, metavar="N", help="... and with N seeds (default: 1)"
+    )
+    group.add_argument(
         "--schedule", choices=SCHEDULES, default="constant", help="of the rate (default: constant)"
     )
     group.add_argument("--epochs", type=int, default=EPOCHS, help="(default: %(default)s)")
     group.add_argument(
         "--batch-size", type=int, default=BATCH_SIZE, metavar="ROWS", help="(default: %(default)s)"
+    )
+    group.add_argument(
+        "--validation",
+        type=float,
+        metavar="FRACTION",
+        help="hold out a part of the training rows, and keep the epoch that is best on it "
+        f"(default: 0, of several runs {OF_A_SWEEP})",
+    )
+    group.add_argument(
+        "--patience", type=int, metavar="EPOCHS", help="stop after so many that were not better"
+    )
+    group.add_argument(
+        "--checkpoint",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="save the run in --out while it trains, and go on from there (default: on)",
     )
     group.add_argument(
         "--class-weights",
@@ -108,13 +131,46 @@ def parse(text: str) -> argparse.Namespace:
         parser.error(f"{named(unused)}: for training, --predict does not use it; leave it out")
     if args.predict is None and args.id is not None:
         parser.error("--id: for --predict, training does not use it; leave it out")
+    decide_sweep(parser, args)
+    require_network(parser, args)
+    require_training(parser, args)
+    return args
+
+
+def require_network(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if any(n < 1 for n in args.hidden):
         parser.error(f"--hidden takes positive sizes, got {args.hidden}")
     if not 0 <= args.dropout < 1:
         parser.error(f"--dropout takes the probability to drop, in [0, 1), got {args.dropout}")
-    if not 0 < args.rate < math.inf:
-        parser.error(f"--rate must be a positive number, got {args.rate}")
-    return args
+
+
+def require_training(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for rate in args.rates or [args.rate]:
+        if not 0 < rate < math.inf:
+            parser.error(f"--rate must be a positive number, got {rate}")
+    if args.runs < 1:
+        parser.error(f"--runs takes a positive number of seeds, got {args.runs}")
+    if not 0 <= args.validation < 1:
+        parser.error(f"--validation takes a fraction, in [0, 1), got {args.validation}")
+    if args.patience is not None and not args.validation:
+        parser.error("--patience needs a validation set; give --validation 0.2, say")
+
+
+def decide_sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """What args leave open of validation, in place."""
+    rates = args.rates or ()
+    if rates and "rate" in given(parser, args):
+        parser.error("--rate and --rates: give one of them")
+    if len(set(rates)) < len(rates):
+        parser.error(f"--rates takes different rates, got {rates}")
+    if args.validation is None:
+        args.validation = OF_A_SWEEP if is_sweep(args) else 0.0
+    if is_sweep(args) and not args.validation:
+        parser.error("--validation 0: runs are ranked by validation; give a fraction, such as 0.2")
+
+
+def is_sweep(args: argparse.Namespace) -> bool:
+    return args.runs > 1 or args.rates is not None
 
 
 def given(parser: argparse.ArgumentParser, args: argparse.Namespace) -> set[str]:

@@ -19,6 +19,8 @@ import jaxnet
 from jaxnet._files import write_whole
 from training import generation
 
+CHECKPOINT = "checkpoint.npz"  # as fit calls it
+
 
 def require_room(out: Path, size: int) -> None:
     """Raise OSError unless files of so many bytes can be written into the folder out.
@@ -37,6 +39,26 @@ def require_room(out: Path, size: int) -> None:
         raise OSError(f"--out {out}: {error.strerror}; give a folder to write into") from error
 
 
+@contextlib.contextmanager
+def making_room(out: Path, size: int) -> Iterator[None]:
+    """A block that writes into out; where it fails it leaves no folder that was not there."""
+    require_room(out, size)
+    made = [path for path in (out.absolute(), *out.absolute().parents) if not path.exists()]
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, jaxnet.NonFiniteLoss):  # to go on from there leads nowhere
+            remove_checkpoint(out)
+        with contextlib.suppress(OSError):  # it holds a checkpoint
+            for path in made:
+                path.rmdir()
+        raise
+
+
+def remove_checkpoint(out: Path) -> None:
+    (out / CHECKPOINT).unlink(missing_ok=True)
+
+
 def size_of(params: Any, epochs: int) -> int:
     """Bytes, at most, of what training writes: parameters thrice, for there is their checkpoint."""
     network = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
@@ -48,8 +70,9 @@ def write_results(
     network: jaxnet.Network,
     history: jaxnet.History,
     of_test: dict[str, Any],
+    more: Mapping[str, Callable[[Path], None]],
 ) -> None:
-    """of_test: measures of the test set, by class."""
+    """of_test: measures of the test set, by class. more: writers of other files, by name."""
     from jaxnet.plotting import plot_history, png  # matplotlib takes a second to import
 
     epochs = enumerate(zip(*history.values.values(), strict=True), 1)
@@ -63,6 +86,7 @@ def write_results(
             "history.csv": lambda path: write_whole(path, table),
             "history.png": lambda path: write_whole(path, png(figure)),
             "metrics.json": lambda path: write_json(path, metrics(args, history, of_test)),
+            **more,
         },
     )
 
@@ -88,9 +112,13 @@ def metrics(
     }
     return {
         "last": {name: float(values[-1]) for name, values in history.values.items()},
+        "at_best_epoch": {
+            name: float(values[kept(history)]) for name, values in history.values.items()
+        },
         "test": of_test,
         "run": {
             "epochs": history.epochs,
+            "best_epoch": history.best_epoch,
             "seconds": history.seconds,
             "interrupted": history.interrupted,
         },
@@ -101,6 +129,15 @@ def metrics(
             "device": jax.devices()[0].device_kind,
         },
     }
+
+
+def values_at(row: int, history: jaxnet.History) -> dict[str, float]:
+    return {name: float(values[row]) for name, values in history.values.items()}
+
+
+def kept(history: jaxnet.History) -> int:
+    """The row of the epoch whose parameters are written."""
+    return (history.best_epoch or history.epochs) - 1
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
