@@ -144,7 +144,7 @@ def save(path: str | os.PathLike[str], network: Network) -> None:
 def _as_path(function: str, path: object) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
-            f"{function}: path is of type {type(path).__name__}; expected the path of an .npz file, "
+            f"{function}: path is of type {type(path).__name__}; expected that of an .npz file, "
             f"a str or a pathlib.Path"
         )
     return Path(path)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jaxnet.datasets import Dataset, Scaling, batches, load, read_features, standardize
+from jaxnet.datasets import Dataset, Scaling, batches, hold_out, load, read_features, standardize
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"
@@ -649,3 +649,24 @@ def test_torch_histories_are_made_again():
         for name, values in made.items():
             recorded = archive[f"1_course_{name}"][3]
             np.testing.assert_allclose(values, recorded, atol=1e-3)
+
+
+# ---- a part of the training set held out
+
+
+def test_a_part_is_held_out_of_each_class_and_no_row_is_lost():
+    y = np.repeat(np.int32([0, 1, 2]), [40, 10, 2])
+    x = np.arange(52, dtype=np.float32)[:, None]
+    first, second = hold_out((x, y), 0.25, seed=3)
+    assert np.bincount(second[1]).tolist() == [10, 2, 1]
+    assert sorted([*first[0][:, 0], *second[0][:, 0]]) == list(range(52))
+    for part in (first, second):
+        np.testing.assert_array_equal(y[part[0][:, 0].astype(int)], part[1])
+    again = hold_out((x, y), 0.25, seed=3)
+    np.testing.assert_array_equal(again[1][0], second[0])
+    assert (hold_out((x, y), 0.25, seed=4)[1][0] != second[0]).any()
+    for bad in (0, 1, 2):
+        with pytest.raises(ValueError, match=f"fraction is {bad}; expected a number between 0"):
+            hold_out((x, y), bad)
+    with pytest.raises(ValueError, match="class 2 has 1 row, too few"):
+        hold_out((x[:-1], y[:-1]), 0.25)
