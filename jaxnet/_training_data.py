@@ -220,7 +220,8 @@ def _require_classes(where: str, name: str, outputs: Any, y: Array) -> None:
     if not _is_array(outputs) or outputs.ndim < 2 or outputs.shape[-1] < 2:
         raise ValueError(
             f"{where}: {name} compares classes, but the model has one output per row, shape "
-            f"{_shape(outputs)}; pass metrics={{}}, or a metric of your own"
+            f"{_shape(outputs)}; pass metrics={{}}, or for one logit of two classes, "
+            f"metrics={{'balanced_accuracy': jaxnet.metrics.balanced_accuracy}}"
         )
 
 
