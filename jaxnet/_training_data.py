@@ -289,8 +289,8 @@ def _require_finite_targets(where: str, loss: Loss, outputs: Any, y: Array) -> N
     finite = np.isfinite(np.asarray(y)).reshape(len(y), -1).all(axis=1)
     if finite.all():
         return
-    value = _first_loss(loss, outputs, np.asarray(y)[[int(np.argmin(finite))]])
-    if value is None or not np.isfinite(value):
+    values = _of_first_row(loss, outputs, np.asarray(y)[[int(np.argmin(finite))]])
+    if values is None or not np.isfinite(values.astype(float)).all():
         _require_finite(where, "y", y)
 
 
@@ -306,11 +306,12 @@ def _require_own_row(where: str, name: str, f: Loss, outputs: Any, y: Array) -> 
     rows = _two_rows(np.asarray(y))
     if rows is None:
         return
-    beside, alone = _first_loss(f, outputs, rows), _first_loss(f, outputs, rows[:1])
-    if beside is None or alone is None or np.isnan(alone):
+    values = _of_first_row(f, outputs, rows)
+    if values is None:
         return
-    eps = 8 * float(cast(Any, jnp).finfo(beside.dtype).eps)
-    if abs(beside - alone) <= max(1e-3, eps) * max(abs(beside), abs(alone)):
+    eps = 8 * float(cast(Any, jnp).finfo(values.dtype).eps)
+    beside, alone = map(float, values)
+    if np.isnan(alone) or abs(beside - alone) <= max(1e-3, eps) * max(abs(beside), abs(alone)):
         return
     said = (
         f"{where}: {name} of a row depends on the other rows: for the same outputs and y it is "
@@ -341,8 +342,11 @@ def _two_rows(y: NDArray[Any]) -> NDArray[Any] | None:
     return some[[0, int(np.argmax(differ))]] if differ.any() else None
 
 
-def _first_loss(f: Loss, outputs: Any, y: NDArray[Any]) -> Any:
-    """The value of the first of these rows; None where f cannot take so few."""
+def _of_first_row(f: Loss, outputs: Any, y: NDArray[Any]) -> Any:
+    """What f is for the first of these rows, beside the others and alone.
+
+    None where f cannot take so few.
+    """
     rng = np.random.default_rng(0)
 
     def drawn(leaf: Any) -> NDArray[Any]:
@@ -352,10 +356,11 @@ def _first_loss(f: Loss, outputs: Any, y: NDArray[Any]) -> Any:
 
     try:
         # A loss with a weight for each of all rows, say, is right for them, and not for two.
-        return np.asarray(call(_first, (f,), jax.tree.map(drawn, outputs), y))
+        return np.asarray(call(_beside_and_alone, (f,), jax.tree.map(drawn, outputs), y))
     except Exception:
         return None
 
 
-def _first(f: Loss, outputs: Any, y: jax.Array) -> jax.Array:
-    return jnp.mean(f(outputs, y)[0].astype(float))
+def _beside_and_alone(f: Loss, outputs: Any, y: jax.Array) -> jax.Array:
+    first = jax.tree.map(lambda leaf: leaf[:1], (outputs, y))
+    return jnp.stack([jnp.mean(f(outputs, y)[0]), jnp.mean(f(*first)[0])])

@@ -166,6 +166,7 @@ RIGHT = {
     "two outputs in a tuple": WHOLE_SET | {
         "model": lambda p, x: (mlp(p, x)[:, 0], mlp(p, x)[:, 0]), "loss": normal},
     "a loss that draws [:, 0]": WHOLE_SET | {"loss": per_row},
+    "a loss of bf16": WHOLE_SET | {"loss": lambda o, y: per_row(o, y).astype(jnp.bfloat16)},
     "one number as a metric": {"metrics": {"worst": lambda o, y: o.max()}},
     "one run of two NaN": {"params": SEVERAL, "runs": 2},
 }  # fmt: skip
