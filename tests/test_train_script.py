@@ -115,7 +115,7 @@ def test_a_prediction_keeps_ids_counts_wrong_rows_and_warns_of_far_ones(cancer, 
     rows[5]["diagnosis"] = "unknown"
     rows[7]["diagnosis"] = "benign"  # it is malignant, and so predicted
     with (tmp_path / "new.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, reversed(rows[0]))
+        table = csv.DictWriter(file, [*reversed(rows[0])])
         table.writeheader()
         table.writerows(rows)
 
@@ -416,9 +416,8 @@ def test_runs_are_ranked_by_validation_and_the_best_is_kept(tmp_path):
     assert len(rows_of(out / "history.csv")) == int(best["epochs"])
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
-    # A run of its own with that rate and seed, and the same split, is the same.
-    data_seed = ["--rate", best["rate"], "--validation", 0.2]
-    if best["seed"] == "0":
-        done = train(*options, *data_seed, "--patience", 5, "--out", "alone", cwd=tmp_path)
-        alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())["at_best_epoch"]
-        assert alone == pytest.approx(metrics["at_best_epoch"], abs=1e-4)
+    # A run of its own with the rate and the seed of another, and the same split, is the same.
+    alone = ["--rate", 0.1, "--validation", 0.2, "--patience", 5, "--out", "alone"]
+    assert train(*options, *alone, cwd=tmp_path).returncode == 0
+    kept = json.loads((tmp_path / "alone" / "metrics.json").read_text())["at_best_epoch"]
+    assert kept == pytest.approx({name: float(table[2][name]) for name in kept}, abs=1e-5)
