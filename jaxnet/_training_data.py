@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxnet import _graph
 from jaxnet._programs import call, shapes
 from jaxnet._require import described
 from jaxnet._training_arguments import Array, Data, Loss, Metric, Model, require_kept
@@ -301,8 +302,8 @@ def _require_own_row(where: str, name: str, f: Loss, outputs: Any, y: Array) -> 
     that are drawn here: a model may mix rows, as batch norm does. Where it is no broadcast, a
     person may mean it, and is warned.
     """
-    if _body(f).__module__.startswith("jaxnet.rules."):
-        return
+    if not _differ_by_an_axis(outputs, y) and not _may_mix_rows(f, outputs, y):
+        return  # to compile it even for two rows takes a tenth of a second
     rows = _two_rows(np.asarray(y))
     if rows is None:
         return
@@ -333,6 +334,39 @@ def _differ_by_an_axis(outputs: Any, y: Array) -> bool:
         return False
     shapes = outputs.shape, np.shape(y)
     return any(one == (*other, 1) for one, other in (shapes, shapes[::-1]))
+
+
+def _may_mix_rows(f: Loss, outputs: Any, y: Array) -> bool:
+    """Whether the graph of f holds pairs of rows, or what is of no row but made of rows."""
+    if _body(f).__module__.startswith("jaxnet.rules."):
+        return False
+    leaves, structure = jax.tree.flatten((outputs, y))
+    shapes_of_rows = tuple((leaf.shape[1:], jnp.dtype(leaf.dtype)) for leaf in leaves)
+    return _graph_mixes(f, shapes_of_rows, structure)
+
+
+@functools.lru_cache(maxsize=64)
+def _graph_mixes(f: Loss, shapes_of_rows: tuple[Any, ...], structure: Any) -> bool:
+    rows = 10007  # a size that no other axis has
+    shape = cast(Any, jax.ShapeDtypeStruct)  # not annotated
+    leaves = [shape((rows, *of_row), dtype) for of_row, dtype in shapes_of_rows]
+    try:
+        graph = jax.make_jaxpr(f)(*jax.tree.unflatten(structure, leaves))
+    except Exception:  # it can take no other number of rows
+        return False
+    return any(
+        counts_out > 1 or counts_in > counts_out == 0
+        for equation, _ in _graph.equations(graph)
+        for counts_in, counts_out in [_axes_of_rows(equation, rows)]
+    )
+
+
+def _axes_of_rows(equation: Any, rows: int) -> tuple[int, int]:
+    """How many axes of this size an argument, and a result, of the equation has at most."""
+    return tuple(  # type: ignore[return-value]
+        max((v.aval.shape.count(rows) for v in variables), default=0)
+        for variables in (equation.invars, equation.outvars)
+    )
 
 
 def _two_rows(y: NDArray[Any]) -> NDArray[Any] | None:
