@@ -12,7 +12,7 @@ from gradients import cast
 from jax.extend import core
 from rule_helpers import BOTH, normal
 
-from jaxnet import auto
+from jaxnet import auto, both_modes
 from jaxnet.rules import attention
 
 QKV = (0, 1, 2)
@@ -198,6 +198,17 @@ def test_behind_its_length_an_example_may_hold_anything(derivative, filling):
     f = derivative(lambda *qkv: attention(*qkv, lengths=lengths))
     filled = q, jnp.where(behind, filling, k), jnp.where(behind, filling, v)
     assert_same(pulled_back(f, filled), pulled_back(f, (q, k, v)), 0)
+
+
+def test_behind_its_length_an_example_may_move_to_anything():
+    q, k, v = draw(4, 5, 2)
+    f = both_modes(lambda k, v: attention(q, k, v, lengths=jnp.array([3, 5])))
+    behind = (jnp.arange(5) >= jnp.array([[3], [5]]))[..., None, None]
+    moved = [
+        jax.jvp(f, (k, v), (jnp.where(behind, filling, k), jnp.where(behind, filling, v)))[1]
+        for filling in (0, jnp.nan)
+    ]
+    np.testing.assert_array_equal(*moved)
 
 
 @BOTH

@@ -145,7 +145,8 @@ def attention_backward(
     if bias is not None and dbias is not None:
         dbias = dbias.reshape(bias.shape).astype(bias.dtype)
     dq = _by_tokens(dq).reshape(q.shape).astype(q.dtype)
-    dk, dv = (jnp.swapaxes(d, -3, -2) for d in (dk, dv))
+    # They are 0 behind the lengths; said so, the transpose does not read a tangent there, or a NaN.
+    dk, dv = (jnp.swapaxes(_counted(d, inputs.lengths), -3, -2) for d in (dk, dv))
     return dq, dk.astype(k.dtype), dv.astype(v.dtype), dbias, None
 
 
@@ -181,9 +182,15 @@ def _arranged(q: Array, k: Array, v: Array, bias: Array | None, lengths: Array |
         valid = (lengths >= 0) & (lengths <= keys)
         lengths = jnp.where(valid, lengths, keys)[..., None, None, None, None]
         q = q * jnp.where(valid, 1, jnp.nan).astype(dtype)[..., None, None, None, None]
-        counts = jnp.arange(keys)[:, None] < lengths[..., 0]
-        k, v = (jnp.where(counts, a, 0) for a in (k, v))  # they may hold NaN behind it
+        k, v = (_counted(a, lengths) for a in (k, v))  # they may hold NaN behind it
     return _Inputs(q, k, v, bias, lengths)
+
+
+def _counted(x: Array, lengths: Array | None) -> Array:
+    """[..., K, S, dim], 0 behind the lengths."""
+    if lengths is None:
+        return x
+    return jnp.where(jnp.arange(x.shape[-2])[:, None] < lengths[..., 0], x, 0)
 
 
 def _by_heads(x: Array, key_heads: int) -> Array:
