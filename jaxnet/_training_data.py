@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxnet import _graph
-from jaxnet._programs import call, shapes
+from jaxnet._programs import REMEMBERED, call, shapes
 from jaxnet._require import described
 from jaxnet._training_arguments import Array, Data, Loss, Metric, Model, require_kept
 from jaxnet.metrics import accuracy, is_right
@@ -345,13 +345,14 @@ def _may_mix_rows(f: Loss, outputs: Any, y: Array) -> bool:
     return _graph_mixes(f, shapes_of_rows, structure)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _graph_mixes(f: Loss, shapes_of_rows: tuple[Any, ...], structure: Any) -> bool:
     rows = 10007  # a size that no other axis has
     shape = cast(Any, jax.ShapeDtypeStruct)  # not annotated
     leaves = [shape((rows, *of_row), dtype) for of_row, dtype in shapes_of_rows]
     try:
-        graph = jax.make_jaxpr(f)(*jax.tree.unflatten(structure, leaves))
+        # Of a new function: as long as one lives JAX keeps its trace, and NumPy arrays as they were.
+        graph = jax.make_jaxpr(lambda *args: f(*args))(*jax.tree.unflatten(structure, leaves))
     except Exception:  # it can take no other number of rows
         return False
     return any(

@@ -152,8 +152,7 @@ def _each_run(segment: Segment) -> Segment:
             state, given = state_and_given
             return segment(state, sets, given, first, stop)
 
-        # One network at a time stays in a processor's cache; an accelerator wants them all.
-        if jax.default_backend() == "cpu":
+        if one_by_one():
             return cast(tuple[State, list[jax.Array]], jax.lax.map(of_run, (state, given)))
         return jax.vmap(of_run)((state, given))
 
@@ -265,7 +264,15 @@ def buffer_epochs(shapes: Iterable[tuple[int, ...]]) -> int:
 
 def _skips(recipe: Recipe) -> bool:
     """Whether a run that has ended costs no more: not where others beside it decide the steps."""
-    return recipe.runs is None or jax.default_backend() == "cpu"
+    return recipe.runs is None or one_by_one()
+
+
+def one_by_one() -> bool:
+    """Whether runs are trained one after another: one stays in a processor's cache.
+
+    An accelerator wants them all at once.
+    """
+    return jax.default_backend() == "cpu"
 
 
 def _measurements(recipe: Recipe, params: Any, sets: Sequence[Set]) -> list[Measurement]:

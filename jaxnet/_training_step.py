@@ -102,17 +102,11 @@ class Measurement:
         self.batches = batches_of(self.rows)
 
         # Without their places on a mesh, which are no business of shapes.
-        of_params = jax.tree.map(lambda leaf: _shape(leaf.shape, jnp.result_type(leaf)), params)
-
-        def shapes(rows: int) -> list[Any]:
-            outputs = jax.eval_shape(model, of_params, _first(rows, x))
-            values = [jax.eval_shape(c, outputs, _first(rows, y)) for c in criteria]
-            return [outputs, *values]
-
-        self.outputs, *values = shapes(self.batch_size)
-        _, *others = shapes(self.batch_size + 1)
-        # By row is what has one row more where there is one more.
-        is_by_row = [a.shape != b.shape for a, b in zip(values, others, strict=True)]
+        params = jax.tree.map(lambda leaf: _shape(leaf.shape, jnp.result_type(leaf)), params)
+        self.outputs = _shape_of(model, params, _with_rows(self.batch_size, x))
+        batch = self.outputs, _with_rows(self.batch_size, y)
+        values = [_shape_of(criterion, *batch) for criterion in criteria]
+        is_by_row = [_is_by_row(c, v, *batch) for c, v in zip(criteria, values, strict=True)]
         self.criteria = list(zip(criteria, is_by_row, strict=True))
         # Of what is measured.
         self.shapes = [
@@ -174,7 +168,23 @@ def batches_of(rows: int) -> int:
     return -(-rows // MEASURED_ROWS)
 
 
-def _first(rows: int, array: jax.Array) -> Any:
+def _is_by_row(criterion: Criterion, value: Any, outputs: Any, y: Any) -> bool:
+    rows = len(outputs)
+    if value.shape[:1] != (rows,):
+        return False
+    try:  # a confusion matrix of as many classes as rows is no larger with one row more
+        more = _shape_of(criterion, _with_rows(rows + 1, outputs), _with_rows(rows + 1, y))
+    except Exception:  # it holds a number of its own for each row
+        return True
+    return bool(more.shape[:1] == (rows + 1,))
+
+
+def _shape_of(f: Callable[..., Any], *args: Any) -> Any:
+    # JAX keeps a trace as long as its function lives, and the NumPy arrays in it as they were then.
+    return jax.eval_shape(lambda *args: f(*args), *args)
+
+
+def _with_rows(rows: int, array: Any) -> Any:
     """The shape and dtype of an array like it with so many rows."""
     return _shape((rows, *array.shape[1:]), jnp.result_type(array))
 

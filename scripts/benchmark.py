@@ -58,6 +58,12 @@ def measure_scale(options: argparse.Namespace) -> None:
     scale.run(options)
 
 
+def compare_sweep(options: argparse.Namespace) -> None:
+    from benchmarks import sweep
+
+    sweep.run(options)
+
+
 def time_transposed(options: argparse.Namespace) -> None:
     from benchmarks import transposed
 
@@ -101,7 +107,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cold", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--cached", action="store_true", help=argparse.SUPPRESS)
 
-    add_others(parser.add_subparsers(title="or measure something else"))
+    others = parser.add_subparsers(title="or measure something else")
+    add_others(others)
+    add_transposed(others)
+    add_sweep(others)
     return parser
 
 
@@ -169,7 +178,18 @@ def add_others(others: Any) -> None:
     scale.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw the times there")
     scale.add_argument("--seconds", type=float, default=0.2, help=argparse.SUPPRESS)
     scale.add_argument("--devices", type=counts, help=argparse.SUPPRESS)
-    add_transposed(others)
+
+
+def add_sweep(others: Any) -> None:
+    sweep = others.add_parser(
+        "sweep",
+        help="how far a run of a sweep is from the run alone",
+        description="How far is a run of a sweep from the same run alone, epoch by epoch?",
+    )
+    sweep.set_defaults(job=compare_sweep)
+    sweep.add_argument("--epochs", type=count, default=100, help="(default: %(default)s)")
+    add_json(sweep)
+    sweep.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw it there")
 
 
 def add_transposed(others: Any) -> None:

@@ -13,13 +13,13 @@ import optax
 import pytest
 
 import jaxnet
-from jaxnet import _programs
+from jaxnet import _programs, _training_data
 from jaxnet._programs import program
 
 X, Y = np.linspace(-1, 1, 4, dtype=np.float32), np.linspace(0, 3, 4, dtype=np.float32)
 SGD = optax.sgd(0.1)
 MODEL_AND_LOSS = {"model": lambda p, x: p * x, "loss": lambda o, y: (o - y) ** 2}
-TABLES = (_programs._shapes, _programs._program, _programs._compiled)
+TABLES = (_programs._shapes, _programs._program, _programs._compiled, _training_data._graph_mixes)
 
 
 def fit_once(*, model, loss, optimizer=SGD, params=1.0, metrics=None, **options):
