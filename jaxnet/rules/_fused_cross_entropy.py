@@ -44,8 +44,11 @@ g comes with the backward, which makes each chunk's logits again: 8 N D V.  What
 stored is a chunk of e and W̄.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -88,10 +91,12 @@ def linear_softmax_cross_entropy(
     reduction: "mean", "sum" or None. The first two make the gradients in the forward pass, when a
         derivative is taken and only then; None returns one loss per row, and the backward computes
         the logits a second time.
-    chunk: the largest number of rows whose logits exist at once; None takes 4 million logits (16
-        MiB in float32), but at least 128 and at most 1024 rows: fewer chunks mean fewer passes over
-        the gradient of weight, smaller ones stay in the cache (measured on a CPU with 1000 to
-        131072 classes).
+    chunk: the largest number of rows whose logits exist at once; None takes what suits the platform
+        that it is compiled for. Fewer chunks mean fewer passes over the gradient of weight. On a
+        CPU smaller ones stay in the cache: 4 million logits (16 MiB in float32), but at least 128
+        and at most 1024 rows (measured with 1000 to 131072 classes). Elsewhere the products must be
+        large: 2048 rows of at most 16 bits, 1024 of more (measured on a GPU with 32768 to 128256
+        classes; not on a TPU).
     label_smoothing: ε in [0, 1); the target is 1 - ε at the label plus ε / classes everywhere.
     z_loss: λ >= 0; adds λ times the squared logsumexp of the logits.
     soft_cap: c > 0, or None; logits become c tanh(logits / c).
@@ -117,15 +122,7 @@ def linear_softmax_cross_entropy(
     _require_fit(x, weight, bias, labels)
     _require_options(reduction, options)
     rows = _rows(x, weight, labels, ignored_label)
-    count = len(rows.y)
-    chunks = _chunks(count, weight.shape[0], chunk)
-
-    def chunk_losses(start: Array) -> Array:
-        x_, y_, counts_ = _cut(rows, start, chunks.size)
-        terms = _terms(x_, weight, bias, y_, options)
-        return _counted(terms.loss, counts_)
-
-    losses = _joined(lax.map(chunk_losses, chunks.starts), count)
+    losses: Array = _in_chunks(_losses, rows, weight, bias, None, options)
     dtype = _common_dtype(x, weight, bias)
     if reduction is None:
         return losses.reshape(labels.shape).astype(dtype)
@@ -179,7 +176,7 @@ def linear_softmax_cross_entropy_forward(
     _require_options(reduction, options)
     rows = _rows(x, weight, labels, options.ignored_label)
     g = jnp.ones_like(rows.counts)  # the common factor comes with the backward
-    losses, dx, dweight, dbias = _gradients(rows, weight, bias, g, options)
+    losses, dx, dweight, dbias = _in_chunks(_gradients, rows, weight, bias, g, options)
 
     share = _share(rows.counts, reduction)
     value = (jnp.sum(losses) * share).astype(_common_dtype(x, weight, bias))
@@ -196,7 +193,7 @@ def linear_softmax_cross_entropy_backward(
         options = Options(**keywords)
         rows = _rows(x, weight, labels, options.ignored_label)
         g = widened(dloss).reshape(-1)
-        _, dx, dweight, dbias = _gradients(rows, weight, bias, g, options)
+        _, dx, dweight, dbias = _in_chunks(_gradients, rows, weight, bias, g, options)
         return dx.reshape(x.shape), dweight.astype(weight.dtype), _cast(dbias, bias), None
 
     dx, dweight, dbias, share, (weight_dtype, bias_dtype) = residuals
@@ -235,13 +232,60 @@ def _cut(rows: _Rows, start: Array, size: int) -> _Rows:
     return _Rows(*(lax.dynamic_slice_in_dim(array, start, size) for array in rows))
 
 
+def _in_chunks(
+    f: Callable[..., Any],
+    rows: _Rows,
+    weight: Array,
+    bias: Array | None,
+    g: Array | None,
+    options: Options,
+) -> Any:
+    """f(rows, weight, bias, g) in the chunks that suit the platform which it is lowered for."""
+    count, classes = len(rows.y), weight.shape[0]
+    on_cpu = options.chunk or min(max(128, 2**22 // classes), 1024)
+    elsewhere = options.chunk or (
+        2048 if _common_dtype(rows.x, weight, bias).itemsize <= 2 else 1024
+    )
+    cpu, default = (
+        functools.partial(f, options=options, chunks=_chunks(count, chunk))
+        for chunk in (on_cpu, elsewhere)
+    )
+    if min(count, on_cpu) == min(count, elsewhere):
+        return cpu(rows, weight, bias, g)
+    return lax.platform_dependent(rows, weight, bias, g, cpu=cpu, default=default)
+
+
+def _losses(
+    rows: _Rows,
+    weight: Array,
+    bias: Array | None,
+    g: None,
+    *,
+    options: Options,
+    chunks: "_Chunks",
+) -> Array:
+    """The loss of each row; for autodiff the logits are made again, chunk by chunk."""
+
+    def of_chunk(start: Array) -> Array:
+        x_, y_, counts_ = _cut(rows, start, chunks.size)
+        terms = _terms(x_, weight, bias, y_, options)
+        return _counted(terms.loss, counts_)
+
+    return _joined(lax.map(jax.checkpoint(of_chunk), chunks.starts), len(rows.y))
+
+
 def _gradients(
-    rows: _Rows, weight: Array, bias: Array | None, g: Array, options: Options
+    rows: _Rows,
+    weight: Array,
+    bias: Array | None,
+    g: Array,
+    *,
+    options: Options,
+    chunks: "_Chunks",
 ) -> tuple[Array, Array, Array, Array | None]:
-    """The loss of each row, and x̄ (in the dtype of x), W̄ and b̄ of Σ_n g_n L_n, in chunks."""
+    """The loss of each row, and x̄ (in the dtype of x), W̄ and b̄ of Σ_n g_n L_n."""
     x, y, counts = rows
     g = g * counts
-    chunks = _chunks(len(y), weight.shape[0], options.chunk)
     size = chunks.size
     dtype = _common_dtype(x, weight, bias)
     wide = wide_dtype(dtype)
@@ -375,8 +419,7 @@ class _Chunks(NamedTuple):
     size: int  # of all of them
 
 
-def _chunks(rows: int, classes: int, chunk: int | None) -> _Chunks:
-    largest = chunk or min(max(128, 2**22 // classes), 1024)
+def _chunks(rows: int, largest: int) -> _Chunks:
     count = max(1, -(-rows // largest))
     size = -(-rows // count)
     starts = np.arange(count, dtype=np.int32) * size
