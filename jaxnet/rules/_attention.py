@@ -28,6 +28,7 @@ the body, hold no more.  Heads that share a key are one more axis of q: k̄, v̄
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -75,9 +76,10 @@ def attention(
         for both; None sees all.
     scale: by what the products are multiplied; None is 1 / √dim.
     soft_cap: c > 0, or None; scaled products become c tanh(products / c), before the bias.
-    chunk: the largest number of queries whose products exist at once; None takes a million products
-        over all examples and heads, but at least 128 queries and at most 1024 (measured on a CPU
-        with 512 to 8192 queries).
+    chunk: the largest number of queries whose products exist at once; None takes what suits the
+        platform that it is compiled for. On a CPU a million products over all examples and heads,
+        but at least 128 queries and at most 1024 (measured with 512 to 8192 queries); elsewhere 64
+        million, at most 2048 (measured on a GPU with 1024 to 8192 queries; not on a TPU).
 
     Returns [..., T, heads, out], in the dtype that q, k and v promote to; sums and exponentials in
         at least float32.
@@ -97,7 +99,9 @@ def attention(
     _require_fit(q, k, v, bias, lengths)
     options = Options(causal, window, scale, soft_cap, chunk)
     _require_options(options)
-    return _attended(_arranged(q, k, v, bias, lengths), options)[0].reshape(*_shape(q, v))
+    inputs = _arranged(q, k, v, bias, lengths)
+    out: Array = _in_chunks(_attended, inputs, options)[0]
+    return out.reshape(*_shape(q, v))
 
 
 class Options(NamedTuple):
@@ -126,7 +130,7 @@ def attention_forward(
 ) -> tuple[Array, Residuals]:
     _require_fit(q, k, v, bias, lengths)
     _require_options(Options(**keywords))
-    out, log_sum = _attended(_arranged(q, k, v, bias, lengths), Options(**keywords))
+    out, log_sum = _in_chunks(_attended, _arranged(q, k, v, bias, lengths), Options(**keywords))
     out = out.reshape(*_shape(q, v))
     return out, Residuals(q, k, v, bias, lengths, out, log_sum)
 
@@ -140,7 +144,7 @@ def attention_backward(
     inputs = _arranged(q, k, v, bias, lengths)
     delta = jnp.sum(widened(dout) * widened(out), axis=-1, keepdims=True)  # δ_t = ō_t · o_t
     rows = _Rows(_by_heads(dout, k.shape[-2]), _by_heads(delta, k.shape[-2]), log_sum)
-    dq, dk, dv, dbias = _gradients(inputs, rows, options)
+    dq, dk, dv, dbias = _in_chunks(_gradients, inputs, options, rows)
 
     if bias is not None and dbias is not None:
         dbias = dbias.reshape(bias.shape).astype(bias.dtype)
@@ -205,10 +209,24 @@ def _by_tokens(x: Array) -> Array:
     return jnp.moveaxis(x, -2, -4)
 
 
-def _attended(inputs: _Inputs, options: Options) -> tuple[Array, Array]:
+def _in_chunks(f: Callable[..., Any], inputs: _Inputs, options: Options, *more: _Rows) -> Any:
+    """f(inputs, *more) in the chunks that suit the platform which it is lowered for."""
+    queries, keys = inputs.q.shape[-2], inputs.k.shape[-2]
+    products = max(1, math.prod(inputs.q.shape[:-2]) * keys)  # of a query
+    on_cpu = options.chunk or min(max(128, 2**20 // products), 1024)
+    elsewhere = options.chunk or min(max(128, 2**26 // products), 2048)
+    cpu, default = (
+        functools.partial(f, options=options, chunk=chunk) for chunk in (on_cpu, elsewhere)
+    )
+    if min(queries, on_cpu) == min(queries, elsewhere):
+        return cpu(inputs, *more)
+    return lax.platform_dependent(inputs, *more, cpu=cpu, default=default)
+
+
+def _attended(inputs: _Inputs, *, options: Options, chunk: int) -> tuple[Array, Array]:
     """o [..., T, K, G, out] and L [..., K, G, T, 1]."""
     dtype = inputs.q.dtype
-    plan = _plan(inputs, options)
+    plan = _plan(inputs, options, chunk)
 
     def of_chunk(at: tuple[Array, Array], span: int) -> tuple[Array, Array]:
         cut = _cut(inputs, *at, plan.size, span)
@@ -230,11 +248,11 @@ def _attended(inputs: _Inputs, options: Options) -> tuple[Array, Array]:
 
 
 def _gradients(
-    inputs: _Inputs, rows: _Rows, options: Options
+    inputs: _Inputs, rows: _Rows, *, options: Options, chunk: int
 ) -> tuple[Array, Array, Array, Array | None]:
     """q̄, k̄, v̄ and b̄ in the form of the inputs, in at least float32."""
     q, k, v, bias, _ = inputs
-    wide, plan = wide_dtype(q.dtype), _plan(inputs, options)
+    wide, plan = wide_dtype(q.dtype), _plan(inputs, options, chunk)
     # Where the bias is the same for all queries, b̄ is a sum over them.
     summed = bias if bias is not None and bias.shape[-2] == 1 else None
 
@@ -402,12 +420,9 @@ class _Plan(NamedTuple):
     queries: int
 
 
-def _plan(inputs: _Inputs, options: Options) -> _Plan:
-    *rows, queries, _ = inputs.q.shape
-    keys = inputs.k.shape[-2]
-    products = max(1, math.prod(rows) * keys)  # of a query
-    largest = options.chunk or min(max(128, 2**20 // products), 1024)
-    count = max(1, -(-queries // largest))
+def _plan(inputs: _Inputs, options: Options, chunk: int) -> _Plan:
+    queries, keys = inputs.q.shape[-2], inputs.k.shape[-2]
+    count = max(1, -(-queries // chunk))
     size = -(-queries // count)
     starts = np.arange(count, dtype=np.int32) * size
     fitting = np.minimum(starts, queries - size)  # the last one reaches back, to be full
