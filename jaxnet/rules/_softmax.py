@@ -28,12 +28,15 @@ nothing depends on z, and the constant y passes no ȳ on.  p says so by itself, 
 for y, ȳ_j = 0 is put in.  A row that is hidden whole gets p = 0, y = -inf and z̄ = 0.
 
 Autodiff keeps as much, the output (more where there is a mask), and has one sum less: the gain is
-accuracy, the price one more pass and, inside one jit, one more temporary array.
+accuracy, the price one more pass and, inside one jit, one more temporary array.  An accelerator
+pays less of it, or nothing, for rows of up to 16384 numbers: `_p_again`.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxnet._require import require_arrays, require_axis, require_floating, widened
@@ -79,7 +82,7 @@ def softmax_forward(logits: Array, where: Array | None, *, axis: int) -> tuple[A
 
 @softmax.backward
 def softmax_backward(p: Array, dp: Array, *, axis: int) -> tuple[Array, None]:
-    p_wide, q = widened(p), widened(dp)
+    p_wide, q = _p_again(widened, p, axis), widened(dp)
     for _ in range(2):  # q = p̄ - Σ_i p̄_i p_i, and projected again q' = q - Σ_i q_i p_i
         q = q - jnp.sum(q * p_wide, axis=axis, keepdims=True)
     dlogits = p_wide * q  # z̄ = p q'
@@ -135,12 +138,37 @@ def log_softmax_backward(
     residuals: LogSoftmaxResiduals, dy: Array, *, axis: int
 ) -> tuple[Array, None]:
     y, where = residuals
-    p, g = jnp.exp(widened(y)), widened(dy)
+    p, g = _p_again(_exp, y, axis), widened(dy)
     if where is not None:
         g = jnp.where(where, g, 0)
     for _ in range(2):  # g = ȳ - p Σ_i ȳ_i, and projected again z̄ = g - p Σ_i g_i
         g = g - p * jnp.sum(g, axis=axis, keepdims=True)
     return g.astype(y.dtype), None
+
+
+LONGEST = 16384  # numbers of a row; of 32768 XLA for GPUs makes no one kernel
+
+
+def _p_again(p_of: Callable[[Array], Array], output: Array, axis: int) -> Array:
+    """p_of(output) in at least float32; on an accelerator divided by its sum, which is 1.
+
+    XLA for GPUs knows that quotient, and makes one kernel of it and all that follows in the row, as
+    it does of the forward: else each sum is one more. A longer row gains nothing from it. The
+    barrier is there so that p is made of the output: else XLA keeps the forward's wide p for it.
+    """
+
+    def with_sum_1(output: Array) -> Array:
+        p = p_of(cast(Any, lax).optimization_barrier(output))
+        total = jnp.sum(p, axis=axis, keepdims=True)
+        return p / jnp.maximum(total, np.finfo(p.dtype).tiny)  # 0 where a row is hidden whole
+
+    if output.shape[axis] > LONGEST:
+        return p_of(output)
+    return cast(Array, lax.platform_dependent(output, cpu=p_of, default=with_sum_1))
+
+
+def _exp(y: Array) -> Array:
+    return jnp.exp(widened(y))
 
 
 def _below_largest(logits: Array, where: Array | None, axis: int) -> Array:
