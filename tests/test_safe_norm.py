@@ -7,7 +7,7 @@ import pytest
 from rule_helpers import BOTH, EPS
 
 from jaxnet import auto
-from jaxnet.rules import normalize, safe_norm, safe_sqrt
+from jaxnet.rules import _safe_norm, normalize, safe_norm, safe_sqrt
 
 
 @BOTH
@@ -140,3 +140,17 @@ def test_values_beside_pytorch():
 def test_error_text(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_pass_over_all_that_a_dtype_holds(dtype, x64):
+    """An accelerator's form, at both ends of the range and between."""
+    limits = np.finfo(dtype)
+    powers = np.linspace(limits.minexp + 8, limits.maxexp - 4, 97)
+    x = (2.0 ** powers[:, None] * np.array([0.3, -1, 0.01])).astype(dtype)
+    n = _safe_norm._norm_in_one_pass(jnp.asarray(x), -1)[:, 0]
+    largest = np.abs(x).max(-1)
+    expected = largest * np.sqrt(((x / largest[:, None]) ** 2).sum(-1))
+    np.testing.assert_allclose(n, expected, rtol=4 * limits.eps)
+    ends = _safe_norm._norm_in_one_pass(jnp.asarray([[0, 0], [np.inf, 1], [np.nan, 1]], dtype), -1)
+    np.testing.assert_array_equal(ends[:, 0], [0, np.inf, np.nan])

@@ -26,10 +26,13 @@ the largest |x_k|, a, held fixed (n does not depend on it), n = a √(Σ_k (x_k 
 
 Autodiff of the textbook's expressions keeps as much.  The gain is at 0 and at both ends of the
 range of floats; a costs one more pass over x, which is why safe_norm and normalize are slower than
-the textbook's.
+the textbook's on a CPU.  Elsewhere three sums in one pass take its place, of the squares of x, of
+x large and of x small, where one of the three neither overflows nor underflows (Blue 1978, "A
+portable Fortran program to find the Euclidean norm of a vector"): on a GPU as fast as one sum.
 """
 
-from typing import NamedTuple
+import functools
+from typing import NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -101,7 +104,7 @@ class SafeNormResiduals(NamedTuple):
 @safe_norm.forward
 def safe_norm_forward(x: Array, *, axis: int) -> tuple[Array, SafeNormResiduals]:
     _require_fit("safe_norm", x, axis)
-    n = _norm(widened(x), axis)
+    n = _quick_norm(widened(x), axis)
     return jnp.squeeze(n, axis).astype(x.dtype), SafeNormResiduals(x, n)
 
 
@@ -142,8 +145,11 @@ class NormalizeResiduals(NamedTuple):
 
 @normalize.forward
 def normalize_forward(x: Array, *, axis: int) -> tuple[Array, NormalizeResiduals]:
-    u = normalize.body(x, axis=axis)
-    return u, NormalizeResiduals(u, _norm(widened(x), axis))
+    _require_fit("normalize", x, axis)
+    x_wide = widened(x)
+    n = _quick_norm(x_wide, axis)
+    u = _over_norm(x_wide, n).astype(x.dtype)
+    return u, NormalizeResiduals(u, n)
 
 
 @normalize.backward
@@ -162,6 +168,25 @@ def _norm(x: Array, axis: int) -> Array:
     a = jnp.clip(a, tiny, 1 / tiny)  # 1 / a is a normal number, also for 0 and inf
     squares = jnp.sum((x * (1 / a)) ** 2, axis=axis, keepdims=True)
     return a * _root(squares)
+
+
+def _quick_norm(x: Array, axis: int) -> Array:
+    """n, in as few passes over x as the platform can have; it has no derivative of its own."""
+    several, one = (functools.partial(f, axis=axis) for f in (_norm, _norm_in_one_pass))
+    return cast(Array, lax.platform_dependent(x, cpu=several, default=one))
+
+
+def _norm_in_one_pass(x: Array, axis: int) -> Array:
+    """n by the sums of (x s)² for three powers of 2, of which at least one is in range."""
+    tenth = int(np.finfo(x.dtype).maxexp) // 32 * 2.5  # of the exponent: 10 in float32
+    s = 2.0 ** (10 * tenth)
+
+    def root_of_sum(s: float) -> Array:
+        return _root(jnp.sum((x * s) ** 2, axis=axis, keepdims=True)) / s
+
+    plain, of_large, of_small = map(root_of_sum, (1.0, 1 / s, s))
+    n = jnp.where(plain > 2.0 ** (6 * tenth), of_large, plain)
+    return jnp.where(plain < 2.0 ** (-4 * tenth), of_small, n)
 
 
 def _root(x: Array) -> Array:
