@@ -29,7 +29,7 @@ the row, x - μ = (x - x_1) - ⟨x - x_1⟩: the first difference is exact in ro
 itself would be rounded, to 0.001 at 10000.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -90,11 +90,12 @@ def layer_norm_backward(
     residuals: LayerNormResiduals, dy: Array, *, eps: float
 ) -> tuple[Array, Array | None, Array | None]:
     x, mean, r, scale, bias_dtype = residuals
-    dy = widened(dy)
+    x, dy = _barrier(x), widened(dy)
     normed = r * (_from_first(x) - mean)  # x̂
     g = _affine(dy, scale)  # γ ȳ
     # r (g - ⟨g⟩ - x̂ ⟨g x̂⟩): what reaches x directly, through μ and through r
-    dx = r * (g - _mean(g) - normed * _mean(g * normed))
+    mean_g, mean_gx = _barrier((_mean(g), _mean(g * normed)))
+    dx = r * (g - mean_g - normed * mean_gx)
     dscale = _sum_of_rows(dy * normed, scale)  # γ̄ = Σ_rows ȳ x̂
     dbias = _sum_of_rows(dy, bias_dtype)  # β̄ = Σ_rows ȳ
     return dx.astype(x.dtype), dscale, dbias
@@ -150,7 +151,8 @@ def rms_norm_backward(
     normed = r * widened(x)  # x̂
     g = _affine(dy, scale)  # γ ȳ
     # r (g - x̂ ⟨g x̂⟩): what reaches x directly and through r
-    dx = r * (g - normed * _mean(g * normed))
+    mean_gx = _barrier(r * _mean(g * widened(x)))
+    dx = r * (g - normed * mean_gx)
     dscale = _sum_of_rows(dy * normed, scale)  # γ̄ = Σ_rows ȳ x̂
     return dx.astype(x.dtype), dscale
 
@@ -172,6 +174,15 @@ def _inverse_rms(x: Array, eps: float) -> Array:
 
 def _mean(x: Array) -> Array:
     return jnp.mean(x, axis=-1, keepdims=True)
+
+
+def _barrier(arrays: Any) -> Any:
+    """The same, of which XLA knows no more.
+
+    Of x it would otherwise keep the widened one of the forward, for the backward; and what needs
+    the mean of a row would not be one pass over x and ȳ after it, but several.
+    """
+    return cast(Any, lax).optimization_barrier(arrays)  # cast: it has no types
 
 
 def _affine(x: Array, scale: Array | None, bias: Array | None = None) -> Array:
