@@ -1,24 +1,29 @@
 """dropout."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import threefry_2x32
 
 import jaxnet
 from catalogue.entry import Args, Case, Draw, Entry, Measure
 
 
 def textbook(key: Any, x: Any, *, rate: float) -> Any:
-    """The documented draw, two elements to a word."""
+    """The documented draw, four elements to a block."""
     dropping = round(rate * 2**16)
     columns = x.shape[-1] if x.ndim else 1
-    words = jax.random.bits(key, (*x.shape[:-1], (columns + 1) // 2), "uint32")
-    pairs = jnp.stack([words % 2**16, words // 2**16], axis=-1)
-    bits = pairs.reshape(*words.shape[:-1], 2 * words.shape[-1])
-    return jnp.where(bits[..., :columns].reshape(x.shape) < dropping, 0, x / (1 - dropping / 2**16))
+    rows, blocks = math.prod(x.shape[:-1]), (columns + 3) // 4
+    counters = jnp.indices((rows, blocks), dtype="uint32")
+    words = threefry_2x32(jax.random.bits(key, (2,), "uint32"), counters)
+    first, second = words
+    quarters = first % 2**16, first // 2**16, second % 2**16, second // 2**16
+    bits = jnp.stack(quarters, axis=-1).reshape(rows, 4 * blocks)[:, :columns].reshape(x.shape)
+    return jnp.where(bits < dropping, 0, x / (1 - dropping / 2**16))
 
 
 def usual(x: Any, key: Any) -> Any:
