@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxnet import _graph
 from jaxnet._auto import auto
 from jaxnet.checking import hiprim
+from jaxnet.checking.arrays import on_cpu
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.examination import examine
@@ -27,11 +28,16 @@ NO_RULE = "no rule"  # what a caller may accept
 
 
 def with_jit(f: Callable[P, R]) -> Callable[P, R]:
-    """Also where the caller has turned jit off: graphs are what is looked at."""
+    """Also where the caller has turned jit off: graphs are what is looked at.
+
+    And in float32 that is float32: an accelerator multiplies matrices with 8 or 11 digits of 24,
+    unless it is asked for all of them, and a rule would be judged by what these leave out.
+    """
 
     @functools.wraps(f)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        with jax.disable_jit(False):
+        in_full = jax.default_matmul_precision("highest")
+        with jax.disable_jit(False), contextlib.nullcontext() if on_cpu() else in_full:
             return f(*args, **kwargs)
 
     return called

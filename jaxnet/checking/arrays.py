@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,24 @@ def same(a: Array, b: Array) -> Array:
     """Where both are equal, or both are NaN."""
     both: Array = (a == b) | (np.isnan(a) & np.isnan(b))
     return both
+
+
+def on_cpu() -> bool:
+    """Whether what is run here runs on a CPU."""
+    return jax.default_backend() == "cpu"
+
+
+def same_twice(a: Array, b: Array, eps: float, natural: float = 0.0) -> bool:
+    """Whether two runs gave the same: on a CPU to the bit.
+
+    Elsewhere a sum may be of another order each time, as that of a scatter is on a GPU: half of the
+    digits are allowed, and 64 eps of the natural size of a slope.
+    """
+    if on_cpu():
+        return bool(same(a, b).all())
+    allowed = np.sqrt(eps) * largest(a) + 64 * eps * natural
+    with np.errstate(all="ignore"):
+        return bool((same(a, b) | (np.abs(a - b) <= allowed)).all())
 
 
 def distance(a: Array, b: Array) -> Array:

@@ -22,7 +22,7 @@ from jaxnet.checking.arrays import (
     index_of,
     largest,
     on_host,
-    same,
+    same_twice,
     times,
     worst_of,
 )
@@ -71,7 +71,7 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
     found = []
     for k, leaf in enumerate(bench.problem.names):
         r = look.runs[0].rule[key][k]
-        if not same(again.rule[key][k], r).all():
+        if not same_twice(again.rule[key][k], r, bench.eps, bench.natural(look, k)):
             note = NOT_DETERMINISTIC
             found.append(Finding(Question.LAWS, leaf, Verdict.ERROR, note=note, detail=SAME_TWICE))
             continue

@@ -11,7 +11,7 @@ from jaxnet.checking.arrays import (
     Array,
     distance,
     index_of,
-    same,
+    same_twice,
     spread,
     tolerance,
     unit_of,
@@ -28,7 +28,7 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
     run = look.runs[0]
     found = []
     for k, output in enumerate(bench.problem.outputs):
-        if not same(again.value[k], run.value[k]).all():
+        if not same_twice(again.value[k], run.value[k], bench.eps):
             found.append(
                 Finding(
                     Question.LAWS, output, Verdict.ERROR, note=NOT_DETERMINISTIC, detail=SAME_TWICE
