@@ -31,6 +31,14 @@ if "XLA_FLAGS" not in os.environ:
         # Its fusion emitters take most of the time; in later versions they stay on.
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
+# Processes side by side share an accelerator: none may take all of its memory.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+if jax.default_backend() != "cpu":
+    # What is tested is small and about digits, and it multiplies float32 with few of them unless
+    # asked: here, and in the scripts that tests start.
+    jax.config.update("jax_default_matmul_precision", "highest")
+    os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
+
 # No test asserts a time: a loaded machine would fail it.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")

@@ -98,8 +98,13 @@ def assert_linear_in_cotangent(both, args, c, d):
 
     at_each = map(results, (c, d, 2 * c, c + d, 0 * c))
     for at_c, at_d, at_twice_c, at_sum, at_zero in zip(*at_each, strict=True):
-        np.testing.assert_array_equal(
-            at_twice_c, 2 * at_c, "twice the cotangent must give exactly twice the result"
+        if jax.default_backend() == "cpu":
+            order_of_sums = 0.0
+        else:  # a scatter of a GPU adds in another order each time
+            order_of_sums = 64 * np.finfo(at_c.dtype).eps * np.abs(at_c).max(initial=0)
+        message = "twice the cotangent must give exactly twice the result"
+        np.testing.assert_allclose(
+            at_twice_c, 2 * at_c, rtol=0, atol=order_of_sums, err_msg=message
         )
         np.testing.assert_array_equal(at_zero, 0 * at_zero, "a zero cotangent must give zero")
         scale = max(np.abs(at_c).max(initial=0), np.abs(at_d).max(initial=0))
@@ -151,7 +156,10 @@ def verify(f, args, textbook=None):
     forward_value, value, expected = compiled_together(
         lambda *args: jax.vjp(f, *args)[0], f, textbook or f
     )(*args)
-    np.testing.assert_array_equal(forward_value, value, "the forward's value is not the body's")
+    # An accelerator may have a faster form for the forward, with a derivative that is none.
+    few_eps = 0 if jax.default_backend() == "cpu" else 1e-15
+    message = "the forward's value is not the body's"
+    np.testing.assert_allclose(forward_value, value, rtol=few_eps, atol=few_eps, err_msg=message)
     np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
     assert_equal_but_for_rounding(both, (c, *args))
     assert_linear_in_cotangent(both, args, c, d)

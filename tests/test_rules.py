@@ -101,3 +101,53 @@ def test_rules_inside_shard_map_and_over_explicit_meshes(forced_devices):
                 jax.tree.map(close, jax.jit(jax.grad(f))(*arguments), expected)
         """
     )
+
+
+# What an accelerator is given instead, run on a CPU.
+
+LARGE = {  # name -> arguments of more than one chunk
+    "linear_softmax_cross_entropy": lambda rng: (
+        rng.normal(size=(1100, 3)),
+        rng.normal(size=(8400, 3)),
+        rng.normal(size=8400),
+        rng.integers(0, 8400, 1100),
+    ),
+    "attention": lambda rng: tuple(rng.normal(size=(700, 16, 1)) for _ in range(3)),
+}
+CHOOSING = ["softmax", "log_softmax", "safe_norm", "normalize", *LARGE]
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_what_other_platforms_are_given_is_right_too(name, monkeypatch, x64):
+    chosen = []
+
+    def elsewhere(*args, cpu, default):
+        chosen.append(default)
+        return default(*args)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", elsewhere)
+    f, point = dict(zip(NAMES, FIRST, strict=True))[name]
+    if name in LARGE:
+        f, point = getattr(jaxnet.rules, name), LARGE[name](np.random.default_rng(0))
+    args = cast(point, np.float64)
+    c = cotangent_of_value(f, args)
+    gradients = [jax.jit(pullback(g))(c, *args) for g in (f, jaxnet.auto(f))]
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12), *gradients)
+    assert chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "on_cpu", "on_gpu"),
+    [
+        ("linear_softmax_cross_entropy", "367x8400xf32>", "550x8400xf32>"),
+        ("attention", "x117x700xf32>", "x700x700xf32>"),
+    ],
+)
+def test_a_chunk_is_chosen_for_the_platform_it_is_lowered_for(name, on_cpu, on_gpu):
+    f = getattr(jaxnet.rules, name)
+    args = cast(LARGE[name](np.random.default_rng(0)), np.float32)
+    traced = jax.jit(pullback(f)).trace(cotangent_of_value(f, args), *args)
+    for platform, chunk, other in (("cpu", on_cpu, on_gpu), ("cuda", on_gpu, on_cpu)):
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert chunk in program
+        assert other not in program
