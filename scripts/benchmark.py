@@ -23,9 +23,15 @@ COLD_ROUNDS = 11
 
 
 def measure_rules(options: argparse.Namespace) -> None:
-    from benchmarks import rules  # imports jax, for which a cold run must not pay
+    # They import jax, for which a cold run must not pay.
+    if options.platform:
+        from benchmarks import accelerator
 
-    rules.run(options)
+        accelerator.run(options)
+    else:
+        from benchmarks import rules
+
+        rules.run(options)
 
 
 def time_cold(options: argparse.Namespace) -> None:
@@ -124,6 +130,8 @@ def add_others(others: Any) -> None:
         rules.add_argument("names", nargs="*", metavar="NAME", help="a rule; all by default")
         add_repeats(rules)
         add_json(rules)
+        if name == "rules":
+            add_platform(rules)
     rules.add_argument(  # of modes, the last of them
         "--libraries",
         action="store_true",
@@ -190,6 +198,15 @@ def add_sweep(others: Any) -> None:
     sweep.add_argument("--epochs", type=count, default=100, help="(default: %(default)s)")
     add_json(sweep)
     sweep.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw it there")
+
+
+def add_platform(rules: argparse.ArgumentParser) -> None:
+    rules.add_argument(
+        "--platform",
+        choices=("cpu", "gpu", "tpu"),
+        help="what they take there, at sizes for an accelerator, in bfloat16 too",
+    )
+    rules.add_argument("--divide", type=count, default=1, help=argparse.SUPPRESS)
 
 
 def add_transposed(others: Any) -> None:
