@@ -120,7 +120,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_others(others: Any) -> None:
+def add_rules(others: Any) -> None:
     for job, name, what in (
         (measure_rules, "rules", "what each rule gives over autodiff: digits, memory, time"),
         (measure_modes, "modes", "what forward mode by each rule costs: memory, time"),
@@ -138,6 +138,9 @@ def add_others(others: Any) -> None:
         help="instead: which calls of other libraries have forward mode by it, as installed",
     )
 
+
+def add_others(others: Any) -> None:
+    add_rules(others)
     cold = others.add_parser(
         "cold",
         help="the start of a process: importing, compiling",

@@ -270,3 +270,23 @@ def test_calls_of_other_libraries_in_both_modes(monkeypatch, capsys):
     assert re.search(rf"{re.escape(name)}`sine` \| works \| \de.\d\d \| all four \|", printed)
     assert "`host` has no reverse mode" in printed
     assert "no_such_library" not in printed
+
+
+@pytest.mark.many
+def test_rules_on_a_platform(tmp_path):
+    file = tmp_path / "rules.json"
+    process = run(
+        *("rules", "safe_norm", "attention", "linear_softmax_cross_entropy"),
+        *("--platform", jax.default_backend(), "--divide", 64, "--repeats", 2, "--json", file),
+    )
+    assert process.returncode == 0, process.stderr
+    titles = [line.split(" | ")[0] for line in process.stdout.splitlines() if "[" in line]
+    for name in ("safe_norm [128, 64] bfloat16", "attention, causal [1, 128, 8, 64] bfloat16"):
+        assert f"| {name}" in titles
+        assert json.loads(file.read_text())["rules"][name]["seconds"]["hand"]
+
+
+def test_rules_on_a_platform_that_is_not_here():
+    process = run("rules", "--platform", "tpu")
+    assert process.returncode == 1
+    assert "jax runs on" in process.stderr
