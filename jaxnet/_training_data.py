@@ -351,7 +351,7 @@ def _graph_mixes(f: Loss, shapes_of_rows: tuple[Any, ...], structure: Any) -> bo
     shape = cast(Any, jax.ShapeDtypeStruct)  # not annotated
     leaves = [shape((rows, *of_row), dtype) for of_row, dtype in shapes_of_rows]
     try:
-        # Of a new function: as long as one lives JAX keeps its trace, and NumPy arrays as they were.
+        # Of a new function: JAX keeps a trace as long as its function lives, and arrays with it.
         graph = jax.make_jaxpr(lambda *args: f(*args))(*jax.tree.unflatten(structure, leaves))
     except Exception:  # it can take no other number of rows
         return False
