@@ -246,11 +246,11 @@ OF_RULES = {
 }  # fmt: skip
 
 OF_AUTO = [
-    (f"{f!r}", partial(jaxnet.auto, f), TypeError, "fn", "must be a function")
+    (type(f).__name__, partial(jaxnet.auto, f), TypeError, "fn", "must be a function")
     for f in (3, None, "loss", [mlp], X)
 ]
 OF_CHECK = [
-    (f"{f!r}", partial(jaxnet.check, f, X), TypeError, "f", "must be a function")
+    (type(f).__name__, partial(jaxnet.check, f, X), TypeError, "f", "must be a function")
     for f in (3, None, "loss")
 ]
 
