@@ -216,7 +216,7 @@ KILLED = """
     data = x, (x[:, 0] > x[:, 1]).astype(np.int32)
     params, history = jaxnet.fit(
         partial(jaxnet.mlp, dropout_rate=0.1), jaxnet.init_mlp(jax.random.key(seed), (8, 16, 2)),
-        train=data, validation=data, epochs=40, batch_size=4, optimizer=optax.adam(0.01),
+        train=data, validation=data, epochs=300, batch_size=4, optimizer=optax.adam(0.01),
         key=jax.random.key(1), model_key=jax.random.key(2), checkpoint_seconds=0.0,
         checkpoint=folder if folder != "none" else None)
     if not history.interrupted:
@@ -371,7 +371,7 @@ def test_it_is_saved_when_so_many_seconds_have_passed(a_step_a_segment, monkeypa
     assert saved[1:] == [*range(1, 4 * STEPS + 1), 4 * STEPS]
 
 
-def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
+def test_a_second_signal_ends_at_once(tmp_path, monkeypatch, ctrl_c_works):
     def twice(*_):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
