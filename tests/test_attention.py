@@ -145,6 +145,7 @@ def test_the_chunk_changes_nothing_but_the_memory(tokens, options, x64):
         assert_same(results(partial(attention, chunk=chunk))(*args[:4]), expected)
 
 
+@pytest.mark.many
 def test_the_transpose_of_its_backward_is_its_forward_mode(x64):
     args = tuple(map(jnp.asarray, (*draw(7, 5), normal(4, 7, 5))))
     f = partial(attention, chunk=3, soft_cap=2.0)

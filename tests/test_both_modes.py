@@ -423,6 +423,7 @@ def test_a_backward_that_solves_by_conjugate_gradients():
     np.testing.assert_allclose(moved, jnp.linalg.solve(matrix, ONES), rtol=1e-4)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("right_sides", ["of one", "of both", "of one, of which one is read"])
 def test_a_backward_that_solves_for_several_arrays(right_sides, x64):
     """JAX transposes such a solve where all right sides are linear alone; its own jvp makes 0s."""

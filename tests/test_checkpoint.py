@@ -282,6 +282,7 @@ def test_a_finished_run_is_there_at_once_and_may_get_more_epochs(tmp_path, compi
         fit(checkpoint=tmp_path, epochs=4)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("changes", "text"),
     [

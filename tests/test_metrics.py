@@ -277,6 +277,7 @@ def test_examples_may_have_more_axes():
         np.testing.assert_array_equal(value, COMPILED[name](logits, labels), err_msg=name)
 
 
+@pytest.mark.many
 def test_of_a_set_in_batches_and_of_networks_in_one_program():
     """A metric of all rows is not the mean of that of its batches."""
     x, y = draw(0, rows=5000, classes=2)

@@ -131,6 +131,7 @@ def test_a_lost_mask_is_found_in_the_layer_before_it():
     assert (said["W2"], said["b2"]) == ("proved", "proved")
 
 
+@pytest.mark.many
 def test_so_many_primes_are_drawn_from():
     assert field.count_pairs() == field.PAIRS
 

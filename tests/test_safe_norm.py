@@ -56,6 +56,7 @@ def test_no_square_overflows_or_underflows(size):
     np.testing.assert_allclose(pull(c)[0], (c - u * (c @ u)) / (3 * size), rtol=16 * EPS)
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("size", [1e-9, 1e-3, 1.0])
 def test_second_order_near_zero(size, x64):
     """The Hessian of the norm is (1 - u uᵀ) / n, also where n is small."""
