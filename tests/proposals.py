@@ -37,7 +37,12 @@ def rewriting(name: str) -> Callable[[Any], Any]:
 
 def bound(e: Any, **params: Any) -> Callable[..., Any]:
     """The equation as a function of what it reads, with other parameters."""
-    return lambda *x: e.primitive.bind(*x, **{**e.params, **params})
+
+    def of_inputs(*x: Any) -> Any:
+        made = e.primitive.bind(*x, **{**e.params, **params})
+        return made[0] if e.primitive.multiple_results else made
+
+    return of_inputs
 
 
 def is_floating(v: Any) -> bool:
