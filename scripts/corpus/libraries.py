@@ -7,6 +7,7 @@ behind it where a function reaches several. A rule for which there is no case ha
 import functools
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,10 @@ def found(name: str) -> Any:
     """What has this name, or None where the installed version has nothing of it."""
     module, _, attribute = name.partition(" ")[0].rpartition(".")
     try:
-        return getattr(importlib.import_module(module), attribute, None)
+        with warnings.catch_warnings():
+            # Some of jax's own modules are deprecated, and say so when they are first imported.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return None
 
