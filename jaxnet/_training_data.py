@@ -364,10 +364,11 @@ def _graph_mixes(f: Loss, shapes_of_rows: tuple[Any, ...], structure: Any) -> bo
 
 def _axes_of_rows(equation: Any, rows: int) -> tuple[int, int]:
     """How many axes of this size an argument, and a result, of the equation has at most."""
-    return tuple(  # type: ignore[return-value]
-        max((v.aval.shape.count(rows) for v in variables), default=0)
-        for variables in (equation.invars, equation.outvars)
-    )
+
+    def most(variables: Any) -> int:
+        return max((v.aval.shape.count(rows) for v in variables), default=0)
+
+    return most(equation.invars), most(equation.outvars)
 
 
 def _two_rows(y: NDArray[Any]) -> NDArray[Any] | None:

@@ -660,3 +660,27 @@ def test_float16_holds_the_mean_of_losses_whose_sum_it_does_not(rows):
     _, _, value = step(params, SGD.init(params), *data)
     assert value == 2000
     assert value.dtype == jnp.float16
+
+
+OVERFITTING = {"validation": TEST, "test": None, "epochs": 60, "optimizer": optax.adam(0.1)}
+
+
+def test_the_epoch_with_the_lowest_validation_loss_is_returned():
+    params, history = run(**OVERFITTING)
+    losses = history.validation_loss
+    assert history.best_epoch == 1 + np.argmin(losses) < 60
+    np.testing.assert_allclose(evaluate(mlp, params, TEST)["loss"], losses.min(), rtol=1e-6)
+    up_to_it, alone = run(**OVERFITTING | {"epochs": history.best_epoch, "validation": None})
+    assert_close(params, up_to_it)
+    assert_close(history.opt_state, alone.opt_state)
+
+
+@pytest.mark.parametrize("patience", [1, 4])
+def test_patience_ends_a_run_so_many_epochs_after_its_best(patience):
+    losses = run(**OVERFITTING)[1].validation_loss
+    _, history = run(**OVERFITTING, patience=patience)
+    best = np.minimum.accumulate(losses)
+    waited = np.arange(60) - np.array([np.argmax(losses == b) for b in best])
+    assert history.epochs == 1 + np.argmax(waited == patience) < 60
+    np.testing.assert_array_equal(history.validation_loss, losses[: history.epochs])
+    assert history.best_epoch == history.epochs - patience
