@@ -205,13 +205,16 @@ def test_behind_its_length_an_example_may_hold_anything(derivative, filling):
 
 def test_behind_its_length_an_example_may_move_to_anything():
     q, k, v = draw(4, 5, 2)
-    f = both_modes(lambda k, v: attention(q, k, v, lengths=jnp.array([3, 5])))
-    behind = (jnp.arange(5) >= jnp.array([[3], [5]]))[..., None, None]
-    moved = [
-        jax.jvp(f, (k, v), (jnp.where(behind, filling, k), jnp.where(behind, filling, v)))[1]
-        for filling in (0, jnp.nan)
-    ]
-    np.testing.assert_array_equal(*moved)
+    bias, lengths = normal(2, 4, 4, 5), jnp.array([3, 5])
+    f = both_modes(lambda k, v, bias: attention(q, k, v, bias, lengths=lengths))
+    behind = jnp.arange(5) >= lengths[:, None]
+    rows, columns = behind[..., None, None], behind[:, None, None, :]
+
+    def moved(filling):
+        tangents = (jnp.where(b, filling, a) for a, b in ((k, rows), (v, rows), (bias, columns)))
+        return jax.jvp(f, (k, v, bias), tuple(tangents))[1]
+
+    np.testing.assert_array_equal(moved(0), moved(jnp.nan))
 
 
 @BOTH

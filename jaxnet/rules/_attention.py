@@ -314,7 +314,8 @@ def _of_chunk(cut: "_Cut", rows: _Rows, options: Options) -> tuple[Array, Array,
     # q̄_t = σ Σ_s ū_ts k_s,  k̄_s = σ Σ_t ū_ts q_t
     dq = _product("...kgts,...ksd->...kgtd", du, cut.k)
     dk = _product("...kgts,...kgtd->...ksd", du, cut.q)
-    return dq, dk, dv, dz
+    # What is hidden is left out rather than multiplied by p = 0: transposed, dz meets a tangent.
+    return dq, dk, dv, jnp.where(jnp.isneginf(z), 0, dz)
 
 
 class _Cut(NamedTuple):
