@@ -61,6 +61,8 @@ class NonFiniteLoss(FloatingPointError):
 
     message: what happened, in which epoch, and what usually mends it.
     history: a History, the run up to that epoch, included.
+    params: where there was a validation set, the parameters of history.best_epoch; None where no
+        epoch had a validation loss that is a number, or no set was given.
 
     >>> import optax
     >>> x, params = jnp.ones((4, 1)), jaxnet.init_mlp(jax.random.key(0), (1, 1))
@@ -73,9 +75,10 @@ class NonFiniteLoss(FloatingPointError):
     [ True False]
     """
 
-    def __init__(self, message: str, history: History) -> None:
+    def __init__(self, message: str, history: History, params: Any = None) -> None:
         super().__init__(message)
         self.history = history
+        self.params = params
 
 
 def result(outcome: Outcome, names: Sequence[str]) -> tuple[Any, History]:
@@ -98,11 +101,11 @@ def result(outcome: Outcome, names: Sequence[str]) -> tuple[Any, History]:
         diverged=diverged if epochs.ndim else bool(diverged),
     )
     if diverged.all():
-        raise _non_finite(history)
+        raise _non_finite(history, kept.params if np.any(best) else None)
     return kept.params, history
 
 
-def _non_finite(history: History) -> NonFiniteLoss:
+def _non_finite(history: History, params: Any) -> NonFiniteLoss:
     bad = np.argwhere(~np.isfinite(history.train_loss))  # a row [epoch] or [run, epoch] for each
     *run, epoch = bad[np.argmin(bad[:, -1])]
     where = f"epoch {epoch + 1} of run {run[0]}" if run else f"epoch {epoch + 1}"
@@ -111,4 +114,5 @@ def _non_finite(history: History) -> NonFiniteLoss:
         f"a smaller learning rate, standardised inputs or "
         f"optax.clip_by_global_norm usually mend it",
         history,
+        params,
     )

@@ -463,6 +463,19 @@ def test_non_finite_loss_says_when_and_keeps_the_history():
     assert isinstance(error.value, FloatingPointError)
 
 
+def test_a_run_that_diverges_keeps_its_best_epoch():
+    explodes = optax.sgd(lambda count: jnp.where(count < 12, 0.1, 1e30))  # after three epochs
+    validated = {"validation": TEST, "optimizer": explodes, "epochs": 9}
+    with pytest.raises(jaxnet.NonFiniteLoss) as error:
+        run(**validated)
+    best = error.value.history.best_epoch
+    assert 1 <= best <= 3
+    assert_same(error.value.params, run(**validated | {"epochs": best})[0])
+    with pytest.raises(jaxnet.NonFiniteLoss) as error:
+        run(**validated | {"validation": None})
+    assert error.value.params is None
+
+
 def test_of_many_runs_one_that_diverges_is_marked_and_the_others_go_on():
     params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2)))(jax.random.split(jax.random.key(1), 3))
     params = jax.tree.map(lambda leaf: leaf.at[1].multiply(jnp.inf), params)
