@@ -15,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from pathlib import Path
 
 import jax
@@ -790,10 +791,11 @@ def test_the_body_of_a_rule_is_one_object_as_long_as_the_rule_lives():
     with jax_flag("jax_custom_vjp3"):
         e = jax.make_jaxpr(make_theirs())(X).eqns[0]
         assert _graph.body_of_rule(e) is _graph.body_of_rule(e)
-        known = len(objects._bodies)
-        del e
+        (rule,) = (v for v in e.params.values() if id(v) in objects._bodies)
+        key, alive = id(rule), weakref.ref(rule)
+        del e, rule
         gc.collect()
-        assert len(objects._bodies) < known
+        assert (key in objects._bodies) == (alive() is not None)  # some versions of JAX keep it
 
 
 def test_a_rule_with_generic_batching_is_taken_off():
