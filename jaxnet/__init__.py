@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from jaxnet.checking import Audit as Audit
     from jaxnet.checking import Finding as Finding
     from jaxnet.checking import Report as Report
+    from jaxnet.checking import ReportOfSizes as ReportOfSizes
     from jaxnet.checking import audit as audit
     from jaxnet.checking import check as check
+    from jaxnet.checking import check_sizes as check_sizes
     from jaxnet.proving import LeafProof as LeafProof
     from jaxnet.proving import Proof as Proof
     from jaxnet.proving import ProofOfSizes as ProofOfSizes
@@ -57,7 +59,15 @@ if TYPE_CHECKING:
     from jaxnet.proving import prove_sizes as prove_sizes
 else:
     _WHERE_USED = {
-        "jaxnet.checking": ("Audit", "Finding", "Report", "audit", "check"),
+        "jaxnet.checking": (
+            "Audit",
+            "Finding",
+            "Report",
+            "ReportOfSizes",
+            "audit",
+            "check",
+            "check_sizes",
+        ),
         "jaxnet.proving": ("LeafProof", "Proof", "ProofOfSizes", "prove", "prove_sizes"),
     }
 

@@ -20,6 +20,7 @@ SOURCES = sorted((ROOT / "jaxnet").rglob("*.py"))
 # are modules that the core never imports.
 CORE = {
     "rule", "auto", "both_modes", "check", "audit", "Report", "Finding", "Audit",
+    "check_sizes", "ReportOfSizes",
     "prove", "prove_sizes", "Proof", "LeafProof", "ProofOfSizes",
     "linear", "relu", "softmax", "softmax_cross_entropy", "class_weighted", "accuracy",
     "Layer", "NormLayer", "init_mlp", "pytorch_init", "course_init", "mlp",

@@ -132,8 +132,12 @@ def _require_usable(kwargs: Any, transforms: Any, seed: Any) -> None:
         )
     if not isinstance(transforms, tuple | list | set) or not set(transforms) <= set(TRANSFORMS):
         raise TypeError(f"check: transforms must be some of {TRANSFORMS}, got {transforms!r}")
+    require_seed("check", seed)
+
+
+def require_seed(caller: str, seed: Any) -> None:
     if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"check: seed must be an integer of at least 0, got {seed!r}")
+        raise ValueError(f"{caller}: seed must be an integer of at least 0, got {seed!r}")
 
 
 def require_budget(caller: str, budget: Any) -> None:

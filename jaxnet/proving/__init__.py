@@ -20,7 +20,10 @@ Both graphs are evaluated at random points where nothing rounds, and compared fo
 from jaxnet.proving._prove import proof_of as proof_of
 from jaxnet.proving._prove import prove as prove
 from jaxnet.proving._prove import prove_sizes as prove_sizes
+from jaxnet.proving._prove import require_arguments as require_arguments
 from jaxnet.proving._prove import require_functions as require_functions
+from jaxnet.proving._prove import require_make_args as require_make_args
+from jaxnet.proving._prove import require_sizes as require_sizes
 from jaxnet.proving._prove import require_untraced as require_untraced
 from jaxnet.proving.proof import LeafProof as LeafProof
 from jaxnet.proving.proof import Proof as Proof

@@ -85,34 +85,44 @@ def prove_sizes(
       rows=1, classes=2: equal; chance of a miss below 1e-...
       rows=3, classes=2: equal; chance of a miss below 1e-...
     """
-    _require_sizes(make_args, sizes)
+    require_make_args("prove_sizes", make_args)
+    require_sizes("prove_sizes", sizes)
     proofs = {}
     for combination in itertools.product(*sizes.values()):
         chosen = dict(zip(sizes, combination, strict=True))
         args = make_args(**chosen)
-        if not isinstance(args, tuple | list):
-            raise TypeError(
-                f"prove_sizes: make_args must return a tuple of arguments, "
-                f"got {type(args).__name__}; for one argument return (x,)"
-            )
+        require_arguments("prove_sizes", args)
         name = ", ".join(f"{key}={size}" for key, size in chosen.items())
         proofs[name] = prove(f, *args, ref=ref)
     return ProofOfSizes(proofs)
 
 
-def _require_sizes(make_args: Any, sizes: Any) -> None:
+def require_make_args(caller: str, make_args: Any) -> None:
     if not callable(make_args):
         raise TypeError(
-            f"prove_sizes: make_args must be a function that returns the arguments, "
+            f"{caller}: make_args must be a function that returns the arguments, "
             f"got {type(make_args).__name__}"
         )
+
+
+def require_arguments(caller: str, args: Any) -> None:
+    """args: what make_args returned."""
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"{caller}: make_args must return a tuple of arguments, "
+            f"got {type(args).__name__}; for one argument return (x,)"
+        )
+
+
+def require_sizes(caller: str, sizes: Any, called: str = "sizes") -> None:
     is_dict = isinstance(sizes, Mapping)
     if not is_dict or not all(isinstance(x, tuple | list | range) for x in sizes.values()):
         raise TypeError(
-            f"prove_sizes: sizes must be a dict such as {{'n': (1, 2, 3)}}, got {sizes!r}"
+            f"{caller}: {called} must be a dict such as {{'n': (1, 2, 3)}}, got {sizes!r}"
         )
     if not sizes or not all(len(x) for x in sizes.values()):
-        raise ValueError(f"prove_sizes: sizes must have one size of each at least, got {sizes!r}")
+        one = called.removesuffix("s")
+        raise ValueError(f"{caller}: {called} must have one {one} of each at least, got {sizes!r}")
 
 
 def proof_of(
