@@ -115,6 +115,15 @@ def test_a_rule_that_is_wrong_for_a_pair_alone(verdicts):
     assert len(verdicts) == len(set(verdicts)) <= 30  # of 96
 
 
+def test_of_few_combinations_all_are_asked(verdicts):
+    def f(T, S, causal):
+        return WRONG if causal and T > S else OK  # three together
+
+    found = check_sizes(f, {"T": (1, 64), "S": (1, 64)}, {"causal": (False, True)})
+    assert len(verdicts) == 8
+    assert found.smallest == "T=64, S=1, causal=True"
+
+
 def test_what_fails_is_made_as_small_as_it_fails(verdicts):
     def f(a, b, c):
         return WRONG if a >= 3 and b >= 2 and c >= 4 else OK  # no pair alone

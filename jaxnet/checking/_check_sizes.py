@@ -135,9 +135,9 @@ def check_sizes(
 ) -> ReportOfSizes:
     """A quick `check` at many sizes and options, and the smallest that fails.
 
-    Few combinations are asked, which together have every value and every pair of values. What fails
-    is made smaller, one size after the other, as long as it fails. A quick check asks value,
-    structure, algebra and laws; what else there is, `check` asks.
+    All combinations are asked where there are at most 32, else few that together have every value
+    and every pair of values. What fails is made smaller, one size after the other, as long as it
+    fails. A quick check asks value, structure, algebra and laws; what else there is, `check` asks.
 
     f: a function with a custom derivative.
     make_args: a function of the sizes, by keyword, that returns the tuple of arguments. Where it

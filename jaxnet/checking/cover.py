@@ -1,16 +1,20 @@
-"""Few combinations that have every value, and every pair of values: a cover, no product.
+"""Few combinations that have every value, and every pair of values: a cover.
+
+Where there are few in all, it is all of them: some faults need three values together.
 
 Here values are positions, from 0 on, and a combination has one of each axis.
 """
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 Combination: TypeAlias = tuple[int, ...]
-Part: TypeAlias = tuple[tuple[int, int], ...]  # (axis, position) of one axis, or of two
+Part: TypeAlias = tuple[tuple[int, int], ...]  # (axis, position) of some axes
 
+FEW = 32  # combinations in all
 TRIES = 3  # to find a combination with a part that can be asked
 
 
@@ -29,7 +33,8 @@ class Cover:
         axes = [[(axis, n) for n in range(length)] for axis, length in enumerate(lengths)]
         values: list[Part] = [(value,) for axis in axes for value in axis]
         pairs = (itertools.product(a, b) for a, b in itertools.combinations(axes, 2))
-        self.left: dict[Part, int] = dict.fromkeys([*values, *itertools.chain(*pairs)], 0)
+        every = itertools.product(*axes) if math.prod(lengths) <= FEW else ()
+        self.left: dict[Part, int] = dict.fromkeys([*values, *itertools.chain(*pairs), *every], 0)
         self.in_vain: set[Part] = set()
 
     def proposed(self) -> Combination | None:
@@ -52,7 +57,7 @@ class Cover:
         return -sum(p in self.in_vain for p in parts), sum(p in self.left for p in parts)
 
     def mark(self, combination: Combination, could_be_asked: bool) -> None:
-        for part in _parts(combination):
+        for part in _parts(tuple(enumerate(combination))):
             if could_be_asked:
                 self.left.pop(part, None)
                 self.in_vain.discard(part)
@@ -60,16 +65,16 @@ class Cover:
                 self.in_vain.add(part)
 
     def never_met(self) -> list[Part]:
-        """Values, and pairs of others."""
-        never = [part for part in self.left if part not in self.in_vain]
-        values = {part for part in never if len(part) == 1}
-        return [p for p in never if len(p) == 1 or not any((value,) in values for value in p)]
+        """Without those that have another in them."""
+        never = {part: None for part in self.left if part not in self.in_vain}
+        return [p for p in never if not any(q in never for q in _parts(p) if q != p)]
 
 
-def _parts(combination: Combination) -> Iterator[Part]:
-    values = list(enumerate(combination))
-    yield from ((value,) for value in values)
-    yield from itertools.combinations(values, 2)
+def _parts(whole: Part) -> Iterator[Part]:
+    """Values, pairs, and itself."""
+    yield from ((value,) for value in whole)
+    yield from itertools.combinations(whole, 2)
+    yield whole
 
 
 def smaller(combination: Combination) -> Iterator[Combination]:
