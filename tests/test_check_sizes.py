@@ -58,18 +58,23 @@ def test_single_values_come_first():
     assert {n for _, n, _ in met[:5]} == set(range(4))
 
 
-def test_a_pair_is_tried_beside_other_values_where_one_of_them_raises():
-    """As where the number of groups must divide that of the heads."""
+def divides(heads, groups, _):
+    return (heads + 1) % (groups + 1) == 0
 
-    def could_be_asked(combination):
-        heads, groups, _ = combination
-        return (heads + 1) % (groups + 1) == 0
 
-    cover, met = asked((4, 4, 3), could_be_asked)
-    possible = [c for c in itertools.product(range(4), range(4), range(3)) if could_be_asked(c)]
-    assert pairs(filter(could_be_asked, met)) == pairs(possible)
+def ascends(a, b, c):
+    return a <= b <= c
+
+
+@pytest.mark.parametrize(
+    ("could_be_asked", "lengths", "most"), [(divides, (4, 4, 3), 40), (ascends, (5, 5, 5), 80)]
+)
+def test_a_pair_is_tried_beside_other_values_where_some_raise(could_be_asked, lengths, most):
+    cover, met = asked(lengths, lambda combination: could_be_asked(*combination))
+    possible = [c for c in itertools.product(*map(range, lengths)) if could_be_asked(*c)]
+    assert pairs(set(met) & set(possible)) == pairs(possible)
     assert not cover.never_met()  # all was tried at least
-    assert len(met) <= 48 + 12
+    assert len(set(met)) <= most
 
 
 # -- which combinations are asked: `check` itself put aside

@@ -15,7 +15,7 @@ Combination: TypeAlias = tuple[int, ...]
 Part: TypeAlias = tuple[tuple[int, int], ...]  # (axis, position) of some axes
 
 FEW = 32  # combinations in all
-TRIES = 3  # to find a combination with a part that can be asked
+TRIES = 2  # to find a combination with a part that can be asked
 
 
 class Cover:
