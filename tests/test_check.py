@@ -16,8 +16,8 @@ from corpus.right import divided_difference, exponential, exponential_backward, 
 
 import jaxnet
 from jaxnet import check
-from jaxnet.checking import arrays, programs
-from jaxnet.checking.findings import WIDTH
+from jaxnet.checking import arrays, hints, programs
+from jaxnet.checking.findings import WIDTH, Finding, Question, Verdict
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 
@@ -374,6 +374,27 @@ def test_no_hint_compares_with_an_autodiff_that_is_wrong_as_well():
     assert found.verdict == "wrong"
     assert abs(found.rule / found.true - 0.8) < 1e-3
     assert "times the truth" not in found.note
+
+
+def test_a_cotangent_that_is_left_out_has_its_own_hint():
+    """One cotangent shows a factor of 1 / dy, which is another for each."""
+    ignored = by_hand(lambda x: jnp.mean(x**2), lambda x, dy: (2 * x / x.size,))
+    found = finding(check(ignored, X, transforms=()), "algebra", "x")
+    assert "it is the same for every cotangent" in found.note
+    assert "times the truth" not in found.note
+
+
+def test_a_factor_that_changes_with_the_cotangent_is_no_hint():
+    squared = by_hand(lambda x: jnp.mean(x**2), lambda x, dy: (2 * x / x.size * dy**2,))
+    assert finding(check(squared, X, transforms=()), "algebra", "x").note == ""
+
+
+@pytest.mark.parametrize(("rule", "said"), [(7.0, "3.5 times the truth"), (6.0, "")])
+def test_a_hint_says_what_the_two_numbers_beside_it_say(rule, said):
+    t = np.arange(1.0, 5.0)[None]
+    shown = Finding(Question.ALGEBRA, "x", Verdict.WRONG, rule=rule, true=2.0)
+    assert said in hints.hint(3.5 * t, t, (), shown)
+    assert bool(said) == bool(hints.hint(3.5 * t, t, (), shown))
 
 
 def test_a_hint_is_given_only_where_all_elements_say_the_same():

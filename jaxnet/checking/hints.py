@@ -6,28 +6,35 @@ import numpy as np
 
 from jaxnet.checking.arrays import Array, largest
 from jaxnet.checking.bench import Bench, Look
+from jaxnet.checking.findings import Finding
 
 
-def hint_of(bench: Bench, look: Look, k: int) -> str:
+def hint_of(bench: Bench, look: Look, k: int, finding: Finding) -> str:
     """For leaf k, "" where there is none."""
-    r, t = (by[bench.plain.key] for by in (look.runs[0].rule, look.runs[0].ref))
+    r, t = look.rule(bench.plain, k), look.ref(bench.plain, k)
     for j, name in enumerate(bench.problem.names):
-        is_twin = j != k and r[j].shape == r[k].shape and r[j].any() and np.array_equal(r[j], r[k])
-        if is_twin and not np.array_equal(t[j], t[k]):
+        theirs = look.rule(bench.plain, j)
+        is_twin = j != k and theirs.shape == r.shape and r.any() and np.array_equal(theirs, r)
+        if is_twin and not np.array_equal(look.ref(bench.plain, j), t):
             return f"it is that of {name} again: one array for a whole tuple?"
     arrays = (*look.x, *look.cs[0])
     sizes = {n for a in arrays for n in (*a.shape, a.size)}  # that a mean may be over
-    return hint(r[k], t[k], sorted(sizes))
+    return hint(r, t, sorted(sizes), finding)
 
 
-def hint(r: Array, t: Array, sizes: Sequence[int]) -> str:
-    """Of the rule's cotangent r, where t is right."""
+def hint(r: Array, t: Array, sizes: Sequence[int], finding: Finding) -> str:
+    """Of the rule's cotangents r, where t is right. r, t: [cotangents, ...].
+
+    What is said is true of every cotangent, and of the two numbers that the finding shows.
+    """
     if not r.any():
         return "the rule returns 0 (None?) for all of it"
-    if _is_transposed(r, t):
+    if all(map(_is_transposed, r, t)):
         return "it is transposed"
-    k = _common_ratio(r, t)
-    if k is None:
+    if _is_always_the_same(r, t):
+        return "it is the same for every cotangent: is it multiplied by the cotangent?"
+    k = _ratio_of_all(r, t)
+    if k is None or not abs(finding.rule - k * finding.true) <= 1e-3 * abs(finding.rule):
         return ""
     if abs(k + 1) < 1e-6:
         return "its sign is wrong everywhere"
@@ -36,11 +43,28 @@ def hint(r: Array, t: Array, sizes: Sequence[int]) -> str:
     return f"it is {k:.6g} times the truth everywhere{_mean_or_sum(k, sizes)}"
 
 
+def _is_always_the_same(r: Array, t: Array) -> bool:
+    """Whether r is, and t is not."""
+    r_is, t_is = (
+        all(np.allclose(row, rows[0], 1e-9, 0, equal_nan=True) for row in rows) for rows in (r, t)
+    )
+    return len(r) > 1 and r_is and not t_is
+
+
 def _is_transposed(r: Array, t: Array) -> bool:
     if r.ndim != 2 or r.shape[0] != r.shape[1] or r.shape[0] == 1:
         return False
     all_finite = bool(np.isfinite(r).all() and np.isfinite(t).all())
     return all_finite and np.allclose(r, t.T, 1e-6, 1e-9 * largest(t))
+
+
+def _ratio_of_all(r: Array, t: Array) -> float | None:
+    """The common ratio, where it is that of every cotangent too."""
+    ratios = [_common_ratio(*rows) for rows in zip(r, t, strict=True)]
+    known = [k for k in ratios if k is not None]
+    if len(known) < len(ratios) or np.ptp(known) > 1e-6 * abs(known[0]):
+        return None
+    return known[0]
 
 
 def _common_ratio(r: Array, t: Array) -> float | None:

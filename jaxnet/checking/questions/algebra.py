@@ -65,7 +65,7 @@ def with_hint(bench: Bench, look: Look, k: int, finding: Finding) -> Finding:
         return finding
     if finding.auto_error > 0.1 * finding.error:
         return finding  # a hint compares with autodiff, which is not the truth here
-    note = "; ".join(filter(None, [finding.note, hint_of(bench, look, k)]))
+    note = "; ".join(filter(None, [finding.note, hint_of(bench, look, k, finding)]))
     return replace(finding, note=note)
 
 
