@@ -110,6 +110,12 @@ def make_parser() -> argparse.ArgumentParser:
             help="of arguments and cotangents (default: %(default)s)",
         )
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
+    commands.choices["check"].add_argument(
+        "--repro",
+        type=Path,
+        metavar="FILE",
+        help="write a script there that shows what is wrong without jaxnet",
+    )
     return parser
 
 
@@ -128,13 +134,30 @@ def main(arguments: list[str] | None = None) -> int:
     except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
         parser.error(str(error))
     print(colour_first_line(str(found), Verdict.OK if found.ok else Verdict.WRONG))
-    if options.json:
-        try:
-            options.json.parent.resolve(strict=True)  # a folder that is not there is a slip
-            write_whole(options.json, found.json() + "\n")
-        except OSError as error:
-            parser.error(f"argument --json: {options.json} cannot be written: {error}")
+    write_files(parser, options, found)
     return 0 if found.ok else 1
+
+
+def write_files(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, found: Report | Audit
+) -> None:
+    if options.json:
+        write(parser, "--json", options.json, found.json() + "\n")
+    if isinstance(found, Report) and options.repro:
+        try:
+            script = found.repro()
+        except ValueError as reason:  # the exit status stays that of the report
+            print(f"{options.repro} is not written: {reason}", file=sys.stderr)
+        else:
+            write(parser, "--repro", options.repro, script)
+
+
+def write(parser: argparse.ArgumentParser, option: str, path: Path, content: str) -> None:
+    try:
+        path.parent.resolve(strict=True)  # a folder that is not there is a slip
+        write_whole(path, content)
+    except OSError as error:
+        parser.error(f"argument {option}: {path} cannot be written: {error}")
 
 
 if __name__ == "__main__":

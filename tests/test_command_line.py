@@ -83,6 +83,7 @@ loss = lambda x: sin(x).sum()
 def test_in_a_process_with_a_module_of_the_current_folder(command, tmp_path):
     (tmp_path / "mine.py").write_text(WRONG)
     run = [sys.executable, "-m", "jaxnet", command, "mine:loss", "f32[3]", "--json", "out.json"]
+    run += ["--repro", "shown.py"] if command == "check" else []
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "its sign is wrong everywhere" in done.stdout
@@ -90,11 +91,20 @@ def test_in_a_process_with_a_module_of_the_current_folder(command, tmp_path):
     content = json.loads((tmp_path / "out.json").read_text())
     assert not content["ok"]
     assert [path.name for path in tmp_path.glob("out*")] == ["out.json"]
+    if command == "check":
+        assert "from mine import loss as f\n" in (tmp_path / "shown.py").read_text()
 
 
 def test_exit_status_of_what_is_right(capsys):
     assert main(["check", "jaxnet:softmax", "f32[3,4]", "--seed", "3"]) == 0
     assert capsys.readouterr().out.startswith("ok: would have noticed")
+
+
+def test_no_script_of_what_is_right(tmp_path, capsys):
+    path = tmp_path / "shown.py"
+    assert main(["check", "jaxnet:relu", "f32[3]", "--repro", str(path)]) == 0
+    assert "shown.py is not written: repro: nothing is wrong with relu" in capsys.readouterr().err
+    assert not path.exists()
 
 
 def test_colour_on_a_terminal_only(monkeypatch):

@@ -35,6 +35,7 @@ from jaxnet.checking.findings import (
 from jaxnet.checking.problem import Problem
 from jaxnet.checking.questions import vacuous
 from jaxnet.checking.references import give_references, require_references, with_references
+from jaxnet.checking.repro import Case
 from jaxnet.checking.sites import (
     Found,
     find_in_float64,
@@ -278,9 +279,9 @@ def audit(
     require_references(ref)
     require_budget("audit", budget)
     limit = Budget(budget)
-    problem, reference, *_ = problem_of("audit", f, args, kwargs or {}, None)
+    problem, reference, *_, taken = problem_of("audit", f, args, kwargs or {}, None)
     said = f"{reference} and the refs of {len(ref)} rules" if ref else reference
-    report = Report(name_of(f), signature_of(problem), said, ())
+    report = Report(name_of(f), signature_of(problem), said, (), _case=Case(f, ref, taken))
     with quietly():
         arrays = (*problem.leaves, *problem.others)
         jaxpr = trace_flat(problem, arrays)

@@ -20,6 +20,7 @@ from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
+from jaxnet.checking.repro import Case
 from jaxnet.proving import require_functions, require_untraced
 
 P = ParamSpec("P")
@@ -104,7 +105,8 @@ def check(
     working = None if dtypes is None else _floating_dtypes(dtypes)
     task = problem_of("check", f, args, kwargs or {}, ref)
     problem, has_rule, not_judged = task.problem, task.has_rule, hiprim.not_judged(task.left_on)
-    report = Report(name_of(f), signature_of(problem), task.reference, ())
+    case = Case(f, ref, task.taken)
+    report = Report(name_of(f), signature_of(problem), task.reference, (), _case=case)
     if not has_rule and ref is None:
         return replace(report, findings=not_judged or (_no_rule(report.name),))
     with quietly():
@@ -194,6 +196,7 @@ class Task(NamedTuple):
 
     left_on: names of the rules that the reference has as well. calls_objects: whether f applies
     primitives that are somebody's Python objects, which may raise whenever they are expanded.
+    taken: the arguments.
     """
 
     problem: Problem
@@ -201,6 +204,7 @@ class Task(NamedTuple):
     has_rule: bool
     left_on: tuple[str, ...]
     calls_objects: bool
+    taken: Arguments
 
 
 def problem_of(
@@ -219,13 +223,13 @@ def problem_of(
     if ref is not None:
         _require_same_outputs(taken, ref, shapes)
         problem = replace(taken.problem(f, ref, names, other_names), ref_is_given=True)
-        return Task(problem, f"ref {name_of(ref)}", has_rule, (), _graph.HIPRIM in kinds)
+        return Task(problem, f"ref {name_of(ref)}", has_rule, (), _graph.HIPRIM in kinds, taken)
     by_jvp = not kinds & set(_graph.REVERSE)
     said = f"auto({name_of(f)}, jvp=True)" if by_jvp else f"auto({name_of(f)})"
     problem = taken.problem(f, auto(f, jvp=by_jvp), names, other_names)
     left_on = dict.fromkeys(filter(None, (_graph.left_on(e) for e, _ in _graph.equations(jaxpr))))
     calls_objects = bool(left_on) or _graph.HIPRIM in kinds
-    return Task(problem, said, has_rule, tuple(left_on), calls_objects)
+    return Task(problem, said, has_rule, tuple(left_on), calls_objects, taken)
 
 
 def _require_something_to_check(

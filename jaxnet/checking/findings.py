@@ -110,6 +110,7 @@ class Finding:
     auto_error: float = math.nan
     note: str = ""
     detail: str = ""
+    _x: Any = field(default=None, repr=False, compare=False)  # the leaves where it was found
 
     @property
     def what(self) -> str:
@@ -321,7 +322,8 @@ class Judgement:
         True
         """
         head = {"name": self.name, "ok": self.ok, "sentence": self.sentence()}
-        return json.dumps(_finite(head | asdict(self)), indent=1)  # type: ignore[call-overload]
+        shown = asdict(self, dict_factory=_shown)  # type: ignore[call-overload]
+        return json.dumps(_finite(head | shown), indent=1)
 
 
 def said_of_proof(proof: Proof) -> str:
@@ -364,6 +366,30 @@ class Report(Judgement):
     notes: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
     proof: Proof | None = None
+    _case: Any = field(default=None, repr=False, compare=False)  # a Case: what was checked
+
+    def repro(self) -> str:
+        """A script that shows what is wrong to somebody who has not installed jaxnet.
+
+        At most 30 lines: imports, arguments (or a seed that makes some), and the rule's gradient
+        beside what the values of the function say. It fails with an AssertionError as long as they
+        differ. The function is imported by module and name; where it has none (a lambda, a local
+        function, one of a notebook) the line marked HERE asks for it. The script was tried: it
+        blames the rule, and would not blame autodiff.
+
+        Returns a string.
+        Raises ValueError where nothing is wrong, or where no such script shows it.
+
+        >>> wrong = jaxnet.relu.but(backward=lambda y, dy, *, slope_at_zero: (dy,))
+        >>> report = jaxnet.check(wrong, jnp.array([-1.0, 2.0]), transforms=())
+        >>> print(report.repro())
+        # relu: WRONG in `x` at (0): rule ..., autodiff 0, truth 0
+        ...
+        """
+        if self._case is None:
+            raise ValueError("repro: this report does not know the function and its arguments")
+        script: str = self._case.script(self.name, self.findings)
+        return script
 
     def unasked(self) -> tuple[str, ...]:
         return self.cut
@@ -501,6 +527,10 @@ def row(what: str, leaf: str, verdict: str, text: str, indent: int | None = None
 
 def clip(text: str) -> str:
     return text if len(text) <= WIDTH else text[: WIDTH - 2] + " …"
+
+
+def _shown(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if not name.startswith("_")}
 
 
 def _finite(value: Any) -> Any:

@@ -128,7 +128,7 @@ def judge_cell(
         beside = _beside(bench, cell, look, k)
         standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, beside)
         one = judge(leaf, bench.arbiter(cell, look, k), standard)
-        named = replace(one.finding, question=cell.question, detail=cell.detail)
+        named = replace(one.finding, question=cell.question, detail=cell.detail, _x=look.x)
         if not bench.programs.has_autodiff(cell):
             named = replace(named, auto=None, auto_error=math.nan)
         judged.append(one._replace(finding=named))
