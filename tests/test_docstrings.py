@@ -100,7 +100,8 @@ def parameters_of(member):
     if isinstance(member, property):
         return {}
     parameters = inspect.signature(member).parameters.values()
-    return {p.name: str(p.annotation) for p in parameters if p.name != "self"}
+    shown = (p for p in parameters if p.name != "self" and not p.name.startswith("_"))
+    return {p.name: str(p.annotation) for p in shown}
 
 
 def is_array(parameter, annotation):
