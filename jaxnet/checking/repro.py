@@ -223,6 +223,8 @@ def _of_value(base: Sketch, finding: Finding) -> Iterator[Sketch]:
 
 def _of_precision(base: Sketch, finding: Finding) -> Iterator[Sketch]:
     """The rule in its own dtype, beside the values in float64."""
+    if not base.wide:
+        return
     *made, wide = base.arrays
     own = [
         f'{name} = jnp.asarray({name}, "{base.case.taken.leaves()[k].dtype}")'
@@ -249,8 +251,10 @@ class _Given(NamedTuple):
     def lines(self, seed: int | None) -> list[str]:
         """That make them: written out, or of a seed."""
         lines = [] if seed is None else [f"rng = np.random.default_rng({seed})"]
-        for name, a in zip(self.names, self.every, strict=True):
-            lines.append(f"{name} = {_literal(a) if seed is None else _drawn(a)}")
+        for n, (name, a) in enumerate(zip(self.names, self.every, strict=True)):
+            text = _literal(a) if seed is None else _drawn(a)
+            is_cast_later = n < len(self.x) or _is_key(a)
+            lines.append(f"{name} = {text}" if is_cast_later else f"{name} = jnp.asarray({text})")
         return lines
 
     def ways(self) -> Sequence[int | None]:
