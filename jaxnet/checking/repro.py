@@ -5,13 +5,9 @@ right; where a law is broken, against what linearity asks for. It must blame the
 blame the same function without its rule.
 """
 
-import builtins
 import contextlib
 import io
 import itertools
-import re
-import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -21,26 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet._auto import auto
+from jaxnet.checking import written
 from jaxnet.checking.arrays import Array, index_of, typical
 from jaxnet.checking.cells import SECOND_ORDER
-from jaxnet.checking.findings import WIDTH, Finding, Question, Verdict, clip
+from jaxnet.checking.findings import Finding, Question, Verdict, clip
 from jaxnet.checking.problem import Arguments, Leaves
 from jaxnet.checking.traces import WIDE, first_line, precision_of
 
 LINES = 30
-FEW = 20  # numbers that are written out before random ones are tried
 FINDINGS = 3  # the worst
 TRIES = 24  # of each
-SEEDS = 3  # of random arguments
-WRITTEN = 150  # numbers that are written out at all
 FACTORS = ("2.0**20", "2.0**-20", "2.0**4", "0.0", "-1.0")  # of cotangents: each may break a law
 SHOWN = (Verdict.WRONG, Verdict.IMPRECISE)
-TAKEN = {  # names
-    *("f", "ref", "jax", "jnp", "np", "rng", "at", "h", "step", "there", "slope", "value", "total"),
-    *("outputs", "gradient", "tangent", "left", "right", "low", "high", "y", "k", "a"),
-    *dir(builtins),
-}
-HERE = "HERE: put the function in; {} has no module and name to import it by"
 
 
 class Case:
@@ -64,7 +52,7 @@ class Case:
             raise ValueError(f"repro: nothing is wrong with {name}, so there is nothing to show")
         reason = ""
         for finding in sorted(bad, key=lambda f: f.verdict.rank)[:FINDINGS]:
-            title = clip(f"# {_module_of(self.f)[1] or name}: {finding.sentence()}")
+            title = clip(f"# {written.module_of(self.f)[1] or name}: {finding.sentence()}")
             for sketch in itertools.islice(_sketches(self, finding), TRIES):
                 text, why = _tried(self, sketch, finding, title)
                 if text:
@@ -115,8 +103,8 @@ class Sketch:
     def head(self) -> list[str]:
         wide = ['jax.config.update("jax_enable_x64", True)'] if self.wide else []
         lines = ["import jax", "import jax.numpy as jnp", "import numpy as np", "", *wide]
-        lines.append(_import_of(self.case.f, "f"))
-        return lines + ([_import_of(self.case.ref, "ref")] if self.case.ref else [])
+        lines.append(written.import_of(self.case.f, "f"))
+        return lines + ([written.import_of(self.case.ref, "ref")] if self.case.ref else [])
 
     def values(self) -> list[str]:
         """Up to the function that is differentiated, of one leaf."""
@@ -239,46 +227,10 @@ def _of_second_order(base: Sketch, finding: Finding) -> Iterator[Sketch]:
     yield from (second, replace(second, h=base.h / 10))
 
 
-class _Given(NamedTuple):
-    """The arguments where it was found, and as text."""
-
-    x: Leaves
-    every: tuple[Any, ...]  # with those that are not floating
-    names: tuple[str, ...]  # of all these
-    call: str
-    imports: tuple[str, ...]
-
-    def lines(self, seed: int | None) -> list[str]:
-        """That make them: written out, or of a seed."""
-        lines = [] if seed is None else [f"rng = np.random.default_rng({seed})"]
-        for n, (name, a) in enumerate(zip(self.names, self.every, strict=True)):
-            text = _literal(a) if seed is None else _drawn(a)
-            is_cast_later = n < len(self.x) or _is_key(a)
-            lines.append(f"{name} = {text}" if is_cast_later else f"{name} = jnp.asarray({text})")
-        return lines
-
-    def ways(self) -> Sequence[int | None]:
-        """None: written out; else the seed."""
-        count = sum(np.size(a) for a in self.every if not _is_key(a))
-        if count <= FEW:
-            return (None, *range(SEEDS))
-        return (*range(SEEDS), None) if count <= WRITTEN else range(SEEDS)
-
-    def element(self, leaf: int, at: tuple[int, ...]) -> str:
-        number = f"{float(self.x[leaf][at])!r}"
-        return f"{self.names[leaf]}[{at}] = {_as_numpy(number)}"
-
-
-def _given(case: Case, finding: Finding) -> _Given:
-    taken = case.taken
-    x, names = _leaves_of(taken, finding), _variables(taken)
-    return _Given(x, (*x, *taken.others()), names, *_call_of(taken, names))
-
-
 def _bases(case: Case, finding: Finding) -> Iterator[Sketch]:
     """With the arguments written out or made by a seed, in float64 or in their own dtypes."""
-    given = _given(case, finding)
-    x, has_complex = given.x, _has_complex_outputs(case)
+    x, has_complex = _leaves_of(case.taken, finding), _has_complex_outputs(case)
+    given = written.given(case.taken, x)
     named = [k for k, name in enumerate(case.taken.names) if name == finding.leaf]
     leaves = [k for k in named or range(len(x)) if x[k].size]
     for wide, seed, leaf in itertools.product((True, False), given.ways(), leaves):
@@ -290,7 +242,7 @@ def _bases(case: Case, finding: Finding) -> Iterator[Sketch]:
         yield Sketch(
             case=case,
             leaf=leaf,
-            arrays=(*lines, _cast(given.names[: len(x)], x, wide)),
+            arrays=(*lines, given.cast(wide)),
             wide=wide,
             call=given.call,
             at=at,
@@ -322,138 +274,6 @@ def _leaves_of(taken: Arguments, finding: Finding) -> Leaves:
 def _size_at(x: Array, at: tuple[int, ...]) -> float:
     here = abs(float(x[at]))
     return here if np.isfinite(here) else 0.0
-
-
-# -- as text
-
-
-def _variables(taken: Arguments) -> tuple[str, ...]:
-    """Of the floating leaves, then of the other arrays."""
-    names = list(taken.names)
-    paths = [
-        path for path, _ in jax.tree.leaves_with_path(jax.tree.unflatten(taken.tree, taken.flat))
-    ]
-    for i in taken.other:
-        first, *rest = paths[i]
-        names.append(taken.arguments[first.idx] + jax.tree_util.keystr(tuple(rest)))
-    found: list[str] = []
-    for name in names:
-        word = re.sub(r"\W+", "_", name).strip("_") or "x"
-        word = f"x_{word}" if word[0].isdigit() else word
-        while word in TAKEN or word in found:
-            word += "_"
-        found.append(word)
-    return tuple(found)
-
-
-class _Text(str):
-    """Stands in a pytree for what is written there."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def _call_of(taken: Arguments, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """What stands between the brackets, and imports of the classes in it."""
-    flat = [_Text(repr(x)) for x in taken.flat]
-    for i, name, is_complex in zip(taken.floating, names, taken.is_complex, strict=False):
-        flat[i] = _Text(f"jax.lax.complex({name}[..., 0], {name}[..., 1])" if is_complex else name)
-    for i, name in zip(taken.other, names[len(taken.floating) :], strict=True):
-        flat[i] = _Text(name)
-    arguments = jax.tree.unflatten(taken.tree, flat)
-    positional = [repr(a) for a in arguments[: taken.positional]]
-    keywords = zip(taken.keywords, arguments[taken.positional :], strict=True)
-    call = ", ".join([*positional, *(f"{k}={a!r}" for k, a in keywords)])
-    classes = dict.fromkeys(_classes_in(arguments))
-    return call, tuple(_import_of(c, c.__name__) for c in classes)
-
-
-def _classes_in(x: Any) -> Iterator[type]:
-    if isinstance(x, dict):
-        children = list(x.values())
-    elif isinstance(x, list | tuple):
-        children = list(x)
-    else:
-        children = list(getattr(x, "__dict__", {}).values())
-    if type(x) not in (dict, list, tuple, _Text, type(None)):
-        yield type(x)
-    for child in children:
-        yield from _classes_in(child)
-
-
-def _is_key(x: Any) -> bool:
-    return bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
-
-
-def _literal(a: Any) -> str:
-    if _is_key(a):
-        return f"jax.random.wrap_key_data({_literal(np.asarray(jax.random.key_data(a)))})"
-    array = np.asarray(a)
-    if array.dtype.kind == "V":  # of 16 bits and less
-        array = array.astype(np.float32)
-    if not array.size:
-        return f'np.zeros({array.shape}, "{array.dtype}")'
-    text = ", ".join(_as_numpy(str(v)) for v in array.ravel())
-    shape = "" if array.ndim == 1 else f".reshape({array.shape})"
-    whole = f'np.array([{text}], "{array.dtype}"){shape}'
-    lines = textwrap.wrap(whole, WIDTH - 12, break_on_hyphens=False)  # that of 1e-5, say
-    return "\n    ".join(lines)
-
-
-def _as_numpy(number: str) -> str:
-    return re.sub(r"\b(nan|inf)\b", r"np.\1", number)
-
-
-def _drawn(a: Any) -> str:
-    """Random numbers like these."""
-    if _is_key(a):
-        return _literal(a)
-    array = np.asarray(a)
-    if array.dtype.kind in "iub":
-        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        return f'rng.integers({low}, {high + 1}, {array.shape}).astype("{array.dtype}")'
-    numbers = array.astype(float)
-    finite = numbers[np.isfinite(numbers)]
-    least, most = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    if least >= 0 or most <= 0:  # what is of one sign may have to be
-        return f"rng.uniform({least:.3g}, {most:.3g}, {array.shape})"
-    return f"rng.normal({finite.mean():.2g}, {finite.std():.2g}, {array.shape})"
-
-
-def _cast(names: Sequence[str], x: Leaves, wide: bool) -> str:
-    if wide:
-        every = ", ".join(names)
-        if len(names) == 1:
-            return f"{every} = jnp.asarray({every}, float)"
-        return f"{every} = (jnp.asarray(a, float) for a in ({every}))"
-    pairs = zip(names, x, strict=True)
-    return "; ".join(f'{name} = jnp.asarray({name}, "{a.dtype}")' for name, a in pairs)
-
-
-def _import_of(what: Any, name: str) -> str:
-    module, own = _module_of(what)
-    if module:
-        return f"from {module} import {own}" + ("" if own == name else f" as {name}")
-    called = getattr(what, "__name__", None) or type(what).__name__
-    code = getattr(what, "__code__", None)
-    where = f" ({code.co_filename.rpartition('/')[2]}:{code.co_firstlineno})" if code else ""
-    return f"{name} = None  # {HERE.format(called + where)}"
-
-
-def _module_of(what: Any) -> tuple[str, str]:
-    """By which it can be imported, with its name there; empty where there is none.
-
-    A rule bears the name of the function that it is attached to, so that is looked at.
-    """
-    module = getattr(what, "__module__", None) or ""
-    if module in ("", "__main__", "builtins") or module not in sys.modules:
-        return "", ""
-    members = vars(sys.modules[module])
-    own = getattr(what, "__name__", "")
-    for name in (own, *sorted(members, key=lambda name: name.startswith("_"))):
-        if members.get(name) is what:
-            return module, name
-    return "", ""
 
 
 # -- is it shown?
