@@ -397,6 +397,12 @@ def test_a_hint_says_what_the_two_numbers_beside_it_say(rule, said):
     assert bool(said) == bool(hints.hint(3.5 * t, t, (), shown))
 
 
+def test_what_is_nowhere_finite_is_not_called_the_same_for_every_cotangent():
+    t = np.arange(1.0, 7.0).reshape(2, 3)
+    shown = Finding(Question.ALGEBRA, "x", Verdict.WRONG, rule=np.nan, true=2.0)
+    assert hints.hint(np.full_like(t, np.nan), t, (), shown) == ""
+
+
 def test_a_hint_is_given_only_where_all_elements_say_the_same():
     wrong = pointwise(jnp.sin, lambda x: jnp.cos(x) + 0.1 * x)
     assert finding(check(wrong, X), "algebra", "x").note == ""

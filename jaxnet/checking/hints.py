@@ -48,7 +48,7 @@ def _is_always_the_same(r: Array, t: Array) -> bool:
     r_is, t_is = (
         all(np.allclose(row, rows[0], 1e-9, 0, equal_nan=True) for row in rows) for rows in (r, t)
     )
-    return len(r) > 1 and r_is and not t_is
+    return len(r) > 1 and r_is and not t_is and bool(np.isfinite(r).all())
 
 
 def _is_transposed(r: Array, t: Array) -> bool:
