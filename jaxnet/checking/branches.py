@@ -3,7 +3,7 @@
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxnet import _graph
 from jaxnet.checking import lines
-from jaxnet.checking.arrays import typical
+from jaxnet.checking.domains import ANY, Domain, Move, domain_of
 from jaxnet.checking.findings import Never
 from jaxnet.checking.problem import Leaves, Problem
 from jaxnet.checking.traces import ctrl_c_comes_through
@@ -34,18 +34,6 @@ SIDES = {
 ALWAYS = 2
 
 
-class Move(NamedTuple):
-    """x -> factor x + shift, in units of each argument's typical size."""
-
-    factor: float
-    shift: float
-
-    def __str__(self) -> str:
-        if self.shift:
-            return f"shifted by {self.shift:g} typical sizes"
-        return f"times {self.factor:g}"
-
-
 # Other signs, then small and large numbers of either sign, then everything to one side of 0, then
 # where exponentials overflow float32.
 MOVES = [
@@ -64,12 +52,20 @@ MOVES = [
 ]
 
 
+KEPT = ", kept in the domain"
+
+
 class Branches:
     """The branches of a rule's forward and backward and of its reference."""
 
     def __init__(self, jaxprs: Sequence[Any], sides: Sequence[Never]) -> None:
         """jaxprs: of the rule's pullback and of the reference's value, without rules."""
         self._jaxprs = jaxprs
+        self._hides_branches = any(
+            _is_branch(e) and frame_of_branch(e, chain) is None
+            for jaxpr in jaxprs
+            for e, chain in _graph.equations(jaxpr)
+        )
         self._entered = dict.fromkeys(sides, False)  # side -> whether a point has entered it
         self._program: Any = None
 
@@ -78,12 +74,13 @@ class Branches:
     ) -> tuple[list[tuple[str, Leaves]], tuple[Never, ...]]:
         """Points that enter what x does not, each with how it was made; and what none enters."""
         done = self._entered_by(x, problem.others, c)
-        points = []
-        for n, (how, point) in enumerate(moved_points(problem, x)):
-            if n >= ALWAYS and len(done) == len(self._entered):
-                break
+        points: list[tuple[str, Leaves]] = []
+        for how, point, is_inside in moved_points(problem, x, self._hides_branches):
+            is_made_always = is_inside and len(points) < ALWAYS
+            if not is_made_always and len(done) == len(self._entered):
+                continue
             now = self._entered_by(point, problem.others, c)
-            if n < ALWAYS or now - done:
+            if is_made_always or now - done:
                 points.append((how, point))
                 done |= now
         return points, tuple(side for side in self._entered if side not in done)
@@ -155,23 +152,53 @@ def never_of(e: Any, chain: _graph.Chain) -> list[Never]:
     return [Never(side, frame.text(), frame.place) for side in sides_of(e)]
 
 
-def moved_points(problem: Problem, x: Leaves) -> Iterator[tuple[str, Leaves]]:
-    """Every move of all arguments together, then of each alone; each with how it was made."""
-    several = sorted(set(problem.argument))
-    every = "the arguments", set(several)
-    alone = [(problem.arguments[a], {a}) for a in several] if len(several) > 1 else []
-    for name, arguments in (every, *alone):
+def moved_points(
+    problem: Problem, x: Leaves, hides_branches: bool
+) -> Iterator[tuple[str, Leaves, bool]]:
+    """Every move of all arguments together, then of each alone; each with how it was made.
+
+    And whether it is inside the domains. A sign or a range that only the numbers suggest may be
+    left for the sake of a branch, so such points come last; where branches cannot be seen nothing
+    is suggested.
+    """
+    domains = [domain_of(problem, k) for k in range(len(x))]
+    wider = [domain.as_a_branch_has_it() for domain in domains]
+    inside = wider if hides_branches else domains
+    yield from ((how, point, True) for how, point in _moved_in(problem, x, inside))
+    if wider != inside:
+        yield from ((how, point, False) for how, point in _moved_in(problem, x, wider))
+
+
+def _moved_in(
+    problem: Problem, x: Leaves, domains: Sequence[Domain]
+) -> Iterator[tuple[str, Leaves]]:
+    for name, chosen in _chosen(problem, domains):
+        is_kept = any(d is not None and d != ANY for d in chosen)
         for move in MOVES:
-            pairs = zip(x, problem.argument, strict=True)
-            yield (
-                f"{name} {move}",
-                tuple(_moved(y, move) if a in arguments else y for y, a in pairs),
-            )
+            pairs = zip(x, chosen, strict=True)
+            point = tuple(y if d is None else _moved(y, move, d) for y, d in pairs)
+            if not is_kept or _is_another(point, x):
+                yield f"{name} {move}{KEPT * is_kept}", point
 
 
-def _moved(leaf: Any, move: Move) -> Any:
-    value = np.asarray(leaf, np.float64)
-    return (value * move.factor + move.shift * typical(value)).astype(leaf.dtype)
+Chosen: TypeAlias = list[Domain | None]  # of each leaf; None for those that stay as they are
+
+
+def _chosen(problem: Problem, domains: Sequence[Domain]) -> Iterator[tuple[str, Chosen]]:
+    """All arguments, then each alone."""
+    yield "the arguments", list(domains)
+    several = sorted(set(problem.argument))
+    for argument in several if len(several) > 1 else []:
+        pairs = zip(domains, problem.argument, strict=True)
+        yield problem.arguments[argument], [d if a == argument else None for d, a in pairs]
+
+
+def _moved(leaf: Any, move: Move, domain: Domain) -> Any:
+    return domain.moved(np.asarray(leaf, np.float64), move).astype(leaf.dtype)
+
+
+def _is_another(point: Leaves, x: Leaves) -> bool:
+    return any((a != b).any() for a, b in zip(point, x, strict=True))
 
 
 def frame_of_branch(e: Any, chain: _graph.Chain) -> lines.Frame | None:

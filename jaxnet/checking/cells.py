@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxnet.checking.domains import Domain, domain_of
 from jaxnet.checking.findings import Question
 from jaxnet.checking.problem import Function, Leaves, Problem
 from jaxnet.checking.traces import pull
@@ -107,15 +108,16 @@ def _vmapped(problem: Problem, which: set[int], f: Function) -> Function:
 
 
 def _stacked(problem: Problem, which: set[int], inputs: Inputs) -> Point:
-    def two(x: Any) -> Any:
+    def two(x: Any, domain: Domain) -> Any:
         # A neighbour that no domain, mask or tie can tell from x: zeros stay, signs stay.
         wave = jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
-        return jnp.stack([x, x * (1 + 2.0**-9 * wave)])
+        return jnp.stack([x, domain.near(x * (1 + 2.0**-9 * wave))])
 
-    leaves = zip(inputs.leaves, problem.argument, strict=True)
+    domains = [domain_of(problem, k) for k in range(len(inputs.leaves))]
+    leaves = zip(inputs.leaves, domains, problem.argument, strict=True)
     others = zip(inputs.others, problem.other_argument, strict=True)
     return Point(
-        tuple(two(x) if a in which else x for x, a in leaves),
+        tuple(two(x, d) if a in which else x for x, d, a in leaves),
         tuple(jnp.stack([o, o]) if a in which else o for o, a in others),
         tuple(jnp.stack([c, d]) for c, d in zip(inputs.c, inputs.d, strict=True)),
     )

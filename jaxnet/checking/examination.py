@@ -12,6 +12,7 @@ from jaxnet.checking import constants, large
 from jaxnet.checking.bench import Bench, Draw, Look, working_dtypes
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cost import cost_of
+from jaxnet.checking.domains import domains_of
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Problem, eps_of
 from jaxnet.checking.programs import Programs, programs_for
@@ -78,6 +79,8 @@ def examine(
     Ctrl-C shows on stderr what is known.
     """
     report = replace(report, proof=proof_in(problem))
+    if not problem.domains:
+        problem = replace(problem, domains=domains_of(problem, {}))
     return _examine(problem, Asked(report, dtypes, under, seed, budget, measure_power))
 
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from jaxnet.checking.arrays import Array, index_of
 from jaxnet.checking.cost import cost_of
+from jaxnet.checking.domains import Domain, domain_of, of_sample
 from jaxnet.checking.findings import Cost, Finding, Question, Report, Verdict
 from jaxnet.checking.problem import LARGE, NO_ARGUMENT, Function, Leaves, Problem, eps_of
 from jaxnet.checking.programs import compiler_options
@@ -275,6 +276,7 @@ def _small(problem: Problem, sizes: _Sizes, look: _Look, chosen: Numbers) -> Pro
         names=_with_wholes(problem.names, sizes.leaves),
         leaves=tuple(leaves),
         argument=tuple(argument),
+        domains=_domains_of(problem, sizes.leaves),
         others=(*problem.others, *data),
         other_argument=(*problem.other_argument, *[NO_ARGUMENT] * len(data)),
         outputs=_with_wholes(problem.outputs, sizes.outputs),
@@ -282,6 +284,12 @@ def _small(problem: Problem, sizes: _Sizes, look: _Look, chosen: Numbers) -> Pro
         wholes=frozenset(name + WHOLE for name in sizes.shapes),
         is_long=sum(map(_size, sizes.shapes.values())) > LONG,
     )
+
+
+def _domains_of(problem: Problem, large: Sequence[int]) -> tuple[Domain, ...]:
+    every = [domain_of(problem, k) for k in range(len(problem.leaves))]
+    parts = [of_sample(d) if k in large else (d,) for k, d in enumerate(every)]
+    return tuple(d for part in parts for d in part)
 
 
 def _parts(x: Array, chosen: Numbers) -> list[Array]:

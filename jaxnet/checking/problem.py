@@ -44,6 +44,7 @@ class Problem:
     # Names of leaves and outputs of which each number stands for many elements together: no digits
     # are theirs, and where some of the elements are at kinks, nothing lies between two slopes.
     wholes: frozenset[str] = frozenset()
+    domains: tuple[Any, ...] = ()  # of each leaf (domains.py); none where any numbers will do
     is_long: bool = False  # one run of it takes a second: half as many must do
 
 

@@ -26,12 +26,14 @@ from jaxnet.checking.arbiter import UNTAKEN, Arbiter, Slopes
 from jaxnet.checking.arrays import FEW_DIGITS, Array, index_of, on_host, same, tolerance, unit_of
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.cells import Cell
+from jaxnet.checking.domains import domain_of
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.hints import hint_of
 
 # Of one leaf the arbiter looks at so many suspects: a leaf that is wrong is found out at the first,
 # and what is left over is counted in the note.
 ARBITRATED = 256
+ALONG_ROWS = "right along rows that sum to one, and not judged beside them"
 NO_ELEMENTS = "no elements: nothing to judge"
 
 
@@ -127,12 +129,32 @@ def judge_cell(
         by_design = bench.by_design(look, k) if cell is bench.plain else np.inf
         beside = _beside(bench, cell, look, k)
         standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, beside)
+        is_along = cell.is_second_order and is_along_rows(bench, k, leaf, standard)
+        leaf = leaf._replace(r=t) if is_along else leaf
         one = judge(leaf, bench.arbiter(cell, look, k), standard)
         named = replace(one.finding, question=cell.question, detail=cell.detail, _x=look.x)
         if not bench.programs.has_autodiff(cell):
             named = replace(named, auto=None, auto_error=math.nan)
+        named = replace(named, note=ALONG_ROWS) if is_along else named
         judged.append(one._replace(finding=named))
     return judged
+
+
+def is_along_rows(bench: Bench, k: int, leaf: Leaf, standard: Standard) -> bool:
+    """Whether r and t differ, and not along the rows of a leaf whose rows sum to one.
+
+    What a gradient becomes beside such rows is not asked of a rule: p - y is the gradient of a
+    cross-entropy for labels y that sum to one.
+    """
+    is_of_problem = (
+        k < len(bench.problem.names) and leaf.t.shape[1:] == bench.problem.leaves[k].shape
+    )
+    if not is_of_problem or not domain_of(bench.problem, k).sums_to_one:
+        return False
+    with np.errstate(all="ignore"):
+        off = np.mean(leaf.r - leaf.t, axis=-1, keepdims=True)
+    beside = suspects(leaf, standard).any()
+    return bool(beside and not suspects(leaf._replace(r=leaf.r - off), standard).any())
 
 
 def _beside(bench: Bench, cell: Cell, look: Look, k: int) -> Callable[[int, int], Array]:

@@ -27,7 +27,14 @@ from jaxnet.checking.cells import SECOND_ORDER, Cell
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Leaves
 from jaxnet.checking.questions import laws, values
-from jaxnet.checking.questions.algebra import Algebra, Leaf, Standard, judge, suspects
+from jaxnet.checking.questions.algebra import (
+    Algebra,
+    Leaf,
+    Standard,
+    is_along_rows,
+    judge,
+    suspects,
+)
 from jaxnet.checking.questions.transforms import NOWHERE
 from jaxnet.checking.tangents import ForwardRun, Pushed, tangent
 from jaxnet.checking.traces import first_line
@@ -245,6 +252,8 @@ def _second_order(
     for k, name in enumerate(bench.problem.names):
         x = on_host(look.x[k])
         leaf = Leaf(name, moved[k][None], look.ref(cell, k), look.noise(cell, k), x)
+        if is_along_rows(bench, k, leaf, standard):
+            continue
         found.append(judge(leaf, bench.arbiter(cell, look, k), standard).finding)
     return _asked(SECOND, found)
 

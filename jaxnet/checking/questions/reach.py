@@ -12,6 +12,8 @@ from jaxnet.checking.findings import Finding, Never, Verdict
 from jaxnet.checking.questions.algebra import Algebra, judge_cell, with_hint
 from jaxnet.checking.traces import precision_of
 
+NOT_GIVEN = "only at points that you did not give"
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -47,4 +49,5 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
 
 def _made(finding: Finding, how: str) -> Finding:
     """The finding, which says how its point was made."""
-    return replace(finding, note="; ".join(filter(None, [f"with {how}", finding.note])))
+    made = f"{NOT_GIVEN}, with {how}"
+    return replace(finding, note="; ".join(filter(None, [made, finding.note])))

@@ -18,8 +18,9 @@ from jaxnet.checking.arrays import Array, index_of, largest, on_host, typical
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import SECOND_ORDER, Cell
+from jaxnet.checking.domains import domain_of
 from jaxnet.checking.findings import Finding, Question, Verdict
-from jaxnet.checking.questions.algebra import Algebra, judge_cell
+from jaxnet.checking.questions.algebra import ALONG_ROWS, Algebra, judge_cell
 from jaxnet.checking.traces import first_line
 from jaxnet.checking.truth import Route
 
@@ -90,7 +91,8 @@ def _compared(bench: Bench, cell: Cell, look: Look, wrong: set[str]) -> list[Fin
     bad = [f for f in judged if f.verdict is Verdict.WRONG]
     if cell.is_second_order and bench.programs.route is not Route.REVERSE:
         bad = [_as_autodiff_is(f) for f in bad]
-    return bad or ([] if wrong else [_ok(cell)])
+    along = ALONG_ROWS if any(f.note == ALONG_ROWS for f in judged) else ""
+    return bad or ([] if wrong else [_ok(cell, along)])
 
 
 def _as_autodiff_is(finding: Finding) -> Finding:
@@ -179,4 +181,8 @@ def _beside(bench: Bench, look: Look) -> Look:
         size = np.maximum(np.abs(value), 0.01 * typical(value))
         return (value + step * size).astype(x.dtype)
 
-    return bench.look(tuple(moved(x) for x in look.x), look.cs[:2], rng)
+    domains = [domain_of(bench.problem, k) for k in range(len(look.x))]
+    pairs = zip(look.x, domains, strict=True)
+    return bench.look(
+        tuple(on_host(d.near(moved(x))).astype(x.dtype) for x, d in pairs), look.cs[:2], rng
+    )
