@@ -17,6 +17,7 @@ from jaxnet.checking import hiprim
 from jaxnet.checking.arrays import on_cpu
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import TRANSFORMS
+from jaxnet.checking.domains import domains_of, require_domains
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
@@ -54,6 +55,7 @@ def check(
     transforms: Sequence[str] = TRANSFORMS,
     seed: int = 0,
     budget: float | None = 30.0,
+    domain: dict[str, Any] | None = None,
 ) -> Report:
     """Compare the custom backward rule of f with autodiff and with finite differences, at args.
 
@@ -84,11 +86,15 @@ def check(
     budget: seconds of wall time, None for none. Value, structure, algebra and laws are always asked
         whole; of the rest, what is not asked for lack of time is listed, and is neither ok nor
         wrong.
+    domain: argument -> where its numbers may lie, for the points that are made beside those given:
+        "positive", "negative", "unit" (from 0 to 1), a pair (low, high), "simplex" (rows sum to
+        one), "one-hot", "sorted", "fixed" (no other numbers), "any", or a traceable function that
+        returns the nearest array of the domain. By default what the numbers given suggest.
 
     Returns a Report; `report.require()` raises AssertionError where it is not ok.
     Raises TypeError where f or ref is no function or dtypes and transforms are not known,
-        ValueError where nothing is floating or ref's outputs are not f's; what f itself raises on
-        args comes through.
+        ValueError where nothing is floating, ref's outputs are not f's or domain says what it may
+        not; what f itself raises on args comes through.
 
     >>> x = jnp.array([-1.0, 2.0])
     >>> jaxnet.check(jaxnet.relu, x).ok
@@ -104,7 +110,9 @@ def check(
     require_budget("check", budget)
     working = None if dtypes is None else _floating_dtypes(dtypes)
     task = problem_of("check", f, args, kwargs or {}, ref)
-    problem, has_rule, not_judged = task.problem, task.has_rule, hiprim.not_judged(task.left_on)
+    has_rule, not_judged = task.has_rule, hiprim.not_judged(task.left_on)
+    given = require_domains(domain, task.problem)
+    problem = replace(task.problem, domains=domains_of(task.problem, given))
     case = Case(f, ref, task.taken)
     report = Report(name_of(f), signature_of(problem), task.reference, (), _case=case)
     if not has_rule and ref is None:

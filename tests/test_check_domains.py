@@ -1,0 +1,126 @@
+"""Points are made where the arguments may lie: as their numbers suggest, or as `domain=` says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from corpus import by_hand
+
+from jaxnet import check
+from jaxnet.checking import domains
+from jaxnet.checking.branches import MOVES
+from jaxnet.checking.domains import Kind, suggested
+
+X = np.array([0.3, 0.5, 1.2], np.float32)
+LOGITS = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+LABELS = np.eye(5, dtype=np.float32)[[0, 3, 1]]
+LAST = "only at points that you did not give"
+
+
+def cross_entropy(factor=1.0):
+    """p - y as the gradient of the logits: right where the labels sum to one."""
+    return by_hand(
+        lambda z, y: -jnp.sum(y * jax.nn.log_softmax(z), -1),
+        lambda z, y, c: (
+            c[:, None] * (factor * jax.nn.softmax(z) - y),
+            -c[:, None] * jax.nn.log_softmax(z),
+        ),
+    )
+
+
+@pytest.mark.many
+@pytest.mark.parametrize("softness", [0.0, 0.3125])  # sums that are exact
+def test_p_minus_y_is_right_for_labels_that_sum_to_one(softness):
+    labels = (1 - softness) * LABELS + softness / 5
+    assert check(cross_entropy(), LOGITS, labels).ok
+    assert not check(cross_entropy(1.01), LOGITS, labels).ok
+    report = check(cross_entropy(), LOGITS, labels, domain={"y": "any"}, transforms=())
+    assert LAST in report.sentence()
+
+
+def test_the_rest_of_a_second_derivative_beside_rows_that_sum_to_one():
+    wrong = by_hand(
+        lambda z, y: -jnp.sum(y * jax.nn.log_softmax(z), -1),
+        lambda z, y, c: (
+            c[:, None] * (jax.nn.softmax(z) - jax.lax.stop_gradient(y)),
+            -c[:, None] * jax.nn.log_softmax(z),
+        ),
+    )
+    report = check(wrong, LOGITS, LABELS, transforms=("grad of grad",))
+    assert [f.leaf for f in report.findings if f.verdict.bad] == ["y"]
+
+
+# What is so for positive numbers alone, with no branch that says so.
+SQUARE = by_hand(lambda x: x**2, lambda x, dy: (2 * dy * jnp.sqrt(x**2),))
+
+
+def test_what_fails_at_made_points_alone_says_so_first():
+    report = check(SQUARE, X, transforms=(), budget=None)
+    assert f"{LAST}, with the arguments times -1" in report.sentence()
+
+
+def test_eight_numbers_of_one_sign_stay_positive():
+    many = np.linspace(0.2, 2, 8, dtype=np.float32)
+    assert check(SQUARE, many, transforms=()).ok
+    assert not check(SQUARE, many, transforms=(), domain={"x": "any"}).ok
+
+
+def test_a_domain_keeps_the_points_inside():
+    assert check(SQUARE, X, transforms=(), domain={"x": "positive"}).ok
+    assert check(SQUARE, X, transforms=(), domain={"x": (0, 2)}).ok
+    assert check(SQUARE, X, transforms=(), domain={"x": "fixed"}).ok
+    assert check(SQUARE, X, transforms=(), domain={"x": jnp.abs}).ok
+    assert not check(SQUARE, X, transforms=(), domain={"x": (-2, 2)}).ok
+
+
+def test_a_domain_that_cannot_be():
+    with pytest.raises(TypeError, match="domain must be a dict"):
+        check(SQUARE, X, domain="positive")
+    with pytest.raises(ValueError, match=r"'z', which is no floating argument \(x\)"):
+        check(SQUARE, X, domain={"z": "positive"})
+    for said in ("Positive", (1, 0), (0, np.inf), 3):
+        with pytest.raises(ValueError, match="domain of 'x' must be one of 'any', 'positive'"):
+            check(SQUARE, X, domain={"x": said})
+    with pytest.raises(ValueError, match="numbers given for 'x' do not lie in its domain, 'neg"):
+        check(SQUARE, X, domain={"x": "negative"})
+
+
+EIGHT = np.linspace(0.2, 2, 8)[::-1]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        (LOGITS, Kind.ANY),
+        (EIGHT, Kind.POSITIVE),
+        (EIGHT[:7], Kind.ANY),
+        (-EIGHT, Kind.NEGATIVE),
+        (np.zeros(8), Kind.ANY),
+        ((EIGHT - 0.2) / 1.8, Kind.UNIT),
+        (np.linspace(-1, 1, 5), Kind.SORTED),
+        (np.linspace(-1, 1, 4), Kind.ANY),
+        (np.ones(9), Kind.POSITIVE),
+        (LABELS, Kind.ONE_HOT),
+        (0.9 * LABELS + 0.02, Kind.SIMPLEX),
+        (0.9 * LABELS, Kind.POSITIVE),
+        (np.array(0.5), Kind.ANY),
+        (np.array([np.nan] * 9), Kind.ANY),
+    ],
+)
+def test_what_numbers_suggest(numbers, kind):
+    numbers = np.asarray(numbers, np.float32)
+    assert suggested(numbers).kind is kind
+
+
+@pytest.mark.parametrize(
+    "numbers", [EIGHT, EIGHT[::-1], -EIGHT, LABELS, 0.9 * LABELS + 0.02, np.arange(6.0)]
+)
+def test_moved_numbers_stay_in_the_domain(numbers):
+
+    domain = suggested(np.asarray(numbers))
+    for move in MOVES:
+        there = domain.moved(np.asarray(numbers), move)
+        assert domain.holds(there), (domain.kind, move)
+    neighbour = np.asarray(domain.near(jnp.asarray(numbers) * 1.001))
+    assert domain.holds(neighbour)
+    assert domains.ANY.moved(numbers, MOVES[0]).tolist() == (-numbers).tolist()
