@@ -102,7 +102,8 @@ class Audit(Judgement):
     """What `audit` found: every custom rule, culprits first, and the whole gradient.
 
     `ok` is False where a rule or the whole gradient is wrong, imprecise or an error, where a rule
-    could not be examined, and where no rule at all was judged.
+    could not be examined, and where no rule at all was judged. (A `jax.custom_jvp` that loses
+    digits is none where the whole gradient is right.) A gradient that is 0 is a note.
 
     name: of the function.
     sites: the places where a custom rule is called: rule, where, count, verdict, report and more.
