@@ -16,6 +16,7 @@ from jaxnet._auto import auto
 from jaxnet.checking import hiprim
 from jaxnet.checking.arrays import on_cpu
 from jaxnet.checking.budget import Budget
+from jaxnet.checking.by_design import leaves_by_design, with_by_design
 from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.domains import domains_of, require_domains
 from jaxnet.checking.examination import examine
@@ -56,6 +57,7 @@ def check(
     seed: int = 0,
     budget: float | None = 30.0,
     domain: dict[str, Any] | None = None,
+    by_design: Sequence[str] = (),
 ) -> Report:
     """Compare the custom backward rule of f with autodiff and with finite differences, at args.
 
@@ -90,11 +92,14 @@ def check(
         "positive", "negative", "unit" (from 0 to 1), a pair (low, high), "simplex" (rows sum to
         one), "one-hot", "sorted", "fixed" (no other numbers), "any", or a traceable function that
         returns the nearest array of the domain. By default what the numbers given suggest.
+    by_design: names of arguments whose gradient is meant to be another than the derivative: that
+        it is, is said, and is no fault. Values, structure, laws and the other arguments are judged,
+        but for second derivatives and forward mode.
 
     Returns a Report; `report.require()` raises AssertionError where it is not ok.
     Raises TypeError where f or ref is no function or dtypes and transforms are not known,
-        ValueError where nothing is floating, ref's outputs are not f's or domain says what it may
-        not; what f itself raises on args comes through.
+        ValueError where nothing is floating, ref's outputs are not f's or domain or by_design says
+        what it may not; what f itself raises on args comes through.
 
     >>> x = jnp.array([-1.0, 2.0])
     >>> jaxnet.check(jaxnet.relu, x).ok
@@ -112,6 +117,7 @@ def check(
     task = problem_of("check", f, args, kwargs or {}, ref)
     has_rule, not_judged = task.has_rule, hiprim.not_judged(task.left_on)
     given = require_domains(domain, task.problem)
+    meant = leaves_by_design(by_design, task.problem)
     problem = replace(task.problem, domains=domains_of(task.problem, given))
     case = Case(f, ref, task.taken)
     report = Report(name_of(f), signature_of(problem), task.reference, (), _case=case)
@@ -124,7 +130,7 @@ def check(
         report = examined.report
         if ref is None:
             report = hiprim.with_methods(report, problem, seed)
-    return replace(report, findings=report.findings + not_judged)
+    return with_by_design(replace(report, findings=report.findings + not_judged), meant)
 
 
 def _no_rule(name: str) -> Finding:

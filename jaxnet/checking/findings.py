@@ -172,7 +172,7 @@ class Finding:
             return ""
         if self.question is Question.VALUE and not self.detail:
             return f"forward {self.rule:.4g}, function {self.true:.4g}"
-        if self.verdict is Verdict.DIFFERENT:
+        if self.verdict is Verdict.DIFFERENT and self.question is Question.VALUE:
             return f"function {self.rule:.4g}, ref {self.true:.4g}"
         if self._is_of_linearity():
             return f"{self.rule:.4g}, linearity asks for {self.true:.4g}"
