@@ -18,6 +18,8 @@ import numpy as np
 
 from jaxnet._files import write_whole
 from jaxnet.checking import Audit, Report, Verdict, audit, check
+from jaxnet.checking.domains import drawn
+from jaxnet.checking.problem import Arguments
 
 KINDS = {"bf": "bfloat", "f": "float", "c": "complex", "i": "int", "u": "uint", "b": "bool"}
 # Kind, bits, [shape], then <bound or *scale: f32[4,7]*10
@@ -75,6 +77,17 @@ def read_seed(text: str) -> int:
     return seed
 
 
+def read_domain(text: str) -> tuple[str, Any]:
+    """x=positive, x=0,2"""
+    name, equals, where = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no domain: write it as x=positive or x=0,2")
+    try:
+        return name, tuple(map(float, where.split(",")))
+    except ValueError:
+        return name, where
+
+
 def colour_first_line(text: str, verdict: Verdict) -> str:
     """The text, its first line in the colour of the verdict on a terminal that wants colours."""
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
@@ -109,6 +122,12 @@ def make_parser() -> argparse.ArgumentParser:
             default=0,
             help="of arguments and cotangents (default: %(default)s)",
         )
+        command.add_argument(
+            "--budget", type=float, default=30.0, metavar="SECONDS", help="(default: %(default)s)"
+        )
+        command.add_argument(
+            "--rtol", type=float, metavar="R", help="how far a rule may be from the truth"
+        )
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     commands.choices["check"].add_argument(
         "--repro",
@@ -116,7 +135,24 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write a script there that shows what is wrong without jaxnet",
     )
+    commands.choices["check"].add_argument(
+        "--domain",
+        type=read_domain,
+        action="append",
+        default=[],
+        metavar="NAME=WHERE",
+        help="where an argument lies: x=positive, x=0,2, ...",
+    )
     return parser
+
+
+def in_domains(function: Any, arrays: list[Any], domain: dict[str, Any]) -> list[Any]:
+    """The arrays, those of which a domain is told brought there."""
+    names = Arguments(function, arrays, {}, floats_are_leaves=True).arguments
+    return [
+        jnp.asarray(drawn(domain[name], np.asarray(x)), x.dtype) if name in domain else x
+        for name, x in zip(names, arrays, strict=True)
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -129,8 +165,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     try:
         arrays = [draw_array(spec, rng) for spec in options.specs]
-        run = check if options.command == "check" else audit
-        found: Report | Audit = run(function, *arrays, seed=options.seed)
+        common = {"seed": options.seed, "budget": options.budget, "rtol": options.rtol}
+        found: Report | Audit
+        if options.command == "check":
+            domain = dict(options.domain)
+            arrays = in_domains(function, arrays, domain)
+            found = check(function, *arrays, domain=domain, **common)
+        else:
+            found = audit(function, *arrays, **common)
     except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
         parser.error(str(error))
     print(colour_first_line(str(found), Verdict.OK if found.ok else Verdict.WRONG))

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxnet import _graph
 from jaxnet.checking import (
+    approximation,
     arbiter,
     arrays,
     bench,
@@ -208,6 +209,48 @@ replaced(
     by=find_nothing,
 )
 
+replaced(
+    "nothing is approximate",
+    noticed_by="a logarithm whose slope forgets its epsilon",
+    owner=algebra,
+    attribute="is_near",
+    by=lambda r, t, rtol: np.zeros(t.shape, bool),
+)
+replaced(
+    "everything is approximate",
+    noticed_by="the sign",
+    owner=algebra,
+    attribute="is_near",
+    by=lambda r, t, rtol: np.ones(t.shape, bool),
+)
+replaced(
+    "small elements alone may be off",
+    noticed_by="twice too large in small elements alone",
+    owner=approximation,
+    attribute="FAR_NEARER",
+    by=np.inf,
+)
+replaced(
+    "values that are apart bound nothing",
+    noticed_by="a polynomial for the sine",
+    owner=bench,
+    attribute="apart",
+    by=lambda problem, run: 0.0,
+)
+replaced(
+    "a ref far from f is the truth all the same",
+    noticed_by="a polynomial for the sine",
+    owner=reach,
+    attribute="is_another",
+    by=lambda problem, here, there: False,
+)
+replaced(
+    "values that are far apart bound nothing either",
+    noticed_by="a polynomial for the sine, its slope a hundredth too large",
+    owner=approximation,
+    attribute="OF_APART",
+    by=1e6,
+)
 replaced(
     "kinks are judged one by one",
     noticed_by="the largest of a row: every tie is paid in full",

@@ -58,6 +58,10 @@ WITNESSES = [
     "twice the gradient, in bfloat16 alone",
     "many elements at a kink that a move of all of them leaves",
     "not zero for zero, in one element of many",
+    "a logarithm whose slope forgets its epsilon",
+    "a polynomial for the sine",
+    "a polynomial for the sine, its slope a hundredth too large",
+    "twice too large in small elements alone",
 ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from jaxnet.__main__ import colour_first_line, draw_array, main
 from jaxnet.checking import Verdict
+from jaxnet.checking.domains import Domain, Kind, drawn
 from jaxnet.checking.findings import Never, Report
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +106,27 @@ def test_no_script_of_what_is_right(tmp_path, capsys):
     assert main(["check", "jaxnet:relu", "f32[3]", "--repro", str(path)]) == 0
     assert "shown.py is not written: repro: nothing is wrong with relu" in capsys.readouterr().err
     assert not path.exists()
+
+
+def test_domain_rtol_and_budget(capsys):
+    options = ["--domain", "x=positive", "--rtol", "1e-3", "--budget", "0"]
+    assert main(["check", "jax.scipy.special:xlogy", "f32[4]", "f32[4]", *options]) == 0
+    assert "ok; not asked: precision float32" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["check", "jaxnet:relu", "f32[4]", "--rtol", "2"])
+    assert "rtol must be a number of at least 0 and below 1" in capsys.readouterr().err
+    for where in ("", "=positive"):
+        with pytest.raises(SystemExit):
+            main(["check", "jaxnet:relu", "f32[4]", "--domain", where])
+        assert f"{where!r} is no domain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", [*Kind, (0, 2)])
+def test_numbers_are_drawn_where_they_are_said_to_lie(where):
+    x = drawn(where, np.random.default_rng(0).normal(size=(3, 5)))
+    assert x.shape == (3, 5)
+    domain = Domain(Kind.UNIT, *where) if isinstance(where, tuple) else Domain(where)
+    assert domain.holds(x)
 
 
 def test_colour_on_a_terminal_only(monkeypatch):

@@ -94,6 +94,9 @@ NOT_PROVED = {
     "autodiff is wrong": ("digamma below 0, where autodiff is wrong",),
 }
 
+# Right rules that algebra refutes.
+APPROXIMATE = ("a logarithm whose slope forgets its epsilon", "a polynomial for the sine")
+
 # The same of rules inside of other libraries.
 NOT_PROVED_OUTSIDE = {
     "the body is an approximation, whose slope is another than the true one": (
@@ -152,9 +155,9 @@ def test_no_wrong_rule_is_proved_but_those_whose_algebra_is_right(name):
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_rules_are_proved_and_never_refuted(name):
     verdict = verdict_on(RIGHT[name])
-    if name not in listed(NOT_PROVED):
+    if name not in (*listed(NOT_PROVED), *APPROXIMATE):
         assert verdict == "proved"
-    assert verdict != "refuted"
+    assert (verdict == "refuted") is (name in APPROXIMATE)
 
 
 @pytest.mark.many

@@ -14,6 +14,7 @@ from jaxnet.checking._check import (
     problem_of,
     quietly,
     require_budget,
+    require_rtol,
     signature_of,
     with_jit,
 )
@@ -238,6 +239,7 @@ def audit(
     ref: Mapping[Any, Callable[..., Any]] | None = None,
     seed: int = 0,
     budget: float | None = 30.0,
+    rtol: float | None = None,
 ) -> Audit:
     """Find every custom rule in the graph of f and check each with the values that it meets.
 
@@ -261,6 +263,7 @@ def audit(
     seed: of the random cotangents.
     budget: seconds of wall time for all of it, None for none. Value, algebra and laws are asked of
         every rule all the same; what is not asked for lack of time is listed.
+    rtol: as for `check`, of every rule and of the whole.
 
     Returns an Audit; `audit.require()` raises AssertionError where it is not ok: a rule or the
         whole gradient is wrong, imprecise or an error, a rule could not be examined, or none was
@@ -279,14 +282,16 @@ def audit(
         )
     require_references(ref)
     require_budget("audit", budget)
+    require_rtol("audit", rtol)
     limit = Budget(budget)
     problem, reference, *_, taken = problem_of("audit", f, args, kwargs or {}, None)
+    problem = replace(problem, rtol=rtol)
     said = f"{reference} and the refs of {len(ref)} rules" if ref else reference
     report = Report(name_of(f), signature_of(problem), said, (), _case=Case(f, ref, taken))
     with quietly():
         arrays = (*problem.leaves, *problem.others)
         jaxpr = trace_flat(problem, arrays)
-        found = rules_in(jaxpr)
+        found = rules_in(jaxpr, rtol)
         give_references(ref or {}, found)
         find_what_is_differentiated(problem, jaxpr, found)
         meet_values(jaxpr, found, arrays)

@@ -58,6 +58,7 @@ def check(
     budget: float | None = 30.0,
     domain: dict[str, Any] | None = None,
     by_design: Sequence[str] = (),
+    rtol: float | None = None,
 ) -> Report:
     """Compare the custom backward rule of f with autodiff and with finite differences, at args.
 
@@ -65,7 +66,8 @@ def check(
 
     Each finding has one of these verdicts: ok; wrong (finite differences exclude the rule, and not
     the reference); imprecise (the algebra is right; rounding is more than 4 times autodiff's, and
-    more than 4 times what rounding the arguments does, and than 8 eps); kink (the rule lies between
+    more than 4 times what rounding the arguments does, and than 8 eps); approximate (off by less
+    than the arguments' digits can tell, which is ok); kink (the rule lies between
     one-sided slopes); disputed (finite differences exclude autodiff, not the rule); vacuous (the
     gradient is 0 here, so nothing was seen); not judged (f has no rule, and no ref was given);
     different (ref has another value than f); unsupported (not implemented, or the reference raises
@@ -95,6 +97,10 @@ def check(
     by_design: names of arguments whose gradient is meant to be another than the derivative: that
         it is, is said, and is no fault. Values, structure, laws and the other arguments are judged,
         but for second derivatives and forward mode.
+    rtol: how far the rule may be from the truth, relative to the largest element of each leaf, and
+        be called approximate: 0 for not at all. By default 64 eps of the arguments' dtype (of
+        float32, where theirs has fewer digits), and where ref has nearly the value of f, 8 times
+        how far that is.
 
     Returns a Report; `report.require()` raises AssertionError where it is not ok.
     Raises TypeError where f or ref is no function or dtypes and transforms are not known,
@@ -113,12 +119,13 @@ def check(
     require_functions("check", f, ref)
     _require_usable(kwargs, transforms, seed)
     require_budget("check", budget)
+    require_rtol("check", rtol)
     working = None if dtypes is None else _floating_dtypes(dtypes)
     task = problem_of("check", f, args, kwargs or {}, ref)
     has_rule, not_judged = task.has_rule, hiprim.not_judged(task.left_on)
     given = require_domains(domain, task.problem)
     meant = leaves_by_design(by_design, task.problem)
-    problem = replace(task.problem, domains=domains_of(task.problem, given))
+    problem = replace(task.problem, domains=domains_of(task.problem, given), rtol=rtol)
     case = Case(f, ref, task.taken)
     report = Report(name_of(f), signature_of(problem), task.reference, (), _case=case)
     if not has_rule and ref is None:
@@ -162,6 +169,12 @@ def require_budget(caller: str, budget: Any) -> None:
         raise ValueError(
             f"{caller}: budget must be seconds of at least 0, or None for no limit, got {budget!r}"
         )
+
+
+def require_rtol(caller: str, rtol: Any) -> None:
+    is_number = isinstance(rtol, int | float) and not isinstance(rtol, bool)
+    if rtol is not None and not (is_number and 0 <= rtol < 1):
+        raise ValueError(f"{caller}: rtol must be a number of at least 0 and below 1, got {rtol!r}")
 
 
 def _floating_dtypes(dtypes: Any) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import numpy as np
 
+from jaxnet.checking.approximation import apart, rtol_of
 from jaxnet.checking.arbiter import UNTAKEN, Arbiter, Slopes, slopes
 from jaxnet.checking.arrays import Array, on_host, spread, times, typical
 from jaxnet.checking.cells import Cell, Inputs, Point
@@ -67,6 +68,7 @@ class Bench:
     programs: Programs
     seed: int
     skipped: dict[str, str] = field(default_factory=dict)  # points where f raised: how -> what
+    parted: list[str] = field(default_factory=list)  # points where ref is another function
 
     @property
     def eps(self) -> float:
@@ -136,6 +138,11 @@ class Bench:
             self.skipped.setdefault(how, first_line(e))
 
     def notes(self) -> tuple[str, ...]:
+        parted = f"with {self.parted[0]}" if self.parted else ""
+        note = f"ref has another value than f at points that were made up, left out: {parted}"
+        return (*self._said_of_skipped(), *([note] if parted else []))
+
+    def _said_of_skipped(self) -> tuple[str, ...]:
         if not self.skipped:
             return ()
         points = ", ".join(f"with {how}" for how in list(self.skipped)[:3])
@@ -185,6 +192,10 @@ class Bench:
             return cell.prepare(inputs)
 
     # -- sizes
+
+    def rtol(self, look: Look) -> float:
+        """How far a rule may be off there, as an approximation."""
+        return rtol_of(self.problem, max(apart(self.problem, run) for run in look.runs))
 
     def natural(self, look: Look, k: int) -> float:
         """The natural size of a slope, value over argument: noise is far below it."""

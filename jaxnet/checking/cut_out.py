@@ -40,7 +40,10 @@ def _problem_of(site: Found, values: list[Any], finish: Callable[[Any], Function
     taken.rename(_names(site.equation))
     problem = taken.problem(rule, ref, *_names_of_outputs(site))
     return replace(
-        problem, ref_is_given=site.ref is not None, never_alone=frozenset(_never_alone(moved))
+        problem,
+        ref_is_given=site.ref is not None,
+        never_alone=frozenset(_never_alone(moved)),
+        rtol=site.rtol,
     )
 
 

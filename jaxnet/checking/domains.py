@@ -274,6 +274,31 @@ def _domain(name: str, said: Any) -> Domain:
     )
 
 
+def drawn(said: Any, x: Array) -> Array:
+    """Random normal numbers, brought to where the caller says that they lie."""
+    domain = _domain("x", said)
+    brought: Array = _DRAWN[domain.kind](domain, np.asarray(x, np.float64))
+    return brought
+
+
+def _rows_of(x: Array) -> Array:
+    power = np.exp(x - x.max(-1, keepdims=True))
+    rows: Array = power / power.sum(-1, keepdims=True)
+    return rows
+
+
+_DRAWN: dict[Kind, Callable[[Domain, Array], Array]] = {
+    Kind.ANY: lambda domain, x: x,
+    Kind.POSITIVE: lambda domain, x: np.abs(x),
+    Kind.NEGATIVE: lambda domain, x: -np.abs(x),
+    Kind.UNIT: lambda domain, x: domain.low + (domain.high - domain.low) / (1 + np.exp(-x)),
+    Kind.SIMPLEX: lambda domain, x: _rows_of(x),
+    Kind.ONE_HOT: lambda domain, x: (x == x.max(-1, keepdims=True)).astype(x.dtype),
+    Kind.SORTED: lambda domain, x: np.sort(x, axis=-1),
+    Kind.FIXED: lambda domain, x: x,
+}
+
+
 def _is_interval(said: Any) -> bool:
     if not isinstance(said, tuple | list) or len(said) != 2:
         return False

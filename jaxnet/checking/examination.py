@@ -43,6 +43,7 @@ from jaxnet.checking.truth import Route
 # Elements that a route takes one after the other: of more than so many a sample is judged.
 AT_MOST = {Route.FORWARD: 1024, Route.DIFFERENCES: 128}
 FEW = 64
+OFF = (Verdict.WRONG, Verdict.APPROXIMATE)
 SAID_OF_ROUTE = {
     Route.FORWARD: "the truth is the reference's forward mode: it has no reverse mode here",
     Route.DIFFERENCES: "the truth is differences of the value: there is no autodiff of it here",
@@ -123,7 +124,7 @@ def _may_be_for_its_constants(report: Report) -> bool:
     if any(note.startswith(NARROWER) for note in report.notes):
         return True
     return any(
-        f.verdict is Verdict.ERROR or (f.verdict is Verdict.WRONG and _is_rounding(f))
+        f.verdict is Verdict.ERROR or (f.verdict in OFF and _is_rounding(f))
         for f in report.findings
     )
 
@@ -196,7 +197,9 @@ def _ask_more(
 ) -> Iterator[Report]:
     """The report as it grows, while the budget lasts."""
     value, form, slope, law = core
-    spoiled = precision.Spoiled(_wrong(value), _wrong([*form, *slope.findings]))
+    spoiled = precision.Spoiled(
+        {f.leaf for f in value if f.verdict in OFF}, _wrong([*form, *slope.findings])
+    )
     digits = []
     for n, draw in enumerate(draws):
         if not budget.is_spent(f"precision {draw.working.name}"):

@@ -39,6 +39,7 @@ class Verdict(enum.StrEnum):
     IMPRECISE = "imprecise", True, "31", "the algebra is right, more is rounded than by autodiff"
     VACUOUS = "vacuous", True, "31", "the gradient is 0 here, so nothing was seen"
     NOT_JUDGED = "not judged", True, "31", "nothing was compared with anything"
+    APPROXIMATE = "approximate", False, "33", "off by less than the arguments' digits can tell"
     DISPUTED = "disputed", False, "33", "finite differences exclude autodiff, and not the rule"
     KINK = "kink", False, "33", "the rule lies between the one-sided slopes"
     UNSUPPORTED = "unsupported", False, "33", "not implemented, or the reference raises too"
@@ -136,10 +137,21 @@ class Finding:
         >>> print(jaxnet.check(jnp.sin, 1.0).findings[0].sentence())
         NOT JUDGED (no rule): no custom rule was found in sin: ...
         """
-        where = (f" in `{self.leaf}`" if self.leaf else "") + self._at()
-        what = "" if self.question is Question.ALGEBRA else f" ({self.what})"
         said = "; ".join(filter(None, [self._values(), self.note]))
-        return f"{self.verdict.upper()}{where}{what}{': ' if said else ''}{said}"
+        where = self.where().removeprefix(self.verdict)
+        return f"{self.verdict.upper()}{where}{': ' if said else ''}{said}"
+
+    def where(self) -> str:
+        """The verdict, the leaf and the element, and what was asked: "kink in `x` at (1)".
+
+        Returns a string.
+
+        >>> jaxnet.check(jaxnet.relu, jnp.array([0.0, 2.0]), budget=0).findings[1].where()
+        'kink in `x` at (0)'
+        """
+        leaf = f" in `{self.leaf}`" if self.leaf else ""
+        what = "" if self.question is Question.ALGEBRA else f" ({self.what})"
+        return f"{self.verdict}{leaf}{self._at()}{what}"
 
     def cell(self) -> str:
         """The same for a table that names verdict and leaf in columns of their own.
@@ -426,7 +438,7 @@ class Report(Judgement):
             return first.sentence()
         if not self.ok:
             return self.findings[0].sentence()
-        said = [self._said_of_power(), self._said_of_branches()]
+        said = [self._said_of_approximation(), self._said_of_power(), self._said_of_branches()]
         return ": ".join(filter(None, [self._ok(), "; ".join(filter(None, said))]))
 
     def _ok(self) -> str:
@@ -434,6 +446,10 @@ class Report(Judgement):
         if self.proof is not None and self.proof.verdict is Proved.REFUTED:
             return f"ok, yet as algebra it {self.proof.sentence()}"
         return "ok"
+
+    def _said_of_approximation(self) -> str:
+        first = next((f for f in self.findings if f.verdict is Verdict.APPROXIMATE), None)
+        return f"{first.where()}: {first.note}" if first else ""
 
     def _said_of_power(self) -> str:
         if not self.power:

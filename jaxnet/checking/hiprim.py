@@ -56,7 +56,7 @@ def with_methods(report: Report, problem: Problem, seed: int) -> Report:
     """The report of a function, and what is found of the methods of each HiPrim in it."""
     arrays = (*problem.leaves, *problem.others)
     jaxpr = trace_flat(problem, arrays)
-    found = rules_in(jaxpr)
+    found = rules_in(jaxpr, problem.rtol)
     judged = [f for f in found if f.kind == _graph.HIPRIM and not f.is_shadowed]
     if not judged:
         return report

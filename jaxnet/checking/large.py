@@ -519,7 +519,8 @@ def _is_whole(f: Finding) -> bool:
 
 def _says_something(f: Finding) -> bool:
     """Of a whole: zeros add up to nothing, and no more."""
-    return _is_whole(f) and f.verdict.bad and f.verdict is not Verdict.VACUOUS
+    is_said = f.verdict.bad or f.verdict is Verdict.APPROXIMATE
+    return _is_whole(f) and is_said and f.verdict is not Verdict.VACUOUS
 
 
 def _about(f: Finding) -> tuple[Question, str, str]:

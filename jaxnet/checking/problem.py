@@ -45,6 +45,7 @@ class Problem:
     # are theirs, and where some of the elements are at kinks, nothing lies between two slopes.
     wholes: frozenset[str] = frozenset()
     domains: tuple[Any, ...] = ()  # of each leaf (domains.py); none where any numbers will do
+    rtol: float | None = None  # that the caller allows (approximation.py)
     is_long: bool = False  # one run of it takes a second: half as many must do
 
 

@@ -29,8 +29,8 @@ class Found:
     whether f's derivative comes from it.
     """
 
-    def __init__(self, e: Any, chain: _graph.Chain) -> None:
-        self.equation, self.chain = e, chain
+    def __init__(self, e: Any, chain: _graph.Chain, rtol: float | None = None) -> None:
+        self.equation, self.chain, self.rtol = e, chain, rtol
         self.in_float64: Any = None  # the same equation where f is in float64, if there is one
         self.ref: Callable[..., Any] | None = None  # the function without its rule, where given
         self.count = 0
@@ -148,8 +148,10 @@ def trace_flat(problem: Problem, arrays: Sequence[Any]) -> Any:
     return _graph.with_own_constants(jax.make_jaxpr(flat)(*arrays), {})
 
 
-def rules_in(jaxpr: Any) -> list[Found]:
-    return [Found(e, chain) for e, chain in _graph.equations(jaxpr) if _graph.kind_of_rule(e)]
+def rules_in(jaxpr: Any, rtol: float | None = None) -> list[Found]:
+    """rtol: that is asked of each."""
+    every = _graph.equations(jaxpr)
+    return [Found(e, chain, rtol) for e, chain in every if _graph.kind_of_rule(e)]
 
 
 def meet_values(jaxpr: Any, found: list[Found], arrays: Sequence[Any]) -> None:

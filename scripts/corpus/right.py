@@ -1318,3 +1318,27 @@ right(
     SMALL_AND_LARGE,
     ref=logarithm_of_jax,
 )
+
+# ---- right to the digits that their arguments have
+
+logarithm_without_its_epsilon = by_hand(
+    lambda x: jnp.log(x + 1e-8), lambda x, dy: (dy / jnp.where(x > 0, x, 1),)
+)
+
+
+def sine_by_a_polynomial(factor):
+    """Right near 0; factor times the slope of the polynomial."""
+    return by_hand(
+        lambda x: x - x**3 / 6 + x**5 / 120,
+        lambda x, dy: (factor * dy * (1 - x**2 / 2 + x**4 / 24),),
+    )
+
+
+NEAR_ZERO = uniform(-0.8, 0.8, (4, 3))
+
+right(
+    "a logarithm whose slope forgets its epsilon",
+    logarithm_without_its_epsilon,
+    uniform(0.1, 2, (4, 3)),
+)
+right("a polynomial for the sine", sine_by_a_polynomial(1), NEAR_ZERO, ref=jnp.sin)

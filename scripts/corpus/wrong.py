@@ -1437,3 +1437,19 @@ wrong(
     right.SMALL_AND_LARGE,
     ref=right.logarithm_of_jax,
 )
+
+# ---- beside what is right to the digits that its arguments have
+
+wrong(
+    "twice too large in small elements alone",
+    "x",
+    by_hand(lambda x: x**3, lambda x, dy: (jnp.where(x < 0.01, 2, 1) * 3 * x**2 * dy,)),
+    given([1.0, 2.0, 1e-3, 3.0]),
+)
+wrong(
+    "a polynomial for the sine, its slope a hundredth too large",
+    "x",
+    right.sine_by_a_polynomial(1.01),
+    right.NEAR_ZERO,
+    ref=jnp.sin,
+)

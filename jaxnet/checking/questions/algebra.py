@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnet.checking import nearby
+from jaxnet.checking.approximation import is_near, off, said
 from jaxnet.checking.arbiter import UNTAKEN, Arbiter, Slopes
 from jaxnet.checking.arrays import FEW_DIGITS, Array, index_of, on_host, same, tolerance, unit_of
 from jaxnet.checking.bench import Bench, Look
@@ -95,6 +96,7 @@ class Standard(NamedTuple):
     # Where the reference stops gradients and r is farther than this from t, r is wrong, though it
     # be the slope: inf for other references.
     by_design: float
+    rtol: float = 0.0  # that it may be off as an approximation (approximation.py)
     # The reference's slopes of an element (row, number) very near the point.
     beside: Callable[[int, int], Array] = lambda row, i: np.empty(0)
 
@@ -128,7 +130,8 @@ def judge_cell(
         leaf = Leaf(name, r, t, noise, x[k], name in bench.problem.wholes, most_of(bench))
         by_design = bench.by_design(look, k) if cell is bench.plain else np.inf
         beside = _beside(bench, cell, look, k)
-        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, beside)
+        rtol = bench.rtol(look)
+        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, rtol, beside)
         is_along = cell.is_second_order and is_along_rows(bench, k, leaf, standard)
         leaf = leaf._replace(r=t) if is_along else leaf
         one = judge(leaf, bench.arbiter(cell, look, k), standard)
@@ -216,6 +219,7 @@ class Element(enum.Enum):
     """What the arbiter says of one element; its note, where it is not wrong."""
 
     WRONG = ""
+    APPROXIMATE = "off by little"
     KINK = "at a kink, the rule between the one-sided slopes"
     DISPUTED = "where finite differences side with the rule"
     UNRESOLVED = "where finite differences cannot tell"
@@ -224,6 +228,7 @@ class Element(enum.Enum):
 # Of a leaf, the first of these that any of its elements is.
 VERDICTS = {
     Element.WRONG: Verdict.WRONG,
+    Element.APPROXIMATE: Verdict.APPROXIMATE,
     Element.KINK: Verdict.KINK,
     Element.DISPUTED: Verdict.DISPUTED,
 }
@@ -238,19 +243,29 @@ class Arbitrated(NamedTuple):
 
 
 def arbitrate(leaf: Leaf, suspect: Array, arbiter: Arbiter, standard: Standard) -> Arbitrated:
-    """Ask the arbiter about one suspect after the other, until one is wrong."""
+    """Ask the arbiter about one suspect after the other, until one is wrong.
+
+    One that is off by little says it of all that are.
+    """
     elements: dict[Element, list[tuple[int, int, Slopes]]] = {}
+    near = is_near(leaf.r, leaf.t, standard.rtol)
     looked_at = 0
     for row, i in _in_order(leaf, suspect):
         if looked_at >= leaf.most:
             break
+        is_close = bool(near[row].flat[i])
+        if is_close and Element.APPROXIMATE in elements:
+            continue
         slopes = arbiter(row, i)
         element = _element(leaf, row, i, slopes, standard)
+        if is_close and element is Element.WRONG:
+            element = Element.APPROXIMATE
         elements.setdefault(element, []).append((row, i, slopes))
         looked_at += 1
         if element is Element.WRONG:
             return Arbitrated(elements, 0, _distrusted(leaf, elements))
-    left = int(np.count_nonzero(suspect)) - looked_at
+    is_left = suspect & ~near if Element.APPROXIMATE in elements else suspect
+    left = max(int(np.count_nonzero(is_left)) - looked_at, 0)
     return Arbitrated(elements, left, suspect.any(axis=0))
 
 
@@ -365,6 +380,10 @@ def finding_of(leaf: Leaf, suspect: Array, arbitrated: Arbitrated, standard: Sta
     elements, left = arbitrated.elements, arbitrated.left
     worst = next((e for e in VERDICTS if e in elements), None)
     notes = _notes(elements, left, leaf.t[0].size)
+    if worst is Element.APPROXIMATE:
+        near = is_near(leaf.r, leaf.t, standard.rtol) & suspect
+        little = said(off(np.where(near, leaf.r, leaf.t), leaf.t), standard.rtol)
+        notes = "; ".join(filter(None, [little, notes]))
     unit = unit_of(leaf.t, standard.eps)
     if worst is None:
         with np.errstate(all="ignore"):
@@ -375,8 +394,8 @@ def finding_of(leaf: Leaf, suspect: Array, arbitrated: Arbitrated, standard: Sta
         )
     row, i, slopes = elements[worst][0]
     r, t = float(leaf.r[row].flat[i]), float(leaf.t[row].flat[i])
-    is_wrong = worst is Element.WRONG
-    t_is_true = is_wrong and (slopes.holds(t) or not slopes.resolved)
+    is_off = worst in (Element.WRONG, Element.APPROXIMATE)
+    t_is_true = is_off and (slopes.holds(t) or not slopes.resolved)
     t_is_true |= abs(r - t) > standard.by_design
     true = t if t_is_true else slopes.central
     return Finding(
@@ -389,7 +408,7 @@ def finding_of(leaf: Leaf, suspect: Array, arbitrated: Arbitrated, standard: Sta
         true=true,
         error=abs(r - true) / unit,
         auto_error=abs(t - true) / unit,
-        note="" if is_wrong else notes,
+        note="" if worst is Element.WRONG else notes,
     )
 
 
@@ -398,7 +417,7 @@ def _notes(elements: dict[Element, list[tuple[int, int, Slopes]]], left: int, si
     notes = [
         f"{len({i for _, i, _ in looked_at})} of {size} elements {element.value}"
         for element, looked_at in elements.items()
-        if element is not Element.WRONG
+        if element not in (Element.WRONG, Element.APPROXIMATE)
     ]
     if left:
         notes.append(f"{left} more differ, not examined")

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jaxnet.checking.approximation import wrong_or_approximate
 from jaxnet.checking.arrays import Array, largest, on_host, spread, times, typical
 from jaxnet.checking.bench import MOVES, Bench, Look, move
 from jaxnet.checking.budget import Budget
@@ -42,6 +43,7 @@ from jaxnet.checking.traces import first_line
 JVP, VALUE, SECOND = "jvp", "value", "jacfwd of jacrev"
 LINEAR, ZERO = "linear", "zero for zero"
 JACOBIAN = laws.Names("jvp", "tangent")
+OTHER_VALUE = "jax.jvp returns another value than the function"
 OfRule = Callable[[ForwardRun], Pushed]
 
 
@@ -102,7 +104,7 @@ def _raised(e: Exception) -> Finding:
 
 def _asked(detail: str, findings: Iterable[Finding]) -> list[Finding]:
     """What is wrong, as an answer of this name; one ok where nothing is."""
-    bad = [f for f in findings if f.verdict is Verdict.WRONG]
+    bad = wrong_or_approximate(findings)
     named = [replace(f, question=Question.FORWARD, detail=detail) for f in bad]
     return named or [_finding(detail)]
 
@@ -140,7 +142,7 @@ def _standard(bench: Bench, look: Look, j: int) -> Standard:
     by_design = np.inf
     if bench.programs.stops_gradient:
         by_design = float(np.sqrt(bench.eps) * largest(look.runs[0].value[j]))
-    return Standard(bench.eps, is_finite, only_wrong=False, by_design=by_design)
+    return Standard(bench.eps, is_finite, False, by_design, bench.rtol(look))
 
 
 def _noise(bench: Bench, look: Look, tangents: Leaves, j: int) -> Array:
@@ -159,8 +161,11 @@ def _values(bench: Bench, look: Look, returned: Sequence[Pushed]) -> list[Findin
         value = look.runs[0].value[j]
         noise = spread([m.value[j] for m in look.moved], value)
         for pushed in returned:
-            finding = values.compared(output, pushed.value[j], value, noise, bench.eps)
-            found.append(replace(finding, note="jax.jvp returns another value than the function"))
+            standard = values.Standard(noise, bench.eps, bench.rtol(look))
+            finding = values.compared(output, pushed.value[j], value, standard)
+            little = finding.note if finding.verdict is Verdict.APPROXIMATE else ""
+            note = "; ".join(filter(None, [OTHER_VALUE, little]))
+            found.append(replace(finding, note=note))
     return found
 
 
@@ -173,8 +178,8 @@ def _laws(bench: Bench, seen: Seen) -> list[Finding]:
     for law in laws.laws_of(seen.tangents, r, s, bench.eps, JACOBIAN):
         run = _run(bench, seen.look, law.given)
         detail = ZERO if law.name == ZERO else LINEAR
-        if not broken[detail]:
-            broken[detail] = _broken(law, run, bench, seen)
+        if not any(f.verdict is Verdict.WRONG for f in broken[detail]):
+            broken[detail] += _broken(law, run, bench, seen)
     return [*_asked(LINEAR, broken[LINEAR]), *_asked(ZERO, broken[ZERO])]
 
 
@@ -186,7 +191,8 @@ def _broken(law: laws.Law, run: ForwardRun, bench: Bench, seen: Seen) -> list[Fi
         got = run.rule.tangents[j]
         ref = run.ref[j] if run.ref else np.full(got.shape, np.nan)
         natural = largest(seen.look.runs[0].value[j]) * moved
-        found.append(laws.broken(law, output, j, got, ref, natural))
+        standard = laws.Standard(natural, bench.rtol(seen.look))
+        found.append(laws.broken(law, output, j, got, ref, standard))
     return [finding for finding in found if finding is not None]
 
 
@@ -220,7 +226,7 @@ def _alone(bench: Bench, seen: Seen, argument: int) -> list[Finding]:
     compared = _compared(bench, seen.look, tangents, runs, of_rule)
     returned = _values(bench, seen.look, [of_rule(runs[0])])
     return [
-        _of_argument(name, f) if f.verdict is Verdict.WRONG else f
+        _of_argument(name, f) if f.verdict is not Verdict.OK else f
         for f in _asked(detail, [*compared, *returned])
     ]
 
@@ -247,7 +253,7 @@ def _second_order(
         note = NOWHERE if moved else "its gradient has no forward mode"
         return [_finding(SECOND, verdict=Verdict.UNSUPPORTED, note=note)]
     look = bench.look_under(cell, seen.look.x, seen.look.cs, bench.stream(cell.detail))
-    standard = Standard(bench.eps, seen.look.is_finite(), only_wrong=False, by_design=np.inf)
+    standard = Standard(bench.eps, seen.look.is_finite(), False, np.inf, bench.rtol(seen.look))
     found = []
     for k, name in enumerate(bench.problem.names):
         x = on_host(look.x[k])

@@ -11,11 +11,12 @@ again with 2ᵏ c and c / 2ᵏ (far outside ordinary sizes), with 0, and with c 
                                half of the digits, and 64 eps of the natural size of a slope
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxnet.checking.approximation import off, said, verdict_of
 from jaxnet.checking.arrays import (
     FEW_DIGITS,
     Array,
@@ -78,11 +79,12 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
         first = None
         if np.isfinite(r).any():
             natural = bench.natural(look, k)
-            checked = (
-                broken(law, leaf, k, run.rule[key][k], run.ref[key][k], natural)
+            standard = Standard(natural, bench.rtol(look))
+            checked = [
+                broken(law, leaf, k, run.rule[key][k], run.ref[key][k], standard)
                 for law, run in runs
-            )
-            first = next(filter(None, checked), None)
+            ]
+            first = first_of_the_worst(checked)
         kept = Finding(Question.LAWS, leaf, Verdict.OK, detail=ALL_LAWS)
         found.append(first or kept)
     return found
@@ -127,10 +129,23 @@ def laws_of(given: Sequence[Leaves], r: Leaves, s: Leaves, eps: float, names: Na
     return [*scaled, zero, additive]
 
 
-def broken(law: Law, leaf: str, k: int, got: Array, ref: Array, natural: float) -> Finding | None:
+class Standard(NamedTuple):
+    """What a law is held to."""
+
+    natural: float  # size of a slope
+    rtol: float  # that it may be off as an approximation
+
+
+def first_of_the_worst(checked: Iterable[Finding | None]) -> Finding | None:
+    return min(filter(None, checked), key=lambda finding: finding.verdict.rank, default=None)
+
+
+def broken(
+    law: Law, leaf: str, k: int, got: Array, ref: Array, standard: Standard
+) -> Finding | None:
     """got, ref: what rule and reference return for the law's cotangent."""
     expected = law.expected[k]
-    allowed = law.relative * largest(expected) + law.floor * natural
+    allowed = law.relative * largest(expected) + law.floor * standard.natural
     with np.errstate(all="ignore"):
         error = np.where(np.isfinite(got), np.abs(got - expected), np.inf)
     # Where the reference is not finite either, the point is at fault.
@@ -139,13 +154,15 @@ def broken(law: Law, leaf: str, k: int, got: Array, ref: Array, natural: float) 
     if not bad.any():
         return None
     i = worst_of(error, bad)
+    verdict = verdict_of(bad, got, expected, standard.rtol)
+    little = "" if verdict is Verdict.WRONG else f"; {said(off(got, expected), standard.rtol)}"
     return Finding(
         Question.LAWS,
         leaf,
-        Verdict.WRONG,
+        verdict,
         index=index_of(i, got.shape),
         rule=float(got.flat[i]),
         true=float(expected.flat[i]),
-        note=law.note,
+        note=law.note + little,
         detail=law.name,
     )

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from jaxnet.checking import arbiter
+from jaxnet.checking.approximation import rtol_of, verdict_of
 from jaxnet.checking.arbiter import Slopes, slopes
 from jaxnet.checking.arrays import (
     FEW_DIGITS,
@@ -112,6 +113,11 @@ class Table:
     hearings: list[Hearing]
     failed: list[Finding]  # of claims that could not be heard
     ladders: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def rtol(self) -> float:
+        """How far a method may be off, as an approximation."""
+        return rtol_of(self.problem)
 
 
 def _table_of(name: str, problem: Problem, claims: Sequence[Claim], seed: int) -> Table:
@@ -305,7 +311,8 @@ def _values_judged(table: Table, hearing: Hearing) -> Iterator[Finding]:
             note = ": ".join(filter(None, [claim.how, note]))
             place = {"index": index_of(i, true.shape)}
             output = claim.setting.outputs[k]
-            yield _finding(table, claim.values_by, output, Verdict.WRONG, note, **place)
+            verdict = verdict_of(bad, said, true, table.rtol)
+            yield _finding(table, claim.values_by, output, verdict, note, **place)
     others = zip(run.others, truth.others, strict=False)
     if not all(np.array_equal(said, true) for said, true in others):
         note = ": ".join(filter(None, [claim.how, "an output that is no float is another"]))
@@ -316,7 +323,7 @@ def _derivatives_judged(table: Table, hearing: Hearing) -> list[Finding]:
     """Element by element, as in the algebra."""
     claim = hearing.claim
     is_finite = all(np.isfinite(v).all() for v in hearing.true[0].values)
-    standard = Standard(table.eps, is_finite, only_wrong=False, by_design=np.inf)
+    standard = Standard(table.eps, is_finite, False, np.inf, table.rtol)
     found = []
     for k in range(len(hearing.said[0].derivative)):
         name = _leaves_of(claim)[k]
@@ -422,7 +429,8 @@ def _broken_law(table: Table, hearing: Hearing, k: int) -> Finding | None:
             said = f"{note}: {got.flat[i]:.4g}, not {expected.flat[i]:.4g}"
             text = ": ".join(filter(None, [hearing.claim.how, said]))
             leaf = _leaves_of(hearing.claim)[k]
-            return _finding(table, hearing.claim.method, leaf, Verdict.WRONG, text, **numbers)
+            verdict = verdict_of(bad, got, expected, table.rtol)
+            return _finding(table, hearing.claim.method, leaf, verdict, text, **numbers)
     return None
 
 
@@ -434,7 +442,7 @@ def _disagreements(table: Table, found: Sequence[Finding]) -> Iterator[Finding]:
         if _speaks_of_everything(hearing) and hearing.claim.method not in _blamed(found)
     ]
     for (other, theirs, their_size), (method, ours, size) in itertools.combinations(products, 2):
-        allowed = np.sqrt(table.eps) * max(size, their_size)
+        allowed = max(np.sqrt(table.eps), table.rtol) * max(size, their_size)
         if other != method and abs(ours - theirs) > allowed:
             note = f"<c, J t> is {ours:.6g}, by {other} it is {theirs:.6g}"
             yield _finding(table, method, "", Verdict.WRONG, note)

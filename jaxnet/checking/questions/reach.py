@@ -6,6 +6,7 @@ Points are made that enter such sides (branches.py); at them only what is surely
 
 from dataclasses import dataclass, replace
 
+from jaxnet.checking.approximation import is_another
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.findings import Finding, Never, Verdict
@@ -39,12 +40,21 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
         if there is None or not there.is_finite():
             continue  # the point is outside the function's domain
         looks.append(there)
+        if is_another(bench.problem, look.runs[0], there.runs[0]):
+            bench.parted.append(how)
+            continue
         wrong = {f.leaf for f in findings if f.verdict is Verdict.WRONG}
         for judged in judge_cell(bench, bench.plain, there, only_wrong=True, left_out=wrong):
-            if judged.finding.verdict is Verdict.WRONG:
-                k = bench.problem.names.index(judged.finding.leaf)
+            k = bench.problem.names.index(judged.finding.leaf)
+            if _is_worse(judged.finding, findings[k]):
                 findings[k] = with_hint(bench, there, k, _made(judged.finding, how))
     return Reach(findings, looks, never)
+
+
+def _is_worse(there: Finding, here: Finding) -> bool:
+    if there.verdict is Verdict.APPROXIMATE:
+        return here.verdict is Verdict.OK
+    return there.verdict is Verdict.WRONG
 
 
 def _made(finding: Finding, how: str) -> Finding:

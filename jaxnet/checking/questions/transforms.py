@@ -8,11 +8,13 @@ second derivative is compared beside that point, and at it with differences of t
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from jaxnet.checking.approximation import wrong_or_approximate
 from jaxnet.checking.arbiter import Slopes
 from jaxnet.checking.arrays import Array, index_of, largest, on_host, typical
 from jaxnet.checking.bench import Bench, Look
@@ -80,19 +82,27 @@ def _judged(
 ) -> list[Finding]:
     trusted = not wrong and not any(d.any() for d in algebra.distrusted)
     if trusted or not cell.is_second_order:
-        return _compared(bench, cell, look, wrong)
+        return _compared(bench, cell, look, algebra, wrong)
     return _compared_with_itself(bench, cell, look, algebra)
 
 
-def _compared(bench: Bench, cell: Cell, look: Look, wrong: set[str]) -> list[Finding]:
+def _compared(
+    bench: Bench, cell: Cell, look: Look, algebra: Algebra, wrong: set[str]
+) -> list[Finding]:
     """What is wrong under the transformation alone; one ok where nothing is."""
     there = bench.look_under(cell, look.x, look.cs, bench.stream(cell.detail))
     judged = [j.finding for j in judge_cell(bench, cell, there, left_out=wrong)]
-    bad = [f for f in judged if f.verdict is Verdict.WRONG]
+    bad = _new(wrong_or_approximate(judged), algebra.findings)
     if cell.is_second_order and bench.programs.route is not Route.REVERSE:
         bad = [_as_autodiff_is(f) for f in bad]
     along = ALONG_ROWS if any(f.note == ALONG_ROWS for f in judged) else ""
     return bad or ([] if wrong else [_ok(cell, along)])
+
+
+def _new(findings: Iterable[Finding], known: Sequence[Finding]) -> list[Finding]:
+    """Those that are wrong, or approximate in a leaf that by itself was right."""
+    approximate = [f.leaf for f in known if f.verdict is Verdict.APPROXIMATE]
+    return [f for f in findings if f.verdict is Verdict.WRONG or f.leaf not in approximate]
 
 
 def _as_autodiff_is(finding: Finding) -> Finding:
@@ -110,7 +120,7 @@ def _compared_beside(bench: Bench, cell: Cell, look: Look) -> list[Finding]:
         return [Finding(cell.question, "", verdict, note=NOWHERE, detail=cell.detail)]
     there = bench.look_under(cell, beside.x, beside.cs, bench.stream(f"{cell.detail}, beside"))
     judged = [j.finding for j in judge_cell(bench, cell, there, only_wrong=True)]
-    bad = [f for f in judged if f.verdict is Verdict.WRONG]
+    bad = wrong_or_approximate(judged)
     return bad or [_ok(cell, BESIDE)]
 
 

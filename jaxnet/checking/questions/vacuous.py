@@ -70,7 +70,8 @@ def _seen_in_its_digits(bench: Bench, k: int, looks: Sequence[Look], finding: Fi
 def was_seen(finding: Finding) -> bool:
     """Whether finite differences have decided: a rule that they side with has been seen."""
     has_slope = finding.verdict is Verdict.DISPUTED and np.isfinite(finding.true)
-    return bool(has_slope) or finding.verdict in (Verdict.WRONG, Verdict.KINK)
+    seen = (Verdict.WRONG, Verdict.APPROXIMATE, Verdict.KINK)
+    return bool(has_slope) or finding.verdict in seen
 
 
 def _is_noise(

@@ -5,8 +5,11 @@ the function's value, to the digits that rounding leaves (arrays.tolerance). A r
 may be another function on purpose, as for a straight-through gradient: that it is one is said.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from jaxnet.checking.approximation import off, said, verdict_of
 from jaxnet.checking.arrays import (
     Array,
     distance,
@@ -36,7 +39,8 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
             )
             continue
         noise = spread([m.value[k] for m in look.moved], run.value[k])
-        found.append(compared(output, run.forward[k], run.value[k], noise, bench.eps))
+        standard = Standard(noise, bench.eps, bench.rtol(look))
+        found.append(compared(output, run.forward[k], run.value[k], standard))
         if bench.problem.ref_is_given:
             found += _other_function(output, run.value[k], run.ref_value[k], noise, bench.eps)
     others = zip(bench.problem.other_outputs, run.other_value, run.other_forward, strict=True)
@@ -47,7 +51,16 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
     return found
 
 
-def compared(output: str, forward: Array, value: Array, noise: Array, eps: float) -> Finding:
+class Standard(NamedTuple):
+    """What a value is held to. noise: how far it moves with the inputs, element by element."""
+
+    noise: Array
+    eps: float
+    rtol: float  # that it may be off as an approximation
+
+
+def compared(output: str, forward: Array, value: Array, standard: Standard) -> Finding:
+    noise, eps, rtol = standard
     error = distance(forward, value)
     error = np.where(np.isnan(error), np.inf, error)  # one is NaN and the other is not
     in_eps = error / unit_of(value, eps)
@@ -55,15 +68,17 @@ def compared(output: str, forward: Array, value: Array, noise: Array, eps: float
     if not bad.any():
         return Finding(Question.VALUE, output, Verdict.OK, error=float(np.max(in_eps, initial=0)))
     i = worst_of(error, bad)
+    verdict = verdict_of(bad, forward, value, rtol)
+    note = "the forward that is differentiated is not the function"
     return Finding(
         Question.VALUE,
         output,
-        Verdict.WRONG,
+        verdict,
         index=index_of(i, value.shape),
         rule=float(forward.flat[i]),
         true=float(value.flat[i]),
         error=float(in_eps.flat[i]),
-        note="the forward that is differentiated is not the function",
+        note=note if verdict is Verdict.WRONG else said(off(forward, value), rtol),
     )
 
 
