@@ -210,6 +210,20 @@ replaced(
 )
 
 replaced(
+    "nothing cancels",
+    noticed_by="batch norm, summed up",
+    owner=bench,
+    attribute="size_of_terms",
+    by=lambda t, moved, eps: np.abs(t),
+)
+replaced(
+    "everything may have cancelled",
+    noticed_by="a bias of the keys of attention gets a little",
+    owner=bench,
+    attribute="size_of_terms",
+    by=lambda t, moved, eps: np.full_like(t, 1e12),
+)
+replaced(
     "nothing is approximate",
     noticed_by="a logarithm whose slope forgets its epsilon",
     owner=algebra,

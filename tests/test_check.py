@@ -118,6 +118,20 @@ def test_a_gradient_that_is_0_here_is_vacuous():
     assert not report.ok
 
 
+def test_a_0_of_which_all_terms_cancel_is_noise_and_no_more():
+    summed = jax.jit(lambda x: jaxnet.rules.layer_norm(x).sum())
+    bad = [f for f in check(summed, X).findings if f.verdict.bad]
+    assert {(f.what, str(f.verdict)) for f in bad} == {("algebra", "vacuous")}
+
+    def by(much):
+        body = jaxnet.auto(summed)
+        f = by_hand(body, lambda x, dy: (much * dy * x,))
+        return check(f, X, transforms=())
+
+    assert by(0).ok
+    assert not by(1e-9).ok
+
+
 def test_a_hinge_beyond_all_the_arguments_is_vacuous():
     nothing = by_hand(lambda x: jnp.maximum(x - 1000, 0), lambda x, dy: (jnp.zeros_like(x),))
     report = check(nothing, X)

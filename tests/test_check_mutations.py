@@ -62,6 +62,8 @@ WITNESSES = [
     "a polynomial for the sine",
     "a polynomial for the sine, its slope a hundredth too large",
     "twice too large in small elements alone",
+    "batch norm, summed up",
+    "a bias of the keys of attention gets a little",
 ]
 
 

@@ -82,40 +82,49 @@ UNTAKEN = Slopes(np.nan, np.inf, np.nan, np.inf, np.nan, np.inf)
 Arbiter: TypeAlias = Callable[[int, int], Slopes]
 
 
-def ladder(function: Function) -> Callable[[Point, Any, Any], Step]:
-    """(point, number of the element among all leaves', first step) -> the steps at every rung."""
+def ladder(function: Function) -> Callable[..., Step]:
+    """(point, number of the element among all leaves', first step) -> the steps at every rung.
 
-    def steps(point: Point, at: Any, first: Any) -> Step:
+    And, where it is known, the size of what is rounded in each output.
+    """
+
+    def steps(point: Point, at: Any, first: Any, sizes: Leaves | None = None) -> Step:
         flat = _flatten(point.leaves)
         x = flat[at]
 
         def moved(h: Any) -> tuple[Any, Any]:
             return flat.at[at].set(x + h), x + h - x
 
-        return _climb(function, point, moved, x, first)
+        return _climb(function, point, Way(moved, x, first), sizes)
 
     return steps
 
 
-def ladder_along(function: Function) -> Callable[[Point, Any], Step]:
+def ladder_along(function: Function) -> Callable[..., Step]:
     """(point, a number for each element of all leaves) -> the steps, from that far to each side."""
 
-    def steps(point: Point, direction: Any) -> Step:
+    def steps(point: Point, direction: Any, sizes: Leaves | None = None) -> Step:
         flat = _flatten(point.leaves)
         farthest = jnp.max(jnp.abs(jnp.where(direction == 0, 0, flat)))
 
         def moved(h: Any) -> tuple[Any, Any]:
             return flat + h * direction, h
 
-        return _climb(function, point, moved, farthest, jnp.ones((), flat.dtype))
+        return _climb(function, point, Way(moved, farthest, jnp.ones((), flat.dtype)), sizes)
 
     return steps
 
 
-def _climb(
-    function: Function, point: Point, moved: Callable[[Any], tuple[Any, Any]], x: Any, first: Any
-) -> Step:
+class Way(NamedTuple):
     """moved: a step -> all elements there, and how far that is. x: the size of what is moved."""
+
+    moved: Callable[[Any], tuple[Any, Any]]
+    x: Any
+    first: Any  # step
+
+
+def _climb(function: Function, point: Point, way: Way, sizes: Leaves | None) -> Step:
+    moved, x, first = way
     leaves, others, cotangents = point
     flat = _flatten(leaves)
     c = [jnp.ravel(c).astype(flat.dtype) for c in cotangents]
@@ -125,17 +134,19 @@ def _climb(
         return [jnp.ravel(v).astype(flat.dtype) for v in values]
 
     here = values_at(flat)
+    own = map(jnp.abs, here)
+    size_here = list(own if sizes is None else (jnp.ravel(s).astype(flat.dtype) for s in sizes))
 
     def step(h: Any) -> Step:
         (above, up), (below, down) = moved(h), moved(-h)
         # One after the other: where x is large, both at once would take twice the memory.
         change, size = jax.lax.map(
-            lambda there: _change(here, values_at(there), c, x), jnp.stack([above, below])
+            lambda there: _change(here, size_here, values_at(there), c, x),
+            jnp.stack([above, below]),
         )
         return Step(up, -down, change[0], size[0], change[1], size[1])
 
-    sizes = first * 4.0 ** -jnp.arange(RUNGS, dtype=flat.dtype)
-    every: Step = jax.lax.map(step, sizes)
+    every: Step = jax.lax.map(step, first * 4.0 ** -jnp.arange(RUNGS, dtype=flat.dtype))
     return every
 
 
@@ -150,14 +161,14 @@ def _unflatten(flat: Any, leaves: Leaves) -> Leaves:
     return tuple(p.reshape(x.shape).astype(x.dtype) for p, x in zip(parts, leaves, strict=True))
 
 
-def _change(here: Any, there: Any, c: Any, x: Any) -> tuple[Any, Any]:
+def _change(here: Any, sizes: Any, there: Any, c: Any, x: Any) -> tuple[Any, Any]:
     """Σ c f there, less that here; and the size of what may have been rounded in it."""
     change = size = largest = weight = jnp.zeros((), x.dtype)
-    for a, b, w in zip(here, there, c, strict=True):
+    for a, s, b, w in zip(here, sizes, there, c, strict=True):
         same = (a == b) | (jnp.isnan(a) & jnp.isnan(b))
         change += jnp.sum(jnp.where(same, 0, w * (b - a)))
-        size += jnp.sum(jnp.where(same, 0, jnp.abs(w * a)))
-        finite = jnp.where(jnp.isfinite(a), jnp.abs(w * a), 0)
+        size += jnp.sum(jnp.where(same, 0, jnp.abs(w) * s))
+        finite = jnp.where(jnp.isfinite(a), jnp.abs(w) * s, 0)
         largest = jnp.maximum(largest, jnp.max(finite, initial=0))
         weight = jnp.maximum(weight, jnp.max(jnp.abs(w), initial=0))
     # Where nothing moves, an output may still be rounded, and so may what it was computed from.

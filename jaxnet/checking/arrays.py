@@ -64,6 +64,18 @@ def spread(moved: Sequence[Array], t: Array) -> Array:
     return farthest
 
 
+def size_of_terms(t: Array, moved: Sequence[Array], eps: float) -> Array:
+    """The size of what is rounded in each number: its own, or of what cancels in it.
+
+    That shows as its inputs move by an eps; where a number moves by half of the digits of the
+    largest, or of 1, it jumps, and nothing is known.
+    """
+    noise, own = spread(moved, t), np.where(np.isfinite(t), np.abs(t), 0)
+    is_jump = ~(noise <= np.sqrt(eps) * max(largest(t), 1.0))
+    size: Array = np.fmax(own, np.where(is_jump, 0, noise / eps))
+    return size
+
+
 def largest(t: Array) -> float:
     """The largest finite |t|; 0 where there is none."""
     return float(np.max(np.abs(t), initial=0, where=np.isfinite(t)))

@@ -1,6 +1,7 @@
 """The bench on which a rule lies: points, cotangents, runs. Only the bench calls the programs."""
 
 import contextlib
+import functools
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,15 @@ import numpy as np
 
 from jaxnet.checking.approximation import apart, rtol_of
 from jaxnet.checking.arbiter import UNTAKEN, Arbiter, Slopes, slopes
-from jaxnet.checking.arrays import Array, on_host, spread, times, typical
+from jaxnet.checking.arrays import (
+    Array,
+    largest,
+    on_host,
+    size_of_terms,
+    spread,
+    times,
+    typical,
+)
 from jaxnet.checking.cells import Cell, Inputs, Point
 from jaxnet.checking.problem import Leaves, Problem, as_dtypes, eps_of
 from jaxnet.checking.programs import NarrowRun, Programs, Run
@@ -197,14 +206,27 @@ class Bench:
         """How far a rule may be off there, as an approximation."""
         return rtol_of(self.problem, max(apart(self.problem, run) for run in look.runs))
 
-    def natural(self, look: Look, k: int) -> float:
-        """The natural size of a slope, value over argument: noise is far below it."""
+    def sizes(self, look: Look, own: bool = False) -> Leaves:
+        """Of each output of the cell that was looked at, the size of what is rounded in it.
+
+        own: in the rule's function, not in the reference.
+        """
+        of = "forward" if own else "ref_value"
+        values = getattr(look.runs[0], of)
+        moved = [getattr(m, of) for m in look.moved]
+        return tuple(
+            size_of_terms(v, [m[j] for m in moved], self.eps) for j, v in enumerate(values)
+        )
+
+    def natural(self, look: Look, k: int, point: Point | None = None) -> float:
+        """The natural size of a slope, value over argument: noise is far below it.
+
+        point: of the cell that was looked at.
+        """
+        point = point or self.point(self.plain, look, 0)
         with np.errstate(all="ignore"):
-            sizes = [
-                float(np.max(np.abs(c * v), initial=0, where=np.isfinite(v)))
-                for c, v in zip(look.cs[0], look.runs[0].value, strict=True)
-            ]
-        return max(sizes) / typical(on_host(look.x[k]))
+            products = map(np.multiply, map(on_host, point.cotangents), self.sizes(look))
+            return max(map(largest, products)) / typical(on_host(point.leaves[k]))
 
     def by_design(self, look: Look, k: int) -> float:
         """How far from its slope a reference that stops gradients is by design, at least.
@@ -217,10 +239,12 @@ class Bench:
 
     # -- the arbiter
 
-    def arbiter_along(self, x: Leaves, tangents: Sequence[Leaves], before: int) -> Arbiter:
+    def arbiter_along(
+        self, x: Leaves, tangents: Sequence[Leaves], before: int, size: float
+    ) -> Arbiter:
         """The slope of an element of an output along a tangent, of which row is the number.
 
-        before: how many elements the outputs before it have.
+        before: how many elements the outputs before it have. size: of what is rounded in it.
         """
         forward = cast(Forward, self.programs.forward)
         known: dict[tuple[int, int], Any] = {}
@@ -232,7 +256,7 @@ class Bench:
                 with precision_of(self.programs.dtype):
                     measured = forward.differences(*point, block)
                 known[row, block] = jax.tree.map(on_host, measured)
-            return slopes_of(known[row, block], number, tangents[row], self.eps)
+            return slopes_of(known[row, block], number, tangents[row], self.eps, size)
 
         return arbitrate
 
@@ -240,6 +264,10 @@ class Bench:
         """own: of the rule's function, whose gradient is its own, not of the reference's."""
         climb = self.programs.own_ladder if own else self.programs.ladder
         points: dict[int, Point] = {}
+
+        @functools.cache
+        def sizes() -> Leaves:
+            return tuple(s.astype(self.programs.dtype) for s in self.sizes(look, own))
 
         def arbitrate(row: int, i: int) -> Slopes:
             if row not in points:
@@ -249,7 +277,7 @@ class Bench:
             first = np.asarray(first_step(on_host(leaves[leaf]), i), self.programs.dtype)
             number = np.int32(before + i)
             with self.skipping("one number moved for a difference"):
-                return slopes(climb(cell, points[row], number, first), self.eps)
+                return slopes(climb(cell, points[row], number, first, sizes()), self.eps)
             return UNTAKEN
 
         return arbitrate

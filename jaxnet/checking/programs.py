@@ -178,19 +178,19 @@ class Programs:
         run: NarrowRun = self.working[name].result()(point)
         return run
 
-    def ladder(self, cell: Cell, point: Point, at: Any, first: Any) -> arbiter.Step:
+    def ladder(self, cell: Cell, *where: Any) -> arbiter.Step:
         """The arbiter's steps for a cell, compiled when first asked for: most checks need one."""
-        return self._climbed(cell.key, arbiter.ladder(self._truth(cell)), point, at, first)
+        return self._climbed(cell.key, arbiter.ladder(self._truth(cell)), *where)
 
-    def ladder_along(self, cell: Cell, point: Point, direction: Any) -> arbiter.Step:
+    def ladder_along(self, cell: Cell, *where: Any) -> arbiter.Step:
         """The same along a direction: a number for each element of all leaves."""
         steps = arbiter.ladder_along(self._truth(cell))
-        return self._climbed((cell.key, "along"), steps, point, direction)
+        return self._climbed((cell.key, "along"), steps, *where)
 
-    def own_ladder(self, cell: Cell, point: Point, at: Any, first: Any) -> arbiter.Step:
+    def own_ladder(self, cell: Cell, *where: Any) -> arbiter.Step:
         """The steps of the rule's own function, not of the reference's."""
         steps = arbiter.ladder(cell.transform(self.at.value))
-        return self._climbed((cell.key, "own"), steps, point, at, first)
+        return self._climbed((cell.key, "own"), steps, *where)
 
     def _truth(self, cell: Cell) -> Function:
         return function_of_truth(self.route, cell, self.at.value, self.at.ref_value)

@@ -236,11 +236,13 @@ def _is_exact(leaves: Leaves, moved: list[Any], tangents: Leaves, h: Any) -> Any
     return jnp.all(jnp.stack(exact))
 
 
-def slopes_of(measured: tuple[Any, Any], number: int, tangents: Leaves, eps: float) -> Slopes:
-    """The slope of one output of a block."""
+def slopes_of(
+    measured: tuple[Any, Any], number: int, tangents: Leaves, eps: float, size: float
+) -> Slopes:
+    """The slope of one output of a block. size: of what is rounded in it, at least."""
     (h, plus, minus), here = measured
     # Where nothing moves, the output may still be rounded, and so may what it was computed from.
-    rounded = largest(here)
+    rounded = max(largest(here), size)
     still = max(rounded, *(largest(on_host(t)) for t in tangents))
     rise, fall = plus[:, number], minus[:, number]
     sizes = (np.where(change == 0, still, rounded) for change in (rise, fall))

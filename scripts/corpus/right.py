@@ -1342,3 +1342,23 @@ right(
     uniform(0.1, 2, (4, 3)),
 )
 right("a polynomial for the sine", sine_by_a_polynomial(1), NEAR_ZERO, ref=jnp.sin)
+
+# ---- a gradient of which all terms cancel
+
+
+def batch_norm(x):
+    centred = x - jnp.mean(x, 0)
+    return centred / jnp.sqrt(jnp.mean(centred**2, 0) + 1e-5)
+
+
+def attention_with_a_bias(q, k, bias):
+    """The bias moves all scores of a row alike."""
+    return softmax(q @ (k + bias).T) @ k
+
+
+right("batch norm, summed up", recomputed(lambda x: jnp.sum(batch_norm(x))), normal((6, 3)))
+right(
+    "a bias of the keys of attention",
+    recomputed(attention_with_a_bias),
+    normal((4, 3), (4, 3), (3,)),
+)

@@ -1453,3 +1453,14 @@ wrong(
     right.NEAR_ZERO,
     ref=jnp.sin,
 )
+
+# ---- beside a gradient of which all terms cancel
+
+wrong(
+    "a bias of the keys of attention gets a little",
+    "bias",
+    recomputed(
+        right.attention_with_a_bias, lambda args, dy, q, k, bias: (q, k, bias + 1e-6 * dy.sum(0))
+    ),
+    normal((4, 3), (4, 3), (3,)),
+)

@@ -5,11 +5,12 @@ moves when its inputs move by one eps. An element passes where
 
     |r - t| <= max(sqrt(eps) |t|, 64 noise, 4096 eps max |t|)        (arrays.tolerance)
 
-The noise counts only where it is itself at most the other two: at a tie t jumps, and anything would
-pass. Every other element is a suspect and goes to the arbiter (arbiter.py): wrong where the
-differences exclude r; disputed where they exclude t, for automatic differentiation may be the wrong
-one; kink where the one-sided derivatives differ and r lies between them; ok where they cannot tell,
-but in 16 bits, where they hardly ever can: there t is believed.
+The noise counts only where it is itself at most the other two, or at most 64 eps of the natural
+size of a slope (where terms cancel to 0, t is noise): at a tie t jumps, and anything would pass.
+Every other element is a suspect and goes to the arbiter (arbiter.py): wrong where the differences
+exclude r; disputed where they exclude t, for automatic differentiation may be the wrong one; kink
+where the one-sided derivatives differ and r lies between them; ok where they cannot tell, but in 16
+bits, where they hardly ever can: there t is believed.
 """
 
 import enum
@@ -96,6 +97,8 @@ class Standard(NamedTuple):
     # Where the reference stops gradients and r is farther than this from t, r is wrong, though it
     # be the slope: inf for other references.
     by_design: float
+    # Noise up to this is rounding, though t be smaller: where terms cancel to 0, it is.
+    floor: float = 0.0
     rtol: float = 0.0  # that it may be off as an approximation (approximation.py)
     # The reference's slopes of an element (row, number) very near the point.
     beside: Callable[[int, int], Array] = lambda row, i: np.empty(0)
@@ -121,7 +124,8 @@ def judge_cell(
     left_out: Collection[str] = (),
 ) -> list[Judged]:
     """Every leaf of a cell, but for those left out by name: a known fault costs nothing more."""
-    x = [on_host(a) for a in bench.point(cell, look, 0).leaves]
+    point = bench.point(cell, look, 0)
+    x = [on_host(a) for a in point.leaves]
     judged = []
     for k, name in enumerate(cell.names):
         if name in left_out:
@@ -130,8 +134,9 @@ def judge_cell(
         leaf = Leaf(name, r, t, noise, x[k], name in bench.problem.wholes, most_of(bench))
         by_design = bench.by_design(look, k) if cell is bench.plain else np.inf
         beside = _beside(bench, cell, look, k)
+        floor = 64 * bench.eps * bench.natural(look, k, point)
         rtol = bench.rtol(look)
-        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, rtol, beside)
+        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, floor, rtol, beside)
         is_along = cell.is_second_order and is_along_rows(bench, k, leaf, standard)
         leaf = leaf._replace(r=t) if is_along else leaf
         one = judge(leaf, bench.arbiter(cell, look, k), standard)
@@ -204,7 +209,7 @@ def suspects(leaf: Leaf, standard: Standard) -> Array:
     r, t = leaf.r, leaf.t
     with np.errstate(all="ignore"):
         strict = np.stack([tolerance(row, 0.0, standard.eps) for row in t])
-        is_rounding = leaf.noise <= strict
+        is_rounding = leaf.noise <= np.fmax(strict, standard.floor)
         lenient = np.stack([tolerance(row, leaf.noise, standard.eps) for row in t])
         allowed = np.where(is_rounding, lenient, strict)
         suspect: Array = ~((np.abs(r - t) <= allowed) | same(r, t))

@@ -127,22 +127,29 @@ def _compared(
         t = np.stack([run.ref[j] for run in runs]) if has_truth else np.full(r.shape, np.nan)
         value = look.runs[0].value[j]
         leaf = Leaf(output, r, t, np.zeros(value.shape), value)
-        standard = _standard(bench, look, j)
+        size = largest(bench.sizes(look)[j])
+        standard = _standard(bench, look, j, 64 * bench.eps * size * _how_far(look, tangents[0]))
         if has_truth and suspects(leaf, standard).any():
             leaf = leaf._replace(noise=_noise(bench, look, tangents[0], j))
-        arbiter = bench.arbiter_along(look.x, tangents, before)
+        arbiter = bench.arbiter_along(look.x, tangents, before, size)
         found.append(judge(leaf, arbiter, standard).finding)
         before += value.size
     return found
 
 
-def _standard(bench: Bench, look: Look, j: int) -> Standard:
+def _how_far(look: Look, tangents: Leaves) -> float:
+    """The tangents move the arguments, relative to their sizes."""
+    pairs = zip(look.x, tangents, strict=True)
+    return max(largest(on_host(t)) / typical(on_host(x)) for x, t in pairs)
+
+
+def _standard(bench: Bench, look: Look, j: int, floor: float) -> Standard:
     """As the algebra's: see there."""
     is_finite = look.is_finite() and all(np.isfinite(on_host(x)).all() for x in look.x)
     by_design = np.inf
     if bench.programs.stops_gradient:
         by_design = float(np.sqrt(bench.eps) * largest(look.runs[0].value[j]))
-    return Standard(bench.eps, is_finite, False, by_design, bench.rtol(look))
+    return Standard(bench.eps, is_finite, False, by_design, floor, bench.rtol(look))
 
 
 def _noise(bench: Bench, look: Look, tangents: Leaves, j: int) -> Array:
@@ -184,13 +191,12 @@ def _laws(bench: Bench, seen: Seen) -> list[Finding]:
 
 
 def _broken(law: laws.Law, run: ForwardRun, bench: Bench, seen: Seen) -> list[Finding]:
-    pairs = zip(seen.look.x, seen.tangents[0], strict=True)
-    moved = max(largest(on_host(t)) / typical(on_host(x)) for x, t in pairs)
+    moved = _how_far(seen.look, seen.tangents[0])
     found = []
     for j, output in enumerate(bench.problem.outputs):
         got = run.rule.tangents[j]
         ref = run.ref[j] if run.ref else np.full(got.shape, np.nan)
-        natural = largest(seen.look.runs[0].value[j]) * moved
+        natural = largest(bench.sizes(seen.look)[j]) * moved
         standard = laws.Standard(natural, bench.rtol(seen.look))
         found.append(laws.broken(law, output, j, got, ref, standard))
     return [finding for finding in found if finding is not None]
@@ -253,11 +259,15 @@ def _second_order(
         note = NOWHERE if moved else "its gradient has no forward mode"
         return [_finding(SECOND, verdict=Verdict.UNSUPPORTED, note=note)]
     look = bench.look_under(cell, seen.look.x, seen.look.cs, bench.stream(cell.detail))
-    standard = Standard(bench.eps, seen.look.is_finite(), False, np.inf, bench.rtol(seen.look))
+    point = bench.point(cell, look, 0)
     found = []
     for k, name in enumerate(bench.problem.names):
         x = on_host(look.x[k])
         leaf = Leaf(name, moved[k][None], look.ref(cell, k), look.noise(cell, k), x)
+        floor = 64 * bench.eps * bench.natural(look, k, point)
+        standard = Standard(
+            bench.eps, seen.look.is_finite(), False, np.inf, floor, bench.rtol(seen.look)
+        )
         if is_along_rows(bench, k, leaf, standard):
             continue
         found.append(judge(leaf, bench.arbiter(cell, look, k), standard).finding)

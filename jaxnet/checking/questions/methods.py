@@ -323,7 +323,7 @@ def _derivatives_judged(table: Table, hearing: Hearing) -> list[Finding]:
     """Element by element, as in the algebra."""
     claim = hearing.claim
     is_finite = all(np.isfinite(v).all() for v in hearing.true[0].values)
-    standard = Standard(table.eps, is_finite, False, np.inf, table.rtol)
+    standard = Standard(table.eps, is_finite, False, np.inf, rtol=table.rtol)
     found = []
     for k in range(len(hearing.said[0].derivative)):
         name = _leaves_of(claim)[k]

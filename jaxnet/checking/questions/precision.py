@@ -50,6 +50,7 @@ class Compared(NamedTuple):
     t: Array
     noise: Array
     eps: float
+    least: float = 0.0  # size of what t is to be taken for, where all of it is noise
 
 
 class Spoiled(NamedTuple):
@@ -126,17 +127,23 @@ def _leaf(
         t=t,
         noise=np.where(distrusted, 0, noise),
         eps=eps_of(draw.working.dtypes[k]),
+        least=bench.natural(look, k) if _is_noise(bench, look, k) else 0.0,
     )
 
 
+def _is_noise(bench: Bench, look: Look, k: int) -> bool:
+    """Whether terms cancel to 0: nothing is left of the gradient."""
+    return largest(look.ref(bench.plain, k)) <= 64 * largest(look.noise(bench.plain, k))
+
+
 def _judged(bench: Bench, leaf: str, compared: Compared) -> Finding:
-    r, a, t, noise, eps = compared
+    r, a, t, noise, eps, least = compared
     note, floor = "", FLOOR
     if bench.programs.route is Route.DIFFERENCES:
         note, floor = NO_AUTODIFF, float(eps**-0.5)
     elif bench.programs.draws:
         t, note, floor = a, DRAWS, FLOOR_OF_DRAWS
-    scale = largest(t)
+    scale = max(largest(t), least)
     error, auto_error = distance(r, t), distance(a, t)
     # Where autodiff is not finite either, the dtype has no such number.
     no_such_number = ~np.isfinite(error) & ~np.isfinite(a)

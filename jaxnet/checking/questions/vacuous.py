@@ -118,9 +118,9 @@ def _depends(bench: Bench, look: Look, k: int) -> bool:
         there = look.runs[0].value
         with bench.skipping("an argument far away"):
             there = bench.run(x, look.cs[0], look.cs[1]).value
-        for a, b in zip(look.runs[0].value, there, strict=True):
+        for a, size, b in zip(look.runs[0].value, bench.sizes(look), there, strict=True):
             with np.errstate(all="ignore"):
-                allowed = np.sqrt(bench.eps) * np.maximum(np.abs(a), np.abs(b))
+                allowed = np.sqrt(bench.eps) * np.maximum(size, np.abs(b))
                 if np.any(np.abs(a - b) > allowed):
                     return True
     return False
