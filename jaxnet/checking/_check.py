@@ -40,10 +40,20 @@ def with_jit(f: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(f)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         in_full = jax.default_matmul_precision("highest")
-        with jax.disable_jit(False), contextlib.nullcontext() if on_cpu() else in_full:
+        exact = contextlib.nullcontext() if on_cpu() else in_full
+        with jax.disable_jit(False), exact, _on_device_of((args, kwargs)):
             return f(*args, **kwargs)
 
     return called
+
+
+def _on_device_of(arrays: Any) -> Any:
+    """Where the caller's arrays are, if they are all on one device."""
+    leaves = [x for x in jax.tree.leaves(arrays) if isinstance(x, jax.Array)]
+    known = [x for x in leaves if not isinstance(x, jax.core.Tracer)]
+    devices = {device for x in known for device in x.devices()}
+    is_another = len(devices) == 1 and devices != {jax.devices()[0]}
+    return jax.default_device(*devices) if is_another else contextlib.nullcontext()
 
 
 @with_jit

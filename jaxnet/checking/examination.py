@@ -15,7 +15,7 @@ from jaxnet.checking.cost import cost_of
 from jaxnet.checking.domains import domains_of
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Problem, eps_of
-from jaxnet.checking.programs import Programs, programs_for
+from jaxnet.checking.programs import Programs, as_users_compile, programs_for
 from jaxnet.checking.proofs import proof_in
 from jaxnet.checking.questions import (
     algebra,
@@ -43,6 +43,7 @@ from jaxnet.checking.truth import Route
 # Elements that a route takes one after the other: of more than so many a sample is judged.
 AT_MOST = {Route.FORWARD: 1024, Route.DIFFERENCES: 128}
 FEW = 64
+ROUNDED = 1e-4  # of a number: no more is it off for how it was compiled
 OFF = (Verdict.WRONG, Verdict.APPROXIMATE)
 SAID_OF_ROUTE = {
     Route.FORWARD: "the truth is the reference's forward mode: it has no reverse mode here",
@@ -99,10 +100,29 @@ def _examine(problem: Problem, asked: Asked) -> Report:
     if has_numpy:
         gc.collect()  # or what is left of it holds copies of 64 bits in the caller's mode
     if not _may_be_for_its_constants(first) or not constants.closes_over_numpy(problem):
-        return first
+        return _confirmed(first, problem, asked)
     asked.budget.cut.clear()
     with constants.with_fresh_constants(problem) as fresh:
-        return _as_it_is(fresh, asked)[0]
+        return _confirmed(_as_it_is(fresh, asked)[0], fresh, asked)
+
+
+def _confirmed(report: Report, problem: Problem, asked: Asked) -> Report:
+    """With XLA's default options, where what is bad may be for those with which it compiled."""
+    if not any(map(_may_be_for_its_options, report.findings)):
+        return report
+    asked.budget.cut.clear()
+    with as_users_compile():
+        again, _ = _as_it_is(problem, asked)
+    return report if again.cut and again.nothing_bad else again
+
+
+def _may_be_for_its_options(finding: Finding) -> bool:
+    """Rounding, and what is not finite: what is far off is so with any."""
+    if finding.verdict is not Verdict.WRONG:
+        return finding.verdict is Verdict.IMPRECISE
+    numbers = finding.rule, finding.true
+    is_near = bool(abs(finding.rule - finding.true) <= ROUNDED * abs(finding.true))
+    return not np.isnan(numbers).all() and (is_near or not np.isfinite(numbers).all())
 
 
 def _of_sample(small: large.Sampled, asked: Asked) -> Report:

@@ -6,12 +6,14 @@ function at the same shapes compiles nothing, and one whose rule was changed nev
 program.
 """
 
+import contextlib
 import functools
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
@@ -57,6 +59,8 @@ QUICK: tuple[dict[str, Any], ...] = (
 THRIFTY: tuple[dict[str, Any], ...] = (
     {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"},
 )
+# A verdict that may be for these options is asked for again without them.
+_is_quick: ContextVar[bool] = ContextVar("is_quick", default=True)
 REMEMBERED = 512  # programs: a test suite's worth, up to some MB each
 NOT_IMPLEMENTED = re.compile("not (yet )?(implemented|support)")
 
@@ -398,16 +402,28 @@ def compiled(f: Callable[..., Any], *args: Any) -> "Future[Any]":
         jax.tree.structure(args),
         jax.tree.structure(traced.out_info),
         str(jnp.result_type(float)),  # whether JAX is in x64 mode
+        _is_quick.get(),
     )
     with _known_lock:
         if key not in _known:
             lowered = _lowered(traced)
-            options = compiler_options(is_any_large(args))
+            is_large = is_any_large(args)
+            options = compiler_options(is_large) if is_large or _is_quick.get() else {}
             _known[key] = _workers.submit(_program, lowered, options)
         _known.move_to_end(key)
         while len(_known) > REMEMBERED:
             _known.popitem(last=False)
         return _known[key]
+
+
+@contextlib.contextmanager
+def as_users_compile() -> Iterator[None]:
+    """With XLA's default options."""
+    token = _is_quick.set(False)
+    try:
+        yield
+    finally:
+        _is_quick.reset(token)
 
 
 def _program(lowered: Any, options: dict[str, Any]) -> Callable[..., Any]:

@@ -10,10 +10,8 @@ from jaxnet.checking.approximation import is_another
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.findings import Finding, Never, Verdict
-from jaxnet.checking.questions.algebra import Algebra, judge_cell, with_hint
+from jaxnet.checking.questions.algebra import NOT_GIVEN, Algebra, judge_cell, with_hint
 from jaxnet.checking.traces import precision_of
-
-NOT_GIVEN = "only at points that you did not give"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import SECOND_ORDER, Cell
 from jaxnet.checking.domains import domain_of
 from jaxnet.checking.findings import Finding, Question, Verdict
-from jaxnet.checking.questions.algebra import ALONG_ROWS, Algebra, judge_cell
+from jaxnet.checking.questions.algebra import ALONG_ROWS, NOT_GIVEN, Algebra, judge_cell
 from jaxnet.checking.traces import first_line
 from jaxnet.checking.truth import Route
 
@@ -120,8 +120,14 @@ def _compared_beside(bench: Bench, cell: Cell, look: Look) -> list[Finding]:
         return [Finding(cell.question, "", verdict, note=NOWHERE, detail=cell.detail)]
     there = bench.look_under(cell, beside.x, beside.cs, bench.stream(f"{cell.detail}, beside"))
     judged = [j.finding for j in judge_cell(bench, cell, there, only_wrong=True)]
-    bad = wrong_or_approximate(judged)
+    bad = [_made(f) for f in wrong_or_approximate(judged)]
     return bad or [_ok(cell, BESIDE)]
+
+
+def _made(finding: Finding) -> Finding:
+    """At a point that nobody gave."""
+    made = f"{NOT_GIVEN}, with every number moved by a hundredth"
+    return replace(finding, note="; ".join(filter(None, [made, finding.note])))
 
 
 def _compared_with_itself(bench: Bench, cell: Cell, look: Look, algebra: Algebra) -> list[Finding]:
