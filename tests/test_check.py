@@ -338,21 +338,22 @@ def test_a_branch_that_cannot_be_entered_is_named_with_its_line(check):
 @pytest.mark.many
 @pytest.mark.parametrize("leaf", ["x", "weight", "bias"])
 def test_power_is_what_would_have_been_noticed(leaf):
-    """An error twice the power is caught, one of half the power is not: no more is promised."""
+    """An error twice the power is noticed, one of half the power is not: no more is promised."""
     arguments = affine_arguments()
     scale = check(jaxnet.linear, *arguments, transforms=()).power[leaf].scale
     assert 0 < scale < 1e-6
     at = ("x", "weight", "bias").index(leaf)
 
-    def off_by(error):
+    def off_by(error, **options):
         def change(*grads_and_dy):
             *grads, _ = grads_and_dy
             return tuple(g * (1 + error * (i == at)) for i, g in enumerate(grads))
 
-        report = check(spoiled_linear(change), *arguments, transforms=())
+        report = check(spoiled_linear(change), *arguments, transforms=(), **options)
         return finding(report, "algebra", leaf).verdict
 
-    assert off_by(2 * scale) == "wrong"
+    assert off_by(2 * scale) == "approximate"  # float32 has no such digits
+    assert off_by(2 * scale, rtol=0) == "wrong"
     assert off_by(scale / 2) == "ok"
 
 
@@ -700,7 +701,7 @@ def test_a_function_that_is_not_deterministic(what, when):
         assert "two runs with the same arguments differ" in str(report)
 
 
-@pytest.mark.parametrize(("factor", "is_ok"), [(1 + 1e-15, True), (1 + 1e-6, False)])
+@pytest.mark.parametrize(("factor", "is_ok"), [(1 + 1e-15, True), (1 + 1e-4, False)])
 def test_elsewhere_than_on_a_cpu_a_sum_may_have_another_order(factor, is_ok, monkeypatch):
     """A GPU's scatter-add: two runs differ in their last digits."""
     factors = itertools.cycle([1.0, factor])

@@ -63,7 +63,7 @@ def is_near(r: Array, t: Array, rtol: float) -> Array:
     formula there, and no approximation.
     """
     error, size = distance(r, t), largest(t)
-    near: Array = error <= rtol * size
+    near: Array = (error <= rtol * size) & np.isfinite(r)  # two NaN are no distance apart
     of_all = np.max(error, initial=0, where=near)
     of_large = np.max(error, initial=0, where=near & (np.abs(t) >= size / LARGE))
     return near if of_large >= of_all / FAR_NEARER else np.zeros_like(near)
