@@ -454,7 +454,7 @@ def _(patch):
 
 @mutation(
     "the reference is always trusted",
-    noticed_by="the tails of tanh, where autodiff cancels",
+    noticed_by="cross-entropy without cancellation against a textbook body, at a margin of 40",
 )
 def _(patch):
     original = algebra.judge
