@@ -210,6 +210,20 @@ replaced(
 )
 
 replaced(
+    "ties are not settled",
+    noticed_by="straight through a clip, all of it on the ends",
+    owner=programs.Programs,
+    attribute="can_be_settled",
+    by=False,
+)
+replaced(
+    "slopes that differ hold everything",
+    noticed_by="straight through a clip, more than all of it on the ends",
+    owner=nearby,
+    attribute="is_between",
+    by=lambda value, slopes, eps: bool(np.ptp(slopes)) if slopes.size else False,
+)
+replaced(
     "nothing cancels",
     noticed_by="batch norm, summed up",
     owner=bench,

@@ -63,6 +63,8 @@ WITNESSES = [
     "a polynomial for the sine, its slope a hundredth too large",
     "twice too large in small elements alone",
     "batch norm, summed up",
+    "straight through a clip, all of it on the ends",
+    "straight through a clip, more than all of it on the ends",
     "a bias of the keys of attention gets a little",
 ]
 

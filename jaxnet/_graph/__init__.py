@@ -69,6 +69,7 @@ from jaxnet._graph.rewrite import alone as alone
 from jaxnet._graph.rewrite import as_function as as_function
 from jaxnet._graph.rewrite import call_of as call_of
 from jaxnet._graph.rewrite import calls_rules_when_differentiated as calls_rules_when_differentiated
+from jaxnet._graph.rewrite import every_input as every_input
 from jaxnet._graph.rewrite import fitted as fitted
 from jaxnet._graph.rewrite import instead_of_object as instead_of_object
 from jaxnet._graph.rewrite import is_array_of_jax as is_array_of_jax

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 
 FEW_DIGITS = 1e-6  # an eps above this is that of float16 or bfloat16
+OF_8_BITS = 0.05  # and above this of a float8
 
 
 def on_host(x: Any) -> Array:
@@ -110,10 +111,13 @@ def tolerance(t: Array, noise: Array | float, eps: float) -> Array:
                      a rule that sums in another order;
     4096 eps max|t|  small elements of a leaf come from the cancellation of large ones.
 
-    Of 16 bits that would be more than all of t: there it is 8 noise and 64 eps max|t|.
+    Of 16 bits that would be more than all of t: there it is 8 noise and 64 eps max|t|; of 8 bits
+    each of these once.
     """
     half_the_digits = np.sqrt(eps) * np.abs(t)
-    of_noise, of_largest = (64, 4096) if eps < FEW_DIGITS else (8, 64)
+    of_noise, of_largest = 64, 4096
+    if eps > FEW_DIGITS:
+        of_noise, of_largest = (8, 64) if eps < OF_8_BITS else (1, 1)
     with np.errstate(all="ignore"):
         allowed: Array = np.fmax(half_the_digits, np.multiply(of_noise, noise))
     return np.fmax(allowed, of_largest * eps * largest(t))

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet import _graph
-from jaxnet.checking import arbiter, lines
+from jaxnet.checking import arbiter, lines, ties
 from jaxnet.checking.branches import Branches, branches_of
 from jaxnet.checking.cells import Cell, Inputs, Point, cells
 from jaxnet.checking.findings import Finding, Question, Verdict
@@ -37,6 +37,7 @@ from jaxnet.checking.traces import (
     Traced,
     Working,
     blamed,
+    casts_to_float8,
     ctrl_c_comes_through,
     draws_random_numbers,
     first_line,
@@ -110,6 +111,7 @@ class Programs:
     keeps_rules: bool  # the reference's derivative is in part what somebody wrote
     always_zero: tuple[bool, ...]  # by leaf: the reference's gradient, whatever the arguments
     is_used: tuple[bool, ...]  # by leaf: the reference's value is computed from it
+    casts_to_float8: bool
     draws: bool  # random numbers are drawn, which are others in other dtypes
     is_one_rule: bool  # the function is nothing but one rule
     branches: Branches
@@ -184,27 +186,45 @@ class Programs:
 
     def ladder(self, cell: Cell, *where: Any) -> arbiter.Step:
         """The arbiter's steps for a cell, compiled when first asked for: most checks need one."""
-        return self._climbed(cell.key, arbiter.ladder(self._truth(cell)), *where)
+        step: arbiter.Step = self._climbed(cell.key, arbiter.ladder(self._truth(cell)), *where)
+        return step
 
     def ladder_along(self, cell: Cell, *where: Any) -> arbiter.Step:
         """The same along a direction: a number for each element of all leaves."""
         steps = arbiter.ladder_along(self._truth(cell))
-        return self._climbed((cell.key, "along"), steps, *where)
+        step: arbiter.Step = self._climbed((cell.key, "along"), steps, *where)
+        return step
 
     def own_ladder(self, cell: Cell, *where: Any) -> arbiter.Step:
         """The steps of the rule's own function, not of the reference's."""
         steps = arbiter.ladder(cell.transform(self.at.value))
-        return self._climbed((cell.key, "own"), steps, *where)
+        step: arbiter.Step = self._climbed((cell.key, "own"), steps, *where)
+        return step
+
+    @property
+    def can_be_settled(self) -> bool:
+        """Whether the reference may mean another slope at a tie than autodiff's."""
+        return self.stops_gradient and self.route is Route.REVERSE
+
+    def settled(self, cell: Cell, point: Point) -> list[Leaves]:
+        """The reference's cotangents, with every tie settled to one side and to the other."""
+        gradients = []
+        for to_first in (True, False):
+            with precision_of(self.dtype):
+                jaxpr = ties.settled(self.at.ref_value.jaxpr, to_first)
+            function = cell.transform(replace(self.at.ref_value, jaxpr=jaxpr))
+            key = (cell.key, "settled", to_first)
+            gradients.append(self._climbed(key, _cotangents(pull(function)), point))
+        return gradients
 
     def _truth(self, cell: Cell) -> Function:
         return function_of_truth(self.route, cell, self.at.value, self.at.ref_value)
 
-    def _climbed(self, key: Any, steps: Callable[..., Any], *args: Any) -> arbiter.Step:
+    def _climbed(self, key: Any, steps: Callable[..., Any], *args: Any) -> Any:
         with precision_of(self.dtype):
             if key not in self._ladders:
                 self._ladders[key] = compiled(steps, *args)
-            measured: arbiter.Step = self._ladders[key].result()(*args)
-            return measured
+            return self._ladders[key].result()(*args)
 
     def _traced(self, cell: Cell) -> _Pulls | Finding:
         if cell is self.cells[0]:
@@ -256,6 +276,7 @@ def programs_for(
         keeps_rules=lines.keeps_rules(at.ref_value.jaxpr),
         always_zero=_always_zero(at.ref.jaxpr, len(problem.leaves)),
         is_used=_is_used(at.ref_value.jaxpr, len(problem.leaves)),
+        casts_to_float8=casts_to_float8(at.ref.jaxpr),
         draws=draws_random_numbers(at.ref.jaxpr),
         is_one_rule=_graph.is_one_rule(at.value.jaxpr),
         branches=branches_of(at.rule.jaxpr, at.ref_value.jaxpr),
@@ -341,6 +362,14 @@ def _pull_of(pulled: Any, cell: Cell, problem: Problem, at: AtDtypes) -> Traced:
     c = at.zero_cotangents()
     point = jax.eval_shape(cell.prepare, Inputs(at.leaves, problem.others, c, c, at.leaves))
     return trace(pulled, *point)
+
+
+def _cotangents(pulled: Callable[..., Any]) -> Callable[[Point], Leaves]:
+    def cotangents(point: Point) -> Leaves:
+        of_leaves: Leaves = pulled(*point)[2]
+        return of_leaves
+
+    return cotangents
 
 
 def _main(cell: Cell, pulls: _Pulls, value: Traced | None) -> Callable[[Inputs], Run]:

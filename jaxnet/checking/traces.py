@@ -132,6 +132,11 @@ def narrowest_float(*jaxprs: Any) -> Any:
     return max(floating, key=eps_of, default=np.dtype(np.float64))
 
 
+def casts_to_float8(jaxpr: Any) -> bool:
+    outputs = (v for e, _ in _graph.equations(jaxpr) for v in e.outvars)
+    return any(str(getattr(v.aval, "dtype", "")).startswith("float8") for v in outputs)
+
+
 def draws_random_numbers(jaxpr: Any) -> bool:
     names = ("random_bits", "random_gamma", "threefry", "rng_")
     return any(e.primitive.name.startswith(names) for e, _ in _graph.equations(jaxpr))

@@ -1362,3 +1362,31 @@ right(
     recomputed(attention_with_a_bias),
     normal((4, 3), (4, 3), (3,)),
 )
+
+# ---- ties of a reference that stops gradients
+
+
+def straight_through_of_clip(x):
+    return jnp.clip(x + jax.lax.stop_gradient(jnp.round(x) - x), -1, 1)
+
+
+def clipped_straight_through(slope_at_end):
+    """Straight through round, cut at 1 and -1."""
+
+    def slope(x):
+        size = jnp.abs(jnp.round(x))
+        return jnp.where(size < 1, 1.0, jnp.where(size == 1, slope_at_end, 0.0))
+
+    return by_hand(
+        lambda x: jnp.clip(jnp.round(x), -1, 1), lambda x, dy: (dy * slope(x).astype(x.dtype),)
+    )
+
+
+ON_THE_ENDS = [-1.8, -1.2, -0.3, 0.4, 0.9, 1.3, 2.2]
+
+right(
+    "straight through a clip, all of it on the ends",
+    clipped_straight_through(1),
+    given(ON_THE_ENDS),
+    ref=straight_through_of_clip,
+)

@@ -1468,3 +1468,13 @@ wrong(
     ),
     normal((4, 3), (4, 3), (3,)),
 )
+
+# ---- ties of a reference that stops gradients
+
+wrong(
+    "straight through a clip, more than all of it on the ends",
+    "x",
+    right.clipped_straight_through(1.3),
+    given(right.ON_THE_ENDS),
+    ref=right.straight_through_of_clip,
+)

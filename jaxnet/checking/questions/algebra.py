@@ -28,6 +28,7 @@ from jaxnet.checking.arbiter import UNTAKEN, Arbiter, Slopes
 from jaxnet.checking.arrays import FEW_DIGITS, Array, index_of, on_host, same, tolerance, unit_of
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.cells import Cell
+from jaxnet.checking.conventions import convention_of
 from jaxnet.checking.domains import domain_of
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.hints import hint_of
@@ -70,7 +71,9 @@ def with_hint(bench: Bench, look: Look, k: int, finding: Finding) -> Finding:
         return finding
     if finding.auto_error > 0.1 * finding.error:
         return finding  # a hint compares with autodiff, which is not the truth here
-    note = "; ".join(filter(None, [finding.note, hint_of(bench, look, k, finding)]))
+    hint = hint_of(bench, look, k, finding)
+    said = [finding.note, hint, convention_of(bench, look, k)]
+    note = "; ".join(filter(None, said))
     return replace(finding, note=note)
 
 
@@ -103,6 +106,8 @@ class Standard(NamedTuple):
     rtol: float = 0.0  # that it may be off as an approximation (approximation.py)
     # The reference's slopes of an element (row, number) very near the point.
     beside: Callable[[int, int], Array] = lambda row, i: np.empty(0)
+    # And at it, where it stops gradients, with every tie settled to one side and to the other.
+    settled: Callable[[int, int], Array] = lambda row, i: np.empty(0)
 
     @property
     def differences_can_tell(self) -> bool:
@@ -134,10 +139,10 @@ def judge_cell(
         r, t, noise = look.rule(cell, k), look.ref(cell, k), look.noise(cell, k)
         leaf = Leaf(name, r, t, noise, x[k], name in bench.problem.wholes, most_of(bench))
         by_design = bench.by_design(look, k) if cell is bench.plain else np.inf
-        beside = _beside(bench, cell, look, k)
         floor = 64 * bench.eps * bench.natural(look, k, point)
         rtol = bench.rtol(look)
-        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, floor, rtol, beside)
+        sides = _beside(bench, cell, look, k), _settled(bench, cell, look, k)
+        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, floor, rtol, *sides)
         is_along = cell.is_second_order and is_along_rows(bench, k, leaf, standard)
         leaf = leaf._replace(r=t) if is_along else leaf
         one = judge(leaf, bench.arbiter(cell, look, k), standard)
@@ -179,6 +184,22 @@ def _beside(bench: Bench, cell: Cell, look: Look, k: int) -> Callable[[int, int]
         if cell.is_second_order or not nearby.is_tied(x, look.x):
             return np.empty(0)
         every = np.array([g.flat[i] for g in gradients(row)])
+        return every[np.isfinite(every)]
+
+    return slopes
+
+
+def _settled(bench: Bench, cell: Cell, look: Look, k: int) -> Callable[[int, int], Array]:
+    """Of max, min and clamp autodiff takes a half at a tie: a reference may mean either side."""
+
+    @functools.cache
+    def gradients(row: int) -> list[Array]:
+        return [on_host(g[k]) for g in bench.programs.settled(cell, bench.point(cell, look, row))]
+
+    def slopes(row: int, i: int) -> Array:
+        if cell.is_second_order or not bench.programs.can_be_settled:
+            return np.empty(0)
+        every = np.array([look.ref(cell, k)[row].flat[i], *(g.flat[i] for g in gradients(row))])
         return every[np.isfinite(every)]
 
     return slopes
@@ -288,14 +309,21 @@ def _element(leaf: Leaf, row: int, i: int, slopes: Slopes, standard: Standard) -
     r, t = float(leaf.r[row].flat[i]), float(leaf.t[row].flat[i])
     element = element_at(r, t, float(leaf.x.flat[i]), slopes)
     if element is Element.DISPUTED and abs(r - t) > standard.by_design:
-        return Element.WRONG
+        return _where_ties_are_settled(r, row, i, standard)
     if _is_between_many(leaf, r, slopes):
         return Element.KINK
     if element is Element.UNRESOLVED:
         return _where_nothing_tells(t, standard)
     if element is Element.WRONG and nearby.is_between(r, standard.beside(row, i), standard.eps):
         return Element.KINK
+    if element is Element.WRONG:
+        return _where_ties_are_settled(r, row, i, standard)
     return element
+
+
+def _where_ties_are_settled(r: float, row: int, i: int, standard: Standard) -> Element:
+    is_between = nearby.is_between(r, standard.settled(row, i), standard.eps)
+    return Element.KINK if is_between else Element.WRONG
 
 
 def _where_nothing_tells(t: float, standard: Standard) -> Element:

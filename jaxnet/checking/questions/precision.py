@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxnet.checking.arrays import Array, distance, index_of, largest, spread
 from jaxnet.checking.bench import Bench, Draw, Look, move
+from jaxnet.checking.conventions import FLOAT8
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import eps_of
 from jaxnet.checking.programs import NarrowRun, Run
@@ -141,6 +142,8 @@ def _judged(bench: Bench, leaf: str, compared: Compared) -> Finding:
     note, floor = "", FLOOR
     if bench.programs.route is Route.DIFFERENCES:
         note, floor = NO_AUTODIFF, float(eps**-0.5)
+    elif bench.programs.casts_to_float8:
+        note, floor = FLOAT8, max(FLOOR, bench.eps / eps)
     elif bench.programs.draws:
         t, note, floor = a, DRAWS, FLOOR_OF_DRAWS
     scale = max(largest(t), least)
