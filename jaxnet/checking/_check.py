@@ -41,7 +41,7 @@ def with_jit(f: Callable[P, R]) -> Callable[P, R]:
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         in_full = jax.default_matmul_precision("highest")
         exact = contextlib.nullcontext() if on_cpu() else in_full
-        with jax.disable_jit(False), exact, _on_device_of((args, kwargs)):
+        with jax.disable_jit(False), exact, _on_device_of(args):
             return f(*args, **kwargs)
 
     return called
