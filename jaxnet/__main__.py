@@ -1,7 +1,8 @@
-"""What jaxnet.check and jaxnet.audit print, from a shell.
+"""What jaxnet.check and jaxnet.audit print, from a shell; and the judge of the course's exercises.
 
 python -m jaxnet check MODULE:FUNCTION ARRAY ...
 python -m jaxnet audit MODULE:FUNCTION ARRAY ...
+python -m jaxnet grade FILE ...
 """
 
 import argparse
@@ -20,6 +21,7 @@ from jaxnet._files import write_whole
 from jaxnet.checking import Audit, Report, Verdict, audit, check
 from jaxnet.checking.domains import drawn
 from jaxnet.checking.problem import Arguments
+from jaxnet.grading import command as grading
 
 KINDS = {"bf": "bfloat", "f": "float", "c": "complex", "i": "int", "u": "uint", "b": "bool"}
 # Kind, bits, [shape], then <bound or *scale: f32[4,7]*10
@@ -143,6 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME=WHERE",
         help="where an argument lies: x=positive, x=0,2, ...",
     )
+    grading.add_options(commands.add_parser("grade", help="students' solutions of the exercises"))
     return parser
 
 
@@ -158,6 +161,8 @@ def in_domains(function: Any, arrays: list[Any], domain: dict[str, Any]) -> list
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
+    if options.command == "grade":
+        return grading.run(options, parser.error)
     rng = np.random.default_rng(options.seed)
     try:
         function = import_function(options.function)

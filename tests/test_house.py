@@ -54,8 +54,10 @@ NEVER = {  # what a module, or a package, never imports of the library (but its 
         "jaxnet._require", "jaxnet.checking", "jaxnet.rules", "jaxnet.models", "jaxnet.datasets",
         *TRAINING,
     ),  # it needs _graph and _auto alone
-    "jaxnet": ("jaxnet.plotting", "jaxnet.__main__"),  # tools
+    "jaxnet.grading": ("jaxnet.checking", "jaxnet.rules", "jaxnet.models"),
+    "jaxnet.plotting": ("jaxnet.grading", "jaxnet.__main__"),
 }  # fmt: skip
+TOOLS = ("jaxnet.plotting", "jaxnet.grading", "jaxnet.__main__")
 
 
 def module_name(path):
@@ -93,6 +95,8 @@ def test_a_file_never_imports_what_stands_above_it(module):
             own = {m for m in imported if is_in(m, package)} if "jaxnet" in never else set()
             above = {m for m in imported - own for n in never if is_in(m, n)}
             assert not above, f"{module} imports {above}"
+    if not any(is_in(module, tool) for tool in TOOLS):
+        assert not {m for m in imported if any(is_in(m, tool) for tool in TOOLS)}
 
 
 def test_the_checker_is_imported_by_the_doors_alone():
