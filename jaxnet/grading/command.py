@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jaxnet._files import write_whole
 from jaxnet.grading.exercise import EXERCISES, Exercise, exercise_of, exercises_in
-from jaxnet.grading.grades import NAMES, SECONDS, Grade, graded
+from jaxnet.grading.grades import NAMES, SECONDS, Grade, graded, try_out
 
 COLUMNS = (
     "file",
@@ -58,16 +58,43 @@ def run(options: argparse.Namespace, fail: Callable[[str], None]) -> int:
     except ValueError as error:
         fail(str(error))
         raise
+    if not is_quick(options):
+        return one_by_one(tasks, options)
     grades = side_by_side(tasks, options.seconds)
     if options.csv:
         write_whole(options.csv, table(grades))
     if options.json:
-        print(json.dumps([grade.content() for grade in grades], ensure_ascii=False, indent=2))
+        print_json(grades)
     elif options.csv:
         print(summary(grades))
     else:
         print("\n\n".join(map(str, grades)))
     return 0 if all(grade.ok for grade in grades) else 1
+
+
+def is_quick(options: argparse.Namespace) -> bool:
+    """Verdicts alone: of whole folders too."""
+    return options.quick or options.csv is not None or any(p.is_dir() for p in options.paths)
+
+
+def one_by_one(tasks: "Sequence[Task]", options: argparse.Namespace) -> int:
+    """The verdict of each at once, then what takes longer."""
+    grades = []
+    for exercise, file, _ in tasks:
+        grades.append(graded(exercise, file, options.seconds))
+        if options.json:
+            try_out(exercise, file, grades[-1], None)
+            continue
+        print(grades[-1], flush=True)
+        more = try_out(exercise, file, grades[-1], file.with_suffix(".png"))
+        print(more, flush=True)
+    if options.json:
+        print_json(grades)
+    return 0 if all(grade.ok for grade in grades) else 1
+
+
+def print_json(grades: "Sequence[Grade]") -> None:
+    print(json.dumps([grade.content() for grade in grades], ensure_ascii=False, indent=2))
 
 
 Task = tuple[Exercise, Path, str]  # and how the file is called

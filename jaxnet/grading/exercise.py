@@ -1,5 +1,6 @@
 """An exercise: a file with a forward and the shapes of its arguments. The truth is its autodiff."""
 
+import inspect
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -49,6 +50,13 @@ class Exercise:
         self.shapes = {name: shape_of(text) for name, text in self.twin["SHAPES"].items()}
         self.inputs = list(self.shapes)
         self.leaves = [n for n, s in self.shapes.items() if s.kind not in ("data", "one-hot")]
+
+    @cached_property
+    def cotangent(self) -> str:
+        """What backward calls the derivative that comes in."""
+        backward = self.twin.get("backward")
+        names = list(inspect.signature(backward).parameters) if backward is not None else []
+        return names[-1] if len(names) > len(self.inputs) else "dy"
 
     @cached_property
     def draws(self) -> tuple[Draw, ...]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from jaxnet.grading.exercise import EXERCISES, Exercise, exercise_of, exercises_in
 from jaxnet.grading.hints import add_hints
-from jaxnet.grading.judge import Leaf, judge
-from jaxnet.grading.process import Answer, ask
+from jaxnet.grading.judge import ANSWER, Leaf, judge
+from jaxnet.grading.process import Answer, ask, follow
 
 SECONDS = 10.0
 NAMES = (
@@ -35,6 +35,8 @@ class Grade:
     notes: list[str] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     printed: str = ""
+    layout: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
 
     @property
     def points(self) -> int:
@@ -69,7 +71,6 @@ class Grade:
 
 def told(leaf: Leaf, width: int) -> list[str]:
     said = leaf.text or leaf.verdict
-    said += " (proved)" if leaf.proved else ""
     lines = [f"  {leaf.label:<{width}}  {said}"]
     lines += [f"      hint: {leaf.hint}"] if leaf.hint else []
     return lines + ([f"      note: {leaf.note}"] if leaf.note else [])
@@ -104,12 +105,41 @@ def graded(exercise: Exercise, file: Path, seconds: float = SECONDS) -> Grade:
     found.leaves = judge(exercise, answer)
     found.hint = add_hints(exercise, answer, found.leaves)
     found.texts = {name: text for name, text in answer.texts.items() if text}
-    found.notes = notes(answer)
+    found.layout = answer.layout.words
+    found.notes = notes(exercise, answer)
     return found
 
 
-def notes(answer: Answer) -> list[str]:
+def try_out(exercise: Exercise, file: Path, found: Grade, picture: Path | None) -> str:
+    """Adds to the grade what is proved and how it trains; returns the lines that say so."""
+    if found.message:
+        return ""
+    said = follow(exercise, file, task_of(exercise, found), picture)
+    for leaf in found.leaves:
+        leaf.proved = leaf.name in said.get("proved", ())
+    found.training = said.get("training", {})
+    lines = []
+    if said.get("proved"):
+        labels = " and ".join(leaf.label for leaf in found.leaves if leaf.proved)
+        lines.append(f"  proved, as algebra, where nothing rounds: {labels}")
+    if found.training:
+        lines.append(f"  {found.training['sentence']}")
+        lines += [f"  picture: {picture}"] if picture else []
+    return "\n".join(lines)
+
+
+def task_of(exercise: Exercise, found: Grade) -> dict[str, Any]:
+    """Of the trial: with what is trained, among other things."""
+    right = [leaf.name for leaf in found.leaves if leaf.verdict == "right"]
+    task: dict[str, Any] = {"layout": found.layout, "right": right, "backward": "backward"}
+    task["what"] = "" if found.ok else "yours"
+    if exercise.wrong_candidate and ANSWER in right:
+        task["what"] = task["backward"] = exercise.wrong_candidate
+    return task
+
+
+def notes(exercise: Exercise, answer: Answer) -> list[str]:
     if not answer.changed:
         return []
-    names = " and ".join(answer.changed)
+    names = " and ".join(answer.changed).replace("cotangent", exercise.cotangent)
     return [f"backward writes into {names}, which belongs to its caller: work on a copy"]

@@ -3,7 +3,7 @@
 Only what is recognised has hints that name a mistake; every exercise has the truth.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -142,52 +142,58 @@ def _loss(exercise: Exercise) -> Kind | None:
 def _network(exercise: Exercise) -> Kind | None:
     labels, names = _labels(exercise), exercise.leaves
     data = [name for name, shape in exercise.shapes.items() if shape.kind == "data"]
-    layers = len(names) // 2
-    if labels is None or len(data) != 1 or _ndims(exercise, names) != [2, 1] * layers:
+    depth = len(names) // 2
+    if labels is None or len(data) != 1 or _ndims(exercise, names) != [2, 1] * depth:
         return None
-    places = _Places(data[0], labels, names)
-    try:
-        befores, _ = _forward(exercise.draws[0], places)
-    except ValueError:
-        return None
-    if _mean_over(exercise.draws[0], befores[-1], exercise.draws[0].inputs[labels]) is None:
+    if not _is_network(exercise.draws[0], data[0], labels, names):
         return None
 
     def gradients(draw: Draw, made: Made) -> Gradients:
-        return _backward(draw, made, places)
+        x, y, layers = draw.inputs[data[0]], draw.inputs[labels], _layers(draw, names)
+        n = _mean_over(draw, network_forward(x, layers)[0][-1], y) or 1
+        found = network_backward(x, y, layers, n, made)
+        return dict(zip(names, (array for layer in found for array in layer), strict=True))
 
-    pieces = {"loss": 1, "relu": layers - 1, "affine": layers}
+    pieces = {"loss": 1, "relu": depth - 1, "affine": depth}
     return Kind("network", {k: v for k, v in pieces.items() if v}, gradients)
 
 
-class _Places(NamedTuple):
-    """Names of arguments; weights and biases by turns."""
+def _is_network(draw: Draw, data: str, labels: str, names: list[str]) -> bool:
+    try:
+        before, _ = network_forward(draw.inputs[data], _layers(draw, names))
+    except ValueError:
+        return False
+    return _mean_over(draw, before[-1], draw.inputs[labels]) is not None
 
-    data: str
-    labels: str
-    parameters: list[str]
+
+Layers = Sequence[tuple[Array, Array]]  # weight and bias of each
 
 
-def _forward(draw: Draw, places: _Places) -> tuple[list[Array], list[Array]]:
+def _layers(draw: Draw, names: list[str]) -> Layers:
+    arrays = [draw.inputs[name] for name in names]
+    return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+
+def network_forward(x: Array, layers: Layers) -> tuple[list[Array], list[Array]]:
     """What comes out of each affine map, and what goes in."""
     before: list[Array] = []
-    into = [draw.inputs[places.data]]
-    for W, b in zip(places.parameters[::2], places.parameters[1::2], strict=True):
-        before.append(into[-1] @ draw.inputs[W].T + draw.inputs[b])
+    into = [x]
+    for W, b in layers:
+        before.append(into[-1] @ W.T + b)
         into.append(np.maximum(0, before[-1]))
     return before, into
 
 
-def _backward(draw: Draw, made: Made, places: _Places) -> Gradients:
-    before, into = _forward(draw, places)
-    z, y = before[-1], draw.inputs[places.labels]
-    dy = made.piece("loss")(Loss(z, softmax(z), y, _mean_over(draw, z, y) or 1))
-    found: dict[str, Array] = {}
-    for k in reversed(range(len(before))):
-        W, b = places.parameters[2 * k : 2 * k + 2]
+def network_backward(x: Array, y: Array, layers: Layers, n: int, made: Made) -> Layers:
+    """With the mistakes that are made. n: what the loss is divided by."""
+    before, into = network_forward(x, layers)
+    z = before[-1]
+    dy = made.piece("loss")(Loss(z, softmax(z), y, n))
+    found: list[tuple[Array, Array]] = []
+    for k in reversed(range(len(layers))):
         unmasked = before[k - 1] if k else into[0]
-        arrays = Affine(into[k], draw.inputs[W], draw.inputs[b], dy, unmasked)
-        dx, found[W], found[b] = made.piece("affine", k)(arrays)
+        dx, dW, db = made.piece("affine", k)(Affine(into[k], *layers[k], dy, unmasked))
+        found.append((dW, db))
         if k:
             dy = made.piece("relu", k - 1)(before[k - 1], dx)
-    return found
+    return found[::-1]

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnet._files import write_whole
 from jaxnet.grading.exercise import Array, Exercise
 from jaxnet.grading.layouts import LAYOUTS, Layout, calls
 from jaxnet.grading.sentences import sentence
 
 PROGRAM = Path(__file__).with_name("student.py")
+TRIAL = 60.0  # seconds for a proof and some trainings
 GRACE = 5.0  # seconds that Python and NumPy may take to start and to end
 
 
@@ -60,6 +62,7 @@ def arrays_of(exercise: Exercise) -> dict[str, Array]:
 def described(exercise: Exercise) -> dict[str, Any]:
     return {
         "layouts": list(LAYOUTS),
+        "columns": [k for k, v in LAYOUTS.items() if v.has_columns and not v.has_inputs_first],
         "draws": len(exercise.draws),
         "inputs": exercise.inputs,
         "cotangent": [] if exercise.is_loss else ["cotangent"],
@@ -67,13 +70,34 @@ def described(exercise: Exercise) -> dict[str, Any]:
     }
 
 
+def follow(
+    exercise: Exercise, file: Path, task: dict[str, Any], picture: Path | None
+) -> dict[str, Any]:
+    """What the trial found, {} where it did not end. picture: is written there."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        about = {"exercise": str(exercise.path.resolve()), "picture": picture is not None}
+        (work / "trial.json").write_text(json.dumps(about | task))
+        program = [sys.executable, "-P", "-m", "jaxnet.grading.trial"]
+        run([*program, str(file.resolve()), folder], work, TRIAL)
+        try:
+            found: dict[str, Any] = json.loads((work / "found.json").read_text())
+        except FileNotFoundError:
+            return {}
+        if picture is not None and (work / "picture.png").exists():
+            write_whole(picture, (work / "picture.png").read_bytes())
+        return found
+
+
 def run(command: list[str], work: Path, seconds: float) -> None:
+    paths = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     settings = {
         "JAX_ENABLE_X64": "1",
         "JAX_PLATFORMS": "cpu",
         "MPLBACKEND": "Agg",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
     with open(work / "errors.txt", "wb") as errors:
         started = subprocess.Popen(

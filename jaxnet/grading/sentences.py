@@ -103,7 +103,7 @@ def advice(exercise: Exercise, kind: str, said: str) -> str:
 
 
 def arguments_of(exercise: Exercise) -> list[str]:
-    return [*exercise.inputs, *([] if exercise.is_loss else ["dy"])]
+    return [*exercise.inputs, *([] if exercise.is_loss else [exercise.cotangent])]
 
 
 def number(n: int) -> str:

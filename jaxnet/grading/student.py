@@ -76,7 +76,7 @@ def is_of(frame: Any, path: Path) -> bool:
 
 
 def is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    return isinstance(getattr(value, "shape", None), tuple)
 
 
 def load(path: Path) -> Any:
@@ -187,9 +187,9 @@ class Student:
         )
 
     def first(self, fitting: list[str]) -> tuple[str, Found]:
-        """The layout of the forward, or, where the backward does not fit it, another that fits."""
+        """The layout of the forward, or columns, where the backward alone is written in them."""
         outcomes: list[tuple[str, Found | Failed]] = []
-        layouts: list[str] = [*fitting, *self.calls["layouts"]]
+        layouts: list[str] = [*fitting, *self.calls["columns"]]
         for layout in layouts:
             try:
                 found = self.gradients(0, layout)
@@ -232,15 +232,21 @@ def run(path: Path, calls: Any, arrays: Arrays, say: Any) -> tuple[dict[str, Any
     layout, first = student.first(fitting)
     sys.stdout = Printed()
     others = [student.gradients(draw, layout) for draw in range(1, calls["draws"])]
-    kinds, found = {}, {}
-    for draw, gradients in enumerate([first, *others]):
-        for leaf, value in gradients.items():
+    texts = {name: str(getattr(module, name, "")) for name in ("WRONG", "WHY")}
+    about = {"layout": layout, "changed": student.changed, "texts": texts}
+    kinds, found = sorted_out([first, *others])
+    return about | {"kinds": kinds}, found
+
+
+def sorted_out(gradients: list[Found]) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """What there is of each leaf, in words, and the arrays by draw."""
+    kinds, arrays = {}, {}
+    for draw, found in enumerate(gradients):
+        for leaf, value in found.items():
             kinds[leaf] = value if isinstance(value, str) else "array"
             if not isinstance(value, str):
-                found[f"{draw}.{leaf}"] = value
-    texts = {name: str(getattr(module, name, "")) for name in ("WRONG", "WHY")}
-    about = {"layout": layout, "kinds": kinds, "changed": student.changed, "texts": texts}
-    return about, found
+                arrays[f"{draw}.{leaf}"] = value
+    return kinds, arrays
 
 
 def main(file: str, folder: str) -> None:
