@@ -115,6 +115,8 @@ def try_out(exercise: Exercise, file: Path, found: Grade, picture: Path | None) 
     if found.message:
         return ""
     said = follow(exercise, file, task_of(exercise, found), picture)
+    if not said:
+        return "  neither proof nor training came to an end"
     for leaf in found.leaves:
         leaf.proved = leaf.name in said.get("proved", ())
     found.training = said.get("training", {})

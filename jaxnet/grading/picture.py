@@ -28,6 +28,7 @@ def draw(right: Curve, yours: Curve, others: Mapping[str, Curve], what: str) -> 
     alike = sum(final(curve) >= final(right) - LOOKS_RIGHT for _, curve in known)
     figure = new_figure(10, 700 / 120)
     title = f"{alike} of {len(known)} known wrong gradients train to the right accuracy"
+    title = title if known else "the right gradient, and yours"
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
     left, table = figure.subplots(1, 2, width_ratios=(1.05, 1))
     draw_curves(left, rows)

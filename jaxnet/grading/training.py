@@ -14,6 +14,7 @@ import numpy as np
 from jaxnet.datasets import load
 from jaxnet.grading.exercise import Array
 from jaxnet.grading.kinds import Kind, Layers, Made, Mistake, network_backward, network_forward
+from jaxnet.grading.mistakes import RIGHT, Affine, Loss, softmax
 
 DATA = Path(__file__).parents[2] / "data" / "course_twin"
 WIDTH, EPOCHS, RATE, BATCH_SIZE = 100, 200, 0.01, 64
@@ -65,6 +66,14 @@ def known_mistakes(kind: Kind) -> dict[str, Gradient]:
     return {name: by_pieces(mistake) for name, mistake in found.items() if mistake is not None}
 
 
+class Network(NamedTuple):
+    """Its first parameters, its logits, and its right gradient."""
+
+    layers: Layers
+    logits: Callable[[Array, Layers], Array]
+    right: Gradient
+
+
 def start(hidden: int) -> Layers:
     """As PyTorch draws it: uniform in ±1/sqrt(in)."""
     rng = np.random.default_rng(0)
@@ -72,30 +81,66 @@ def start(hidden: int) -> Layers:
     return [(rng.uniform(-1, 1, (m, n)) / n**0.5, rng.uniform(-1, 1, m) / n**0.5) for n, m in sizes]
 
 
-class Trainer:
-    """hidden: layers. seconds: that one training may take."""
+def plain(hidden: int) -> Network:
+    return Network(start(hidden), lambda x, layers: network_forward(x, layers)[0][-1], by_pieces())
 
-    def __init__(self, hidden: int, seconds: float = 2.0) -> None:
+
+Pull = Callable[..., Sequence[Array]]  # input, scale, shift, dy -> the derivatives by the three
+
+
+def with_norm(norm: Callable[..., Array], right: Pull) -> Network:
+    """One hidden layer, and a norm before its ReLU."""
+    first, last = start(1)
+    layers = [first, (np.ones(WIDTH), np.zeros(WIDTH)), last]
+
+    def logits(x: Array, layers: Layers) -> Array:
+        (W1, b1), inner, (W2, b2) = layers
+        return np.maximum(0, norm(x @ W1.T + b1, *inner)) @ W2.T + b2
+
+    return Network(layers, logits, by_norm(norm, right))
+
+
+def by_norm(norm: Callable[..., Array], pull: Pull) -> Gradient:
+    def gradient(layers: Layers, x: Array, y: Array) -> Layers:
+        (W1, b1), inner, last = layers
+        before = x @ W1.T + b1
+        normal = norm(before, *inner)
+        h = np.maximum(0, normal)
+        z = h @ last[0].T + last[1]
+        dz = RIGHT.loss(Loss(z, softmax(z), y, len(x)))
+        dh, dW2, db2 = RIGHT.affine(Affine(h, *last, dz, normal))
+        dx, dscale, dshift = pull(before, *inner, RIGHT.relu(normal, dh))
+        _, dW1, db1 = RIGHT.affine(Affine(x, W1, b1, dx, x))
+        return [(dW1, db1), (dscale, dshift), (dW2, db2)]
+
+    return gradient
+
+
+class Trainer:
+    """seconds: that one training may take."""
+
+    def __init__(self, network: Network, seconds: float = 2.0) -> None:
         data = load(DATA)
         (self.x, y), (self.test_x, self.test_y) = data.train, data.test
-        self.y, self.layers, self.seconds = np.eye(2)[y], start(hidden), seconds
+        self.y, self.network, self.seconds = np.eye(2)[y], network, seconds
         first = slice(0, BATCH_SIZE)
         self.batch = (self.x[first].astype(float), self.y[first])
 
     def curve(self, gradient: Gradient) -> Curve:
-        ours, right = (flat(g(self.layers, *self.batch)) for g in (gradient, by_pieces()))
+        first = self.network.layers
+        ours, right = (flat(g(first, *self.batch)) for g in (gradient, self.network.right))
         length = float(np.linalg.norm(right))
         cosine = ours @ right / max(length * float(np.linalg.norm(ours)), 1e-300)
         angle = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
         return Curve(self.accuracies(gradient), float(np.linalg.norm(ours - right)) / length, angle)
 
     def accuracies(self, gradient: Gradient) -> list[float]:
-        layers, found, began = self.layers, [], time.process_time()
+        layers, found, began = self.network.layers, [], time.process_time()
         for _ in range(EPOCHS):
             for k in range(0, len(self.x), BATCH_SIZE):
                 x, y = (a[k : k + BATCH_SIZE].astype(float) for a in (self.x, self.y))
                 layers = stepped(layers, gradient(layers, x, y))
-            logits = network_forward(self.test_x, layers)[0][-1]
+            logits = self.network.logits(self.test_x, layers)
             if not np.isfinite(logits).all() or time.process_time() - began > self.seconds:
                 break
             found.append(100 * float((logits.argmax(axis=1) == self.test_y).mean()))

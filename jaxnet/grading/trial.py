@@ -22,7 +22,18 @@ from jaxnet.grading.kinds import Kind, Layers, Mistake, kind_of
 from jaxnet.grading.layouts import LAYOUTS, Layout, letters_of_value
 from jaxnet.grading.mistakes import Affine, Loss
 from jaxnet.grading.student import by_leaf, load, uses_jax
-from jaxnet.grading.training import Gradient, Trainer, by_pieces, known_mistakes, sentence
+from jaxnet.grading.terms import of_norm
+from jaxnet.grading.training import (
+    Gradient,
+    Network,
+    Trainer,
+    by_norm,
+    by_pieces,
+    known_mistakes,
+    plain,
+    sentence,
+    with_norm,
+)
 from jaxnet.proving import Verdict, proof_of
 
 Backward = Callable[..., Any]
@@ -136,16 +147,16 @@ def hidden_layers(kind: Kind) -> int:
 
 def trained(solution: Solution, what: str, picture: Path | None) -> dict[str, Any]:
     """Curves, and what they say. what: is trained with, "" for what is right."""
-    kind = kind_of(solution.exercise)
-    if kind is None:
+    found = network_of(solution)
+    if found is None:
         return {}
-    trainer = Trainer(hidden_layers(kind))
-    right = trainer.curve(by_pieces())
-    yours = trainer.curve(gradient_of(solution, kind))
+    network, gradient, mistakes = found
+    trainer = Trainer(network)
+    right, yours = trainer.curve(network.right), trainer.curve(gradient)
     if picture is not None:
         from jaxnet.grading.picture import draw
 
-        others = {words: trainer.curve(g) for words, g in known_mistakes(kind_of_all(kind)).items()}
+        others = {words: trainer.curve(g) for words, g in mistakes.items()}
         picture.write_bytes(draw(right, yours, others, what))
     return {
         "accuracy": yours.accuracy,
@@ -154,6 +165,26 @@ def trained(solution: Solution, what: str, picture: Path | None) -> dict[str, An
         "angle": yours.angle,
         "sentence": sentence(what or "it", yours, right.accuracy, not what),
     }
+
+
+def network_of(solution: Solution) -> tuple[Network, Gradient, Mapping[str, Gradient]] | None:
+    """In which it is trained, the student's gradient of it, and the mistakes of the picture."""
+    exercise, kind = solution.exercise, kind_of(solution.exercise)
+    if kind is not None:
+        mistakes = known_mistakes(kind_of_all(kind))
+        return plain(hidden_layers(kind)), gradient_of(solution, kind), mistakes
+    if not of_norm(exercise, exercise.leaves[0]):
+        return None
+
+    def pulled(x: Any, scale: Any, shift: Any, dy: Any) -> Any:
+        return jax.vjp(exercise.forward, x, scale, shift)[1](dy)
+
+    norm, right = compiled(exercise.forward, True), compiled(pulled, True)
+
+    def yours(x: Array, scale: Array, shift: Array, dy: Array) -> Any:
+        return solution.gradients((x, scale, shift), dy)
+
+    return with_norm(norm, right), by_norm(norm, yours), {}
 
 
 def kind_of_all(kind: Kind) -> Kind:
