@@ -10,7 +10,7 @@ import pytest
 from catalogue import ENTRIES, MEASURES
 from pages import END, ROOT, blocks, broken_links, program, python
 
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
