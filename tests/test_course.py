@@ -8,8 +8,12 @@ import sys
 import pytest
 from pages import ROOT, broken_links
 
+from jaxnet.grading import grade
+from jaxnet.grading.exercise import exercise_of, exercises_in
+
 COURSE = ROOT / "docs" / "course"
 NOTEBOOK = COURSE / "notebook.py"
+TEACHER = (COURSE / "teacher.md").read_text(encoding="utf-8")
 
 
 def run(*arguments, **more):
@@ -37,3 +41,25 @@ def test_the_notebook_is_small_and_leads_somewhere():
     cells = NOTEBOOK.read_text(encoding="utf-8").split("# %%")[1:]
     assert len(cells) <= 25
     assert not broken_links(NOTEBOOK)
+
+
+def test_the_teachers_page_names_every_exercise():
+    named = re.findall(r"^\| `(\w+)` \|", TEACHER, re.MULTILINE)
+    assert named == sorted(path.stem for path in (COURSE / "exercises").glob("*.py"))
+
+
+def test_files_of_a_class_are_named_as_the_teachers_page_says(tmp_path):
+    names = re.search(r"in folders named so: (.*?)\. ", TEACHER, re.DOTALL)[1]
+    exercises = exercises_in(COURSE / "exercises")
+    for name in re.findall(r"`([^`]+)`", names):
+        assert exercise_of(tmp_path / name, exercises).name == "1_linear"
+
+
+@pytest.mark.many
+def test_an_exercise_of_ones_own_is_judged(tmp_path):
+    (example,) = re.findall(r"^```py\n(.*?)^```$", TEACHER, re.DOTALL | re.MULTILINE)
+    mine, answer = tmp_path / "softplus.py", tmp_path / "anna_softplus.py"
+    mine.write_text(example, encoding="utf-8")
+    for backward, ok in (("dh / (1 + np.exp(-x))", True), ("dh / (1 + np.exp(x))", False)):
+        answer.write_text(example.replace("...  # TODO", backward), encoding="utf-8")
+        assert grade(answer, exercise=mine).ok == ok

@@ -141,5 +141,4 @@ print(jaxnet.prove(careless, x, W, b))
 #
 # In the cell of section 3 write other mistakes, judge and train them: `x.T @ dy`, which has the
 # wrong shape; `2 * dy.T @ x`; `dx = 0 * x`. Which of them does training show? Which does `check`
-# miss? Then take the exercises in docs/course/exercises: `python -m jaxnet grade FILE` tells what is
-# wrong.
+# miss? Then take the [exercises](exercises): `python -m jaxnet grade FILE` tells what is wrong.
