@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import report
 from common.job import TWIN
-from reporting import claims, equations, figures, gradients, page, runs, sources
+from reporting import claims, equations, figures, formulas, gradients, page, runs, sources
 
 import jaxnet
 from jaxnet.datasets import Dataset
@@ -125,15 +125,36 @@ def test_errata_point_at_code_that_is_there():
 
 
 @pytest.mark.parametrize(
-    ("text", "html"),
+    ("tex", "html"),
     [
-        ("W^(2)_ij h_j", "W<sup>(2)</sup><sub>ij</sub> h<sub>j</sub>"),
-        ("a < b", "a &lt; b"),
-        ("∂p_i/∂x̃_j", "∂p<sub>i</sub>/∂x̃<sub>j</sub>"),
+        ("h_j", "<msub><mi>h</mi><mi>j</mi></msub>"),
+        (
+            r"W_{ij}^{(2)}",
+            "<msubsup><mi>W</mi><mrow><mi>i</mi><mi>j</mi></mrow><mrow>"
+            '<mo stretchy="false">(</mo><mn>2</mn><mo stretchy="false">)</mo></mrow></msubsup>',
+        ),
+        (r"\frac{a}{12}", "<mfrac><mrow><mi>a</mi></mrow><mrow><mn>12</mn></mrow></mfrac>"),
+        (r"\sum_k", "<munder><mo>∑</mo><mi>k</mi></munder>"),
+        (r"a \lt b", "<mi>a</mi><mo>&lt;</mo><mi>b</mi>"),
+        (r"\mathrm{ReLU}", "<mi>ReLU</mi>"),
     ],
 )
-def test_equations_are_set_high_and_low(text, html):
-    assert equations.eq(text) == html
+def test_formulas_become_mathml(tex, html):
+    assert formulas.mathml(tex) == f"<math>{html}</math>"
+
+
+@pytest.mark.parametrize("tex", [r"a \cup b", "p*q", r"\Sigma"])
+def test_tex_that_is_not_known_is_said(tex):
+    with pytest.raises(ValueError, match="part of TeX"):
+        formulas.mathml(tex)
+
+
+def test_the_equations_are_those_of_the_derivation():
+    page = (ROOT / "docs" / "course" / "derivation.md").read_text(encoding="utf-8")
+    derived = " ".join(page.split())
+    for tex, _ in (*equations.FORWARD, *equations.BACKWARD, *equations.DEEPER):
+        for formula in tex.split(r"\qquad"):
+            assert formula.strip() in derived
 
 
 # ---- what was measured ----

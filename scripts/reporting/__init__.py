@@ -6,5 +6,5 @@ gradients    how far a gradient is from exact
 claims       what the report claims, as things that can be measured
 results      everything that metrics.json holds
 figures      the curves; networks: the two networks
-page         index.html, from page.html, style.css and the equations
+page         index.html, from page.html, style.css and the equations; formulas: TeX as MathML
 """

@@ -12,7 +12,8 @@ from string import Template
 from typing import Any
 
 from reporting.claims import LIMITS, wilson
-from reporting.equations import BACKWARD, DEEPER, ERRATA, FORWARD, eq, equations, symbol
+from reporting.equations import BACKWARD, DEEPER, ERRATA, FORWARD, equations, symbol
+from reporting.formulas import inline
 from reporting.runs import START_LABELS, layers
 
 HERE = Path(__file__).parent
@@ -134,7 +135,7 @@ def table(
 
 
 def errata() -> str:
-    rows = ((eq(e.printed), eq(e.corrected), f"<code>{e.code}</code>") for e in ERRATA)
+    rows = ((inline(e.printed), inline(e.corrected), f"<code>{e.code}</code>") for e in ERRATA)
     return table(("report", "corrected", "in jaxnet/"), rows)
 
 
