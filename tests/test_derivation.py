@@ -36,10 +36,15 @@ def shown():
 
 
 @pytest.fixture(scope="module")
-def checked():
-    """Formula -> its left side by JAX, and each of its right sides."""
+def said():
     with jax.enable_x64(True):
-        one, batch, deep, row = what_jax_says()
+        return what_jax_says()
+
+
+@pytest.fixture(scope="module")
+def checked(said):
+    """Formula -> its left side by JAX, and each of its right sides."""
+    one, batch, deep, row = said
     return {
         **forward(one), **softmax(one), **affine(one), **mean(batch), **deeper(deep),
         **without_cancellation(one), **layer_norm(row), **update(),
@@ -384,3 +389,26 @@ def test_twelve_errors_have_twelve_solutions():
     numbers = [str(n) for n in range(1, 13)]
     assert re.findall(r"^(\d+)\. ", errors, re.MULTILINE) == numbers
     assert re.findall(r"^(\d+)\. ", solutions, re.MULTILINE) == numbers
+
+
+def test_what_the_solutions_say_of_a_number_is_so(said):
+    """Of the errors whose printed right side can be evaluated."""
+    o, *_ = said
+    y = 2 * o.y  # adds up to 2
+    with jax.enable_x64(True):
+        dz = jax.grad(lambda z: -(y * jax.nn.log_softmax(z)).sum())(o.z)
+    np.testing.assert_allclose(dz, o.p * y.sum() - y, rtol=1e-12)
+    printed = {
+        2: (o.p, np.exp(o.m) / o.s),
+        3: (o.J["p by z"], o.p[:, None] * (o.I - o.p)),
+        5: (dz, o.p - y),
+        7: (o.d.h1, (o.p - o.y) @ o.W2),
+        8: (o.J["z by h, W, b"][1], np.einsum("ki,j->kij", o.I, o.h)),
+        9: (o.d.W2, np.outer(o.p - o.y, o.h)),
+    }
+    solutions = TEXT.split("## Solutions")[1]
+    for number, (truth, side) in printed.items():
+        text = re.search(rf"^{number}\. (.*?)(?=^\d|\Z)", solutions, re.DOTALL | re.MULTILINE)[1]
+        is_right = "result is right" in text
+        assert is_right != ("number is wrong" in text)
+        assert is_right == np.allclose(truth, side), number
