@@ -56,6 +56,18 @@ def test_files_of_a_class_are_named_as_the_teachers_page_says(tmp_path):
 
 
 @pytest.mark.many
+def test_a_student_is_told_what_the_readme_shows(tmp_path):
+    readme = (COURSE / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"^```\n(1_linear.*?)^```$", readme, re.DOTALL | re.MULTILINE)[1]
+    text = (COURSE / "exercises" / "1_linear.py").read_text(encoding="utf-8")
+    for name, derivative in (("dx", "dy @ W"), ("dW", "x.T @ dy"), ("db", "dy.sum(axis=0)")):
+        text = text.replace(f"{name} = ...", f"{name} = {derivative}")
+    answer = tmp_path / "1_linear.py"
+    answer.write_text(text, encoding="utf-8")
+    assert str(grade(answer)).startswith(shown.strip())
+
+
+@pytest.mark.many
 def test_an_exercise_of_ones_own_is_judged(tmp_path):
     (example,) = re.findall(r"^```py\n(.*?)^```$", TEACHER, re.DOTALL | re.MULTILINE)
     mine, answer = tmp_path / "softplus.py", tmp_path / "anna_softplus.py"
