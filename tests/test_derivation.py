@@ -373,7 +373,7 @@ def test_code_beside_a_formula_is_that_of_the_library():
     assert found == len(re.findall(r"^\| \$.*=.* \| `", TEXT, re.MULTILINE)) + 1  # relu has two
 
 
-def test_it_is_read_in_an_hour():
+def test_it_is_short():
     assert len(TEXT.splitlines()) <= 250
 
 
