@@ -5,8 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from jaxnet.datasets import Column
+from jaxnet.datasets._new_rows import features_of_frame
 from jaxnet.models import NormLayer
 
 
@@ -22,6 +24,7 @@ def require_fitting(network: Any) -> None:
     _require_names(network)
     _require_layers(network)
     _require_per_feature(network)
+    _require_columns(network)
 
 
 def _require_names(network: Any) -> None:
@@ -114,14 +117,26 @@ def _require_per_feature(network: Any) -> None:
         raise ValueError("Network: scaling.scale must not be 0; a constant feature has scale 1")
 
 
-def features_of(network: Any, x: ArrayLike) -> NDArray[np.float32]:
-    count = len(network.features)
-    columns = getattr(x, "columns", None)  # of a data frame
-    if columns is not None and list(columns) != list(network.features):
+def _require_columns(network: Any) -> None:
+    """Raise unless the columns make the features."""
+    columns = network.columns
+    if columns is None:
+        return
+    if not all(isinstance(column, Column) for column in columns):
+        raise TypeError("Network: columns must be a sequence of jaxnet.datasets.Column, or None")
+    made = [feature for column in columns for feature in column.features]
+    if made != list(network.features):
         raise ValueError(
-            f"Network: the columns of x are {list(columns)!r:.80}, expected the features in their "
-            f"order; pass x[list(network.features)]"
+            f"Network: columns make the features {made!r:.80}, but features are "
+            f"{list(network.features)!r:.80}"
         )
+
+
+def features_of(network: Any, x: Any) -> NDArray[np.float32]:
+    count = len(network.features)
+    if hasattr(x, "columns"):  # a data frame
+        columns = network.columns or [Column(name) for name in network.features]
+        x = features_of_frame("Network", x, columns)
     array = np.asarray(x)
     if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, np.floating):
         raise TypeError(f"Network: x must hold numbers, got dtype {array.dtype}")

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxnet._files import read_npz, write_npz
 from jaxnet._network_arguments import features_of, leaves, require_fitting
-from jaxnet.datasets import Scaling
+from jaxnet.datasets import Column, Scaling
+from jaxnet.datasets._column import COLUMN_ARRAYS, column_arrays, columns_in
 from jaxnet.models import Layer, NormLayer, Params, mlp
 from jaxnet.rules._activations import gelu, relu, sigmoid, silu, softplus, tanh
 from jaxnet.rules._softmax import softmax
@@ -46,6 +47,8 @@ class Network:
     ranges: [2, features], the least and the largest value of each feature in training, in the
         units of the file; None where they are not known. Predictions do not depend on them.
     target: the name of the column with the labels, where a file has both; None for none.
+    columns: how the columns of a table become the features, as those of a Dataset; None where each
+        feature is a column of numbers.
     Raises TypeError or ValueError, which name the argument, where these do not fit together, and
         for parameters that are not finite.
 
@@ -63,6 +66,7 @@ class Network:
     scaling: Scaling | None = None
     ranges: NDArray[np.float32] | None = None
     target: str | None = None
+    columns: Sequence[Column] | None = None
 
     def __post_init__(self) -> None:
         require_fitting(self)
@@ -75,7 +79,8 @@ class Network:
     def probabilities(self, x: ArrayLike) -> NDArray[Any]:
         """The probability of each class, by softmax.
 
-        x: [rows, features], numbers in the units of the file: not scaled.
+        x: [rows, features], numbers in the units of the file: not scaled; or a DataFrame, in which
+            the columns are found by name, as `datasets.read_features` finds them in a file.
         Returns [rows, classes], float32 where the parameters are.
         Raises TypeError or ValueError where x is not so, or holds what is not finite, and where the
             outputs of the network are not finite.
@@ -101,7 +106,7 @@ class Network:
     def predict(self, x: ArrayLike) -> NDArray[np.str_]:
         """The name of the most probable class of each row; of equals the first.
 
-        x: [rows, features], numbers in the units of the file: not scaled.
+        x: [rows, features], numbers in the units of the file: not scaled; or a DataFrame.
         Returns [rows], text.
         Raises as `probabilities` does.
 
@@ -119,8 +124,11 @@ def save(path: str | os.PathLike[str], network: Network) -> None:
 
     It holds, by name: features, classes, activation and target (text), mean and scale where there
     is a scaling, least and largest where there are ranges, and of layer i the arrays i.weight,
-    i.bias and, of a norm, i.scale and i.shift. There is no pickle in it; a dtype that NumPy does
-    not know, as bfloat16, has its name beside it: i.weight.dtype.
+    i.bias and, of a norm, i.scale and i.shift. Where features are not columns of numbers as they
+    were, it says of each of them from which of the columns it is made, of which kind (number, value
+    or missing), of which of the values, and which of the fills stands for a missing number. There
+    is no pickle in it; a dtype that NumPy does not know, as bfloat16, has its name beside it:
+    i.weight.dtype.
 
     path: of the file; missing folders are made.
     network: a Network.
@@ -164,6 +172,8 @@ def network_arrays(network: Network) -> dict[str, NDArray[Any]]:
         arrays["target"] = np.array(network.target)
     if network.ranges is not None:
         arrays |= dict(zip(_RANGE, np.asarray(network.ranges), strict=True))
+    if network.columns is not None:
+        arrays |= column_arrays(network.columns)
     return arrays
 
 
@@ -172,7 +182,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
 
     path: of the .npz archive.
     Returns a Network: its predict(x) and probabilities(x) take raw features, such as
-        `datasets.read_features(file, network.features)` reads.
+        `datasets.read_features(file, network.columns or network.features)` reads.
     Raises FileNotFoundError where there is no such file, another OSError where it cannot be read,
         ValueError, which names the path, for what is no such archive, is damaged, lacks an array or
         holds arrays that do not fit together.
@@ -208,12 +218,12 @@ def _require_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise unless these are the arrays of a network, none missing and none unknown."""
     depth = _depth(arrays)
     needed = {*_NAMES, *(f"{i}.{name}" for i in range(max(depth, 1)) for name in Layer._fields)}
-    for pair in (_SCALING, _RANGE):  # half a scaling would predict nonsense
-        needed |= set(pair) if any(name in arrays for name in pair) else set()
+    for group in (_SCALING, _RANGE, COLUMN_ARRAYS):  # half a scaling would predict nonsense
+        needed |= set(group) if any(name in arrays for name in group) else set()
     if missing := needed - arrays.keys():
         raise ValueError(f"{path}: no {', '.join(sorted(missing))} in it; expected {_WRITTEN}")
     layers = (f"{i}.{name}" for i in range(depth) for name in NormLayer._fields)
-    known = {*_NAMES, "activation", "target", *_SCALING, *_RANGE, *layers}
+    known = {*_NAMES, "activation", "target", *_SCALING, *_RANGE, *COLUMN_ARRAYS, *layers}
     if unknown := arrays.keys() - known:
         raise ValueError(
             f"{path}: {', '.join(sorted(unknown))} in it, which this version does not know; "
@@ -238,6 +248,7 @@ def _network(arrays: _Arrays) -> Network:
         Scaling(*(arrays[name] for name in _SCALING)) if _SCALING[0] in arrays else None,
         np.stack([arrays[name] for name in _RANGE]) if _RANGE[0] in arrays else None,
         str(arrays["target"]) if "target" in arrays else None,
+        columns_in(arrays) if COLUMN_ARRAYS[0] in arrays else None,
     )
 
 

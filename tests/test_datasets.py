@@ -262,23 +262,29 @@ def test_split_repeats_by_seed_and_shuffles(tmp_path):
         ("kind\nu\nv\nu\nv\n", ["d.csv", "shape (4, 0)", "at least one row and one feature"]),
         ("a,b,c\n1,2,3\n", ["d.csv", "target is 'kind'", "one of 'a', 'b', 'c'"]),
         ("a,a,kind\n1,2,u\n", ["d.csv", "more than one column is called 'a'", "rename"]),
-        (",b,kind\n1,2,u\n", ["d.csv", "column 1 has no name", "drop it if it counts the rows"]),
-        ("a;b;kind\n1,5;2,5;u\n", ["d.csv", "'a;b;kind'", "semicolon-separated", "commas"]),
-        ("a\tb\tkind\n1\t2\tu\n", ["d.csv", "tab-separated"]),
+        (
+            ",b,kind\n9,2,u\n5,2,v\n",
+            ["d.csv", "column 1 has no name", "drop it if it counts the rows"],
+        ),
+        ("a;b;kind\n1,5;2;u\n", ["d.csv", "'a'", "('1,5' in line 2)", "write them as 1234.5"]),
+        ("a,b;kind\n1,5;u\n", ["d.csv", "commas and semicolons divide every line alike"]),
         (CSV + "1,2\n", ["d.csv, line 6", "2 cells", "expected 3"]),
         (CSV + "1,2,u,3\n", ["d.csv, line 6", "4 cells", "expected 3"]),
         ("a,b,kind\n\n1,2,u\n", ["d.csv, line 2", "0 cells", "expected 3"]),
-        ("\na,b,kind\n1,2,u\n", ["d.csv, line 1", "0 cells", "expected 3"]),
+        ("\na,b,kind\n1,2,u\n", ["d.csv, line 1", "0 cells", "names of columns"]),
         (
             CSV.replace("3", "three"),
-            ["d.csv, line 3, column 'a'", "'three' is no number", "-1.5e3"],
+            ["d.csv", "'a'", "no number in 1 of 4 cells ('three' in line 3)", "-1.5e3"],
         ),
-        (CSV.replace("3", "3_0"), ["d.csv, line 3, column 'a'", "'3_0' is no number"]),
-        (CSV.replace("6", ""), ["d.csv, line 4, column 'b'", "an empty cell", "drop the row"]),
-        (CSV.replace("6", "?"), ["d.csv, line 4, column 'b'", "'?' is no number"]),
-        (CSV.replace("6", "NaN"), ["d.csv, line 4, column 'b'", "'NaN' is no finite float32"]),
-        (CSV.replace("6", "-inf"), ["d.csv, line 4, column 'b'", "'-inf' is no finite float32"]),
-        (CSV.replace("6", "1e39"), ["d.csv, line 4, column 'b'", "'1e39' is no finite float32"]),
+        (CSV.replace("3", "3_0"), ["d.csv", "'a'", "no number in 1 of 4 cells ('3_0' in line 3)"]),
+        (CSV.replace("6", ""), ["d.csv", "'b'", "no value in 1 of 4 cells (line 4)", "drop the r"]),
+        (CSV.replace("6", "?"), ["d.csv", "'b'", "no value in 1 of 4 cells (line 4)", "impute"]),
+        (CSV.replace("6", "NaN"), ["d.csv", "'b'", "no value in 1 of 4 cells (line 4)"]),
+        (
+            CSV.replace("6", "-inf"),
+            ["d.csv", "'b'", "no finite float32 in 1 of 4", "-inf in line 4"],
+        ),
+        (CSV.replace("6", "1e39"), ["d.csv", "'b'", "no finite float32 in 1", "1e+39 in line 4"]),
         (CSV.replace("u", ""), ["d.csv", "label '' of row 1", "missing"]),
         (CSV.replace("3,4,v", "3,4,nan"), ["d.csv", "label 'nan' of row 2", "missing"]),
         (CSV.replace("v", "u"), ["d.csv", "'u' is the only class", "at least two"]),
@@ -342,8 +348,14 @@ def test_folder_faults(tmp_path, changes, phrases):
         ({"x": X.astype(str), "y": Y}, ["d.npz, x", "<U32", "real numbers"]),
         ({"x": X * 1j, "y": Y}, ["d.npz, x", "complex128", "real numbers"]),
         ({"x": X.astype(object), "y": Y}, ["d.npz", "numpy.savez", "numbers or text"]),
-        ({"x": np.where(X == 5, np.nan, X), "y": Y}, ["d.npz, x[2, 1] is nan", "finite float32"]),
-        ({"x": np.where(X == 5, 1e39, X), "y": Y}, ["d.npz, x[2, 1] is 1e+39", "finite float32"]),
+        (
+            {"x": np.where(X == 5, np.nan, X), "y": Y},
+            ["d.npz, x", "'x2'", "no value in 1 of 4 cells (x[2])"],
+        ),
+        (
+            {"x": np.where(X == 5, 1e39, X), "y": Y},
+            ["d.npz, x", "'x2'", "finite float32", "1e+39 in x[2]"],
+        ),
         ({"x": X[:0], "y": Y[:0]}, ["d.npz, x", "shape (0, 2)", "at least one row"]),
         ({"x": X[:3], "y": Y}, ["d.npz, x", "3 rows and 4 labels"]),
         ({"x": X, "y": Y + 0.5}, ["d.npz, y", "label 0.5 of row 1", "an integer"]),
@@ -395,8 +407,8 @@ def test_target_belongs_to_csv_only(tmp_path):
 
 
 def test_unknown_layouts_and_missing_files(tmp_path):
-    with raises("d.tsv: unknown layout", ".csv, .npz or a folder with 'XTrain.txt'"):
-        load(write(tmp_path / "d.tsv", CSV))
+    with raises("d.cvs: unknown layout", ".csv, .tsv", ".npz or a folder of text files"):
+        load(write(tmp_path / "d.cvs", CSV))
     for path in (tmp_path / "none.csv", tmp_path / "none.npz", tmp_path / "none"):
         with raises(path.name, "no such file or folder", error=FileNotFoundError):
             load(path)
@@ -473,8 +485,8 @@ def test_read_features_by_name(tmp_path):
     ("text", "phrases"),
     [
         ("a,c\n1,2\n", ["new.csv", "no column 'b'", "the header has 'a', 'c'"]),
-        ("a,b\n1,\n", ["new.csv, line 2, column 'b'", "an empty cell"]),
-        ("a,b\n1,inf\n", ["new.csv, line 2, column 'b'", "'inf' is no finite float32"]),
+        ("a,b\n1,\n", ["new.csv", "'b': no value in 1 of 1 cells (line 2)", "fill"]),
+        ("a,b\n1,inf\n", ["new.csv", "'b': inf in line 2 is no finite float32"]),
         ("a,b\n", ["new.csv", "a header without rows"]),
         ("a,b,a\n1,2,3\n", ["new.csv", "more than one column is called 'a'"]),
     ],

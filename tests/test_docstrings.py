@@ -39,7 +39,7 @@ def public():
 
 
 def shown_by(module):
-    is_room = module in (jaxnet, jaxnet.rules)  # these show what is made elsewhere
+    is_room = module in (jaxnet, jaxnet.rules, jaxnet.datasets)  # these show what is made elsewhere
     for name, member in inspect.getmembers(module):
         home = getattr(member, "__module__", None) or ""
         is_shown = home.startswith("jaxnet") and (is_room or home == module.__name__)

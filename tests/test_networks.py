@@ -210,11 +210,16 @@ def test_a_network_whose_parts_do_not_fit_is_an_error_that_names_the_argument(ba
     assert str(raised.value).startswith("Network: ")
 
 
-class Frame:
-    columns = ("height", "width", "depth")
+class Frame(dict):
+    """As a DataFrame is: columns by name."""
 
-    def __array__(self, dtype=None, copy=None):
-        return np.ones((1, 3))
+    columns = property(list)
+
+
+def test_columns_of_a_frame_are_found_by_name():
+    mixed = Frame(depth=X[:, 2], other=["a", "b", "c"], width=X[:, 0], height=X[:, 1])
+    network = make(scaling=SCALING)
+    np.testing.assert_array_equal(network.probabilities(mixed), network.probabilities(X))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,12 @@ class Frame:
         ([["a", "b", "c"]], TypeError, "x must hold numbers"),
         ([[1, 2, np.nan]], ValueError, "x[0, 2] is nan, of feature 'depth'"),
         ([[1, 1e39, 0]], ValueError, "x[0, 1] is 1e+39, of feature 'height'"),
-        (Frame(), ValueError, "pass x[list(network.features)]"),
+        (Frame(width=[1], depth=[2]), ValueError, "no column 'height'; add or rename it"),
+        (
+            Frame(width=[1, np.nan], height=[1, 2], depth=["a", 3]),
+            ValueError,
+            "'width': no value in 1 of 2 cells (row 1)\n  'depth': 'a' in row 0 is no number",
+        ),
         ([[0, 0, 0], [3e38, -3e38, 3e38]], ValueError, "outputs for row 1 of x are not finite"),
     ],
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import jaxnet
 from jaxnet.datasets import Dataset, hold_out, load, standardize
 from jaxnet.networks import ACTIVATIONS
-from training.options import INITIALIZERS, OPTIMIZERS, SCHEDULES, is_sweep
+from training.options import INITIALIZERS, OF_COLUMNS, OPTIMIZERS, SCHEDULES, is_sweep
 from training.results import making_room, size_of
 
 
@@ -34,7 +34,8 @@ class Run(NamedTuple):
 
 def read_job(args: argparse.Namespace) -> Job:
     """The data, scaled if they are to be; what args leave open of that is decided in place."""
-    data, validation = load(args.data, args.target, seed=args.seed), None
+    columns = {name: getattr(args, name) for name in OF_COLUMNS}
+    data, validation = load(args.data, args.target, seed=args.seed, **columns), None
     if args.validation:
         train, validation = hold_out(data.train, args.validation, seed=args.seed)
         data = replace(data, train=train)
@@ -123,5 +124,12 @@ def fit(args: argparse.Namespace, job: Job) -> tuple[Any, jaxnet.History]:
 def network_of(args: argparse.Namespace, job: Job, params: Any) -> jaxnet.Network:
     data, activation = job.data, ACTIVATIONS[args.activation]
     return jaxnet.Network(
-        params, data.features, data.classes, activation, data.scaling, job.ranges, args.target
+        params,
+        data.features,
+        data.classes,
+        activation,
+        data.scaling,
+        job.ranges,
+        data.target,
+        data.columns,
     )

@@ -27,6 +27,7 @@ SCHEDULES = {
 INITIALIZERS = {"pytorch": jaxnet.pytorch_init, "course": jaxnet.course_init}
 OF_A_SWEEP = 0.2  # held out for validation
 OF_BOTH = {"out", "target", "compilation_cache"}
+OF_COLUMNS = ("drop", "features", "categorical", "impute")
 OF_PREDICTION = {"predict", "params", "id"}
 
 
@@ -37,8 +38,8 @@ def make_parser(text: str) -> argparse.ArgumentParser:
         description=what, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("data", nargs="?", type=Path, default=TWIN, help="folder, .csv or .npz (default: the twin)")
-    add("--target", metavar="COLUMN", help="the label column of a .csv")
+    add("data", nargs="?", type=Path, default=TWIN, help="table, .npz, folder (default: the twin)")
+    add("--target", metavar="COLUMN", help="the label column of a table")
     add("--out", type=Path, default=Path("out/train"), metavar="DIR", help="(default: %(default)s)")
     add("--seed", type=int, default=0, help="of initialisation, order and split (default: 0)")
     add("--gradients", choices=("hand", "auto"), default="hand", help="(default: hand)")
@@ -46,10 +47,25 @@ def make_parser(text: str) -> argparse.ArgumentParser:
     add("--standardize", **yes_or_no, help="(default: on, off for the report's layout)")
     add("--shuffle", **yes_or_no, help="every epoch (default: on, off for the report's layout)")
     compilation_cache.add_option(parser)
+    add_columns(parser.add_argument_group("the columns of a table"))
     add_network(parser.add_argument_group("the network"))
     add_training(parser.add_argument_group("the training"))
     add_prediction(parser.add_argument_group("instead of training"))
     return parser
+
+
+def add_columns(group: Any) -> None:
+    several: dict[str, Any] = {"nargs": "+", "metavar": "COLUMN"}
+    group.add_argument("--drop", default=[], **several, help="leave these out")
+    group.add_argument("--features", **several, help="take these alone")
+    group.add_argument(
+        "--categorical", default=[], **several, help="take numbers for categories, as codes are"
+    )
+    group.add_argument(
+        "--impute",
+        choices=("median", "mean"),
+        help="fill in missing numbers; a feature more says where (default: they are an error)",
+    )
 
 
 def add_network(group: Any) -> None:

@@ -18,7 +18,7 @@ SHOWN = 5
 
 def predict(args: argparse.Namespace) -> None:
     network = load(args.params)
-    x = read_features(args.predict, network.features)
+    x = read_features(args.predict, network.columns or network.features)
     target = args.target or network.target
     texts = read_columns(args, target)
     require_room(args.out, 100 * len(x) * len(network.classes))

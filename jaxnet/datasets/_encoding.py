@@ -1,0 +1,144 @@
+"""Columns become features: what is learnt from the training rows, and how rows are encoded."""
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxnet.datasets._column import Column, features_of
+from jaxnet.datasets._table import (
+    LARGEST,
+    Cells,
+    Dates,
+    Mixed,
+    Numbers,
+    Table,
+    Texts,
+    number_or_none,
+    plain,
+)
+from jaxnet.datasets._usable import missing_in_words
+
+Rows = NDArray[np.intp]
+SHOWN = 5
+
+
+def columns_of(table: Table, rows: Rows, impute: str | None) -> tuple[Column, ...]:
+    """Learnt from these rows.
+
+    Raises ValueError where two features would have one name.
+    """
+    columns = tuple(_column_of(name, cells, rows, impute) for name, cells in table.columns.items())
+    names = features_of(columns)
+    if len(set(names)) < len(names):
+        twice = [name for name in names if names.count(name) > 1]
+        raise ValueError(
+            f"{table.where}: two features would be called {twice[0]!r}; rename a column"
+        )
+    return columns
+
+
+def _column_of(name: str, cells: Cells, rows: Rows, impute: str | None) -> Column:
+    if isinstance(cells, Texts):
+        held = {plain(cells.texts[code]) for code in np.unique(cells.codes[rows])}
+        return Column(name, categories=tuple(sorted(held, key=_by_value)))
+    assert isinstance(cells, Numbers)
+    if impute is None:
+        return Column(name)
+    values = cells.values[rows].astype(np.float64)
+    missing = np.isnan(values)
+    if missing.all():
+        raise ValueError(f"{name!r}: every training row is empty; drop the column")
+    known = values[~missing]
+    fill = float(np.float32(np.median(known) if impute == "median" else known.mean()))
+    return Column(name, fill=fill, indicator=bool(missing.any()))
+
+
+def _by_value(text: str) -> tuple[float, str]:
+    value = number_or_none(text)
+    return (math.inf if value is None else value, text)
+
+
+def encoded(table: Table, columns: Sequence[Column], rows: Rows) -> NDArray[np.float32]:
+    """[rows, features]; the only copy of the numbers."""
+    x = np.zeros((len(rows), len(features_of(columns))), np.float32)
+    start = 0
+    for column in columns:
+        end = start + len(column.features)
+        _encode(table, column, rows, x[:, start:end])
+        start = end
+    return x
+
+
+def _encode(table: Table, column: Column, rows: Rows, into: NDArray[np.float32]) -> None:
+    cells = table.columns[column.name]
+    if column.categories is not None:
+        assert isinstance(cells, Texts)
+        places = _places(cells, column)[cells.codes[rows]]
+        known = np.flatnonzero(places >= 0)
+        into[known, places[known]] = 1
+        return
+    assert isinstance(cells, Numbers)
+    into[:, 0] = cells.values[rows]
+    if column.fill is not None:
+        missing = np.isnan(into[:, 0])
+        into[missing, 0] = column.fill
+        if column.indicator:
+            into[:, 1] = missing
+
+
+def _places(cells: Texts, column: Column) -> NDArray[np.intp]:
+    """Of each text its place among the categories, or -1."""
+    place = {text: i for i, text in enumerate(column.categories or ())}
+    return np.array([place.get(plain(text), -1) for text in cells.texts], np.intp)
+
+
+def warn_of_unseen(
+    table: Table, columns: Sequence[Column], rows: Rows, which: str, stacklevel: int
+) -> None:
+    """Say how many cells hold what no training row does."""
+    said = []
+    for column in columns:
+        cells = table.columns[column.name]
+        if isinstance(cells, Texts):
+            codes = cells.codes[rows]
+            unseen = _places(cells, column)[codes] < 0
+            texts = [cells.texts[code] for code in np.unique(codes[unseen])]
+            if texts:
+                shown = ", ".join(map(repr, texts[:SHOWN])) + ", ..." * (len(texts) > SHOWN)
+                said.append(f"{unseen.sum()} of {column.name!r} ({shown})")
+    if said:
+        warnings.warn(
+            f"{table.where}: cells{which} hold what no training row does, and all features of "
+            f"their column are 0 there: {'; '.join(said)}",
+            stacklevel=stacklevel,
+        )
+
+
+def require_encodable(table: Table, columns: Sequence[Column]) -> None:
+    """Raise ValueError, for all columns together, unless each holds what its features are of."""
+    faults = []
+    for column in columns:
+        cells = table.columns[column.name]
+        if isinstance(cells, Numbers):
+            missing = np.isnan(cells.values)
+            infinite = np.flatnonzero(~(np.abs(cells.values) <= LARGEST) & ~missing)
+            if len(infinite):
+                value, place = cells.values[infinite[0]], table.place(int(infinite[0]))
+                faults.append((column.name, f"{value:g} in {place} is no finite float32"))
+            elif column.fill is None and missing.any():
+                faults.append((column.name, missing_in_words(missing, table.place)))
+        elif isinstance(cells, Mixed):
+            row, text = cells.first[0]
+            faults.append((column.name, f"{text!r} in {table.place(row)} is no number"))
+        elif isinstance(cells, Dates):
+            faults.append((column.name, f"dates or times, such as {cells.first!r}"))
+    if faults:
+        lines = "\n".join(f"  {name!r}: {said}" for name, said in faults)
+        raise ValueError(
+            f"{table.where}: cells that must hold numbers do not:\n{lines}\n"
+            f"fill them or drop the rows; a network trained with --impute median (in Python "
+            f"impute='median') takes missing ones"
+        )

@@ -1,0 +1,133 @@
+"""Data frames as tables: pandas', polars' and whatever has columns by name. None is imported."""
+
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxnet.datasets._cells import SHOWN
+from jaxnet.datasets._table import (
+    Cells,
+    Dates,
+    Mixed,
+    Numbers,
+    Table,
+    Texts,
+    as_texts,
+    plain,
+    rows_of,
+)
+
+_NO_VALUE = ("NAType", "NaTType")  # of pandas
+
+
+def names_of(function: str, frame: Any) -> list[str]:
+    """The names of the columns, as text."""
+    found = frame if isinstance(frame, Mapping) else getattr(frame, "columns", None)
+    if found is None or not hasattr(frame, "__getitem__"):
+        raise TypeError(
+            f"{function}: the table is of type {type(frame).__name__}; expected a DataFrame "
+            f"of pandas or polars, or a dict of columns by name"
+        )
+    names = list(found)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{function}: a column is called {name!r}; expected text, such as "
+                f"frame.rename(columns=str)"
+            )
+        if names.count(name) > 1:
+            raise ValueError(f"{function}: more than one column is called {name!r}; rename one")
+    return names
+
+
+def read_frame(function: str, frame: Any, wanted: Mapping[str, str]) -> dict[str, Cells]:
+    """wanted: of each column what it holds: text, numbers or any."""
+    return {name: _cells(function, name, frame[name], kind) for name, kind in wanted.items()}
+
+
+def as_target(where: str, name: str, cells: Cells) -> Texts | NDArray[Any]:
+    """Of a column that was read as any."""
+    match cells:
+        case Numbers(values):
+            return values
+        case Texts():
+            return cells
+        case Mixed(_, count, _):
+            fault = f"text in {count} rows and numbers in others"
+        case Dates():
+            fault = "dates or times"
+    raise ValueError(f"{where}: target {name!r} holds {fault}; expected one or the other")
+
+
+def _cells(function: str, name: str, column: Any, kind: str) -> Cells:
+    array = np.asarray(column)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{function}: column {name!r} has shape {array.shape}; expected one cell for each row"
+        )
+    if array.dtype.kind in "mM":
+        return Dates(len(array), str(array[0]) if len(array) else "")
+    if array.dtype.kind in "iuf" and kind != "text":
+        return Numbers(array)
+    if array.dtype.kind == "b" and kind == "numbers":
+        return Numbers(array)
+    if array.dtype.kind not in "biufOUT":
+        raise TypeError(
+            f"{function}: column {name!r} is of dtype {array.dtype}; expected numbers, text or "
+            f"booleans"
+        )
+    return _of_objects(function, name, array.tolist(), kind)
+
+
+def _of_objects(function: str, name: str, cells: list[Any], kind: str) -> Cells:
+    cells = [None if _is_missing(cell) else cell for cell in cells]
+    held = [cell for cell in cells if cell is not None]
+    if any(isinstance(cell, datetime.date | datetime.time) for cell in held):
+        return Dates(len(cells), str(held[0]))
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str | bool | int | float | None) and not hasattr(cell, "__float__"):
+            raise TypeError(
+                f"{function}: column {name!r} holds a {type(cell).__name__} in row {row}; expected "
+                f"numbers, text or booleans"
+            )
+    is_text = [isinstance(cell, str | bool) for cell in held]
+    if kind == "text" or (all(is_text) and held):
+        return as_texts("" if cell is None else _text(cell) for cell in cells)
+    if any(is_text):
+        rows = [row for row, cell in enumerate(cells) if isinstance(cell, str | bool)]
+        return Mixed(len(cells), len(rows), [(row, str(cells[row])) for row in rows[:SHOWN]])
+    return Numbers(np.array([np.nan if cell is None else float(cell) for cell in cells]))
+
+
+def _is_missing(cell: Any) -> bool:
+    if cell is None or type(cell).__name__ in _NO_VALUE:
+        return True
+    return isinstance(cell, float) and cell != cell
+
+
+def _text(cell: Any) -> str:
+    return plain(str(cell).strip())
+
+
+def length_of(where: str, columns: Mapping[str, Cells]) -> int:
+    """The rows, which must be as many in each column."""
+    lengths = {rows_of(cells): name for name, cells in columns.items()}
+    if len(lengths) > 1:
+        (one, name), (other, other_name), *_ = lengths.items()
+        raise ValueError(
+            f"{where}: column {name!r} has {one} rows and {other_name!r} has {other}; expected as "
+            f"many in each"
+        )
+    return next(iter(lengths), 0)
+
+
+def table_of(
+    where: str, cells: Mapping[str, Cells], target: str | None, place: Callable[[int], str]
+) -> Table:
+    """target: the column that holds it, where there is one."""
+    columns = {name: column for name, column in cells.items() if name != target}
+    y = None if target is None else as_target(where, target, cells[target])
+    return Table(where, where, columns, y, length_of(where, cells), place)

@@ -1,0 +1,173 @@
+"""The doors of the tables: a file or a data frame becomes a data set, or rows to predict."""
+
+import os
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxnet.datasets._arrays import read_folder, read_npz
+from jaxnet.datasets._column import features_of
+from jaxnet.datasets._csv import read_csv
+from jaxnet.datasets._dataset import Dataset
+from jaxnet.datasets._encoding import columns_of, encoded, warn_of_unseen
+from jaxnet.datasets._files import existing, suffix_of
+from jaxnet.datasets._frames import names_of, read_frame, table_of
+from jaxnet.datasets._options import Options, counters_of
+from jaxnet.datasets._table import Table, listed
+from jaxnet.datasets._targets import targets_of
+from jaxnet.datasets._usable import require_usable
+
+
+def load(
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    *,
+    drop: Collection[str] = (),
+    features: Collection[str] | None = None,
+    categorical: Collection[str] = (),
+    impute: str | None = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> Dataset:
+    """Read a data set from one of three layouts.
+
+    - A table in text with a header (.csv, .tsv, .txt ..., also .gz; UTF-8; cells between commas,
+      semicolons, tabs or |): the column `target` holds the labels, text or numbers. Of the rest a
+      column of numbers is a feature, and one of text has a feature for each of its values:
+      `Column` says how. Dates, numbers that are missing, and numbers among text are an error that
+      names every column concerned, and what mends it.
+    - A folder with XTrain.txt, yTrain.txt, XTest.txt and yTest.txt: a row per line, numbers between
+      white space, integer labels. The features are called x1, x2, ...
+    - An .npz archive with x [rows, features] and y [rows], or with x_train, y_train, x_test and
+      y_test; y is integer or text. It may name `features` and `classes` (arrays of text); integers
+      in y are then positions in `classes`.
+
+    What comes in one part is shuffled and split: of each class a fraction goes to the test set,
+    rounded, at least one row to either side. Other layouts keep their order. Values and numbers to
+    fill in are learnt from the training set; a value that only the test set has is a warning.
+
+    path: of the folder or the file.
+    target: the column with the labels, for a table in text; None for the others.
+    drop: columns to leave out.
+    features: the only columns to take; None for all.
+    categorical: columns of numbers to take for categories, as codes are.
+    impute: "median" or "mean" of the training rows, for missing numbers; a feature more says where.
+        None: missing numbers are an error.
+    test_fraction: between 0 and 1, of each class what goes to the test set, where there is one
+        part.
+    seed: of the shuffle, where there is one part.
+    Returns a Dataset. Numbers are parsed in float64 and kept in float32. Classes are sorted, by
+        value where all of them are numbers.
+    Raises FileNotFoundError where a file is missing, ValueError for an argument or a file that is
+        not as described.
+
+    >>> cells = jaxnet.datasets.load("data/breast_cancer.csv", "diagnosis", test_fraction=0.25)
+    >>> print(len(cells.train[0]), len(cells.test[0]), cells.classes)
+    427 142 ('benign', 'malignant')
+    >>> print(jaxnet.datasets.load("data/course_twin").features[:3])
+    ('x1', 'x2', 'x3')
+    """
+    path = existing("load", path)
+    options = Options("load", target, drop, features, categorical, impute)
+    _require_split("load", test_fraction, seed)
+    tables, classes = _read(path, options)
+    return _dataset(tables, options, classes, test_fraction, seed)
+
+
+def from_table(
+    table: Any,
+    target: str,
+    *,
+    drop: Collection[str] = (),
+    features: Collection[str] | None = None,
+    categorical: Collection[str] = (),
+    impute: str | None = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> Dataset:
+    """A data set from a table in memory, as `load` makes one from a file.
+
+    table: a DataFrame of pandas or polars, or a dict of columns by name. Its numbers are copied
+        once, into float32.
+    target: the column with the labels: text, booleans or whole numbers.
+    drop: columns to leave out.
+    features: the only columns to take; None for all.
+    categorical: columns of numbers to take for categories.
+    impute: "median" or "mean", for missing numbers; None where there are none.
+    test_fraction: between 0 and 1, of each class what goes to the test set.
+    seed: of the shuffle.
+    Returns a Dataset.
+    Raises TypeError or ValueError for an argument or a table that is not as described.
+
+    >>> table = {"size": [1.0, 2.5, 3.0, 4.0], "kind": ["b", "a", "a", "b"], "ok": [0, 1, 0, 1]}
+    >>> data = jaxnet.datasets.from_table(table, "ok", test_fraction=0.5)
+    >>> print(data.features, data.train[0].shape)
+    ('size', 'kind=a', 'kind=b') (2, 3)
+    """
+    options = Options("from_table", target, drop, features, categorical, impute)
+    _require_split("from_table", test_fraction, seed)
+    names = names_of("from_table", table)
+    wanted = options.wanted("from_table", names, "any")
+    cells = read_frame("from_table", table, wanted)
+    whole = table_of("from_table", cells, target, lambda row: f"row {row}")
+    return _dataset([whole], options, None, test_fraction, seed)
+
+
+def _dataset(
+    tables: list[Table],
+    options: Options,
+    classes: tuple[str, ...] | None,
+    test_fraction: float,
+    seed: int,
+) -> Dataset:
+    """tables: the training and the test set, or one that is still to be split."""
+    if not tables[0].columns:
+        raise ValueError(
+            f"{tables[0].where}: shape ({tables[0].rows}, 0); expected at least one row and one "
+            f"feature"
+        )
+    require_usable(tables, options.categorical, options.impute)
+    targets = targets_of(tables, classes, test_fraction, seed)
+    columns = columns_of(tables[0], targets.rows[0], options.impute)
+    first, last = tables[0], tables[-1]
+    train = encoded(first, columns, targets.rows[0]), targets.ys[0]
+    test = encoded(last, columns, targets.rows[1]), targets.ys[1]
+    warn_of_unseen(last, columns, targets.rows[1], " of the test set", stacklevel=4)
+    names = features_of(columns)
+    return Dataset(train, test, names, targets.classes, None, columns, options.target)
+
+
+def _read(path: Path, options: Options) -> tuple[list[Table], tuple[str, ...] | None]:
+    layout = "folder" if path.is_dir() else suffix_of(path)
+    if layout in ("folder", ".npz"):
+        if options.target is not None:
+            raise ValueError(
+                f"target is {options.target!r}, but {path} has no column of that name: it holds "
+                f"the labels apart, only a table in text has them in a column; leave it out"
+            )
+        tables, classes = read_folder(path) if layout == "folder" else read_npz(path)
+        return [options.applied(table) for table in tables], classes
+    where = str(path)
+    read = read_csv(path, lambda names: options.wanted(where, names, "text"))
+    cells = read.columns
+    counters = counters_of(where, cells, options)
+    if counters:
+        cells = {name: column for name, column in cells.items() if name not in counters}
+        warnings.warn(
+            f"{path}: {listed(counters)} has no name and counts the rows, or is empty: left out",
+            stacklevel=4,
+        )
+    return [table_of(where, cells, options.target, read.place)], None
+
+
+def _require_split(function: str, test_fraction: object, seed: object) -> None:
+    if not isinstance(test_fraction, float | np.floating) or not 0 < test_fraction < 1:
+        raise ValueError(
+            f"{function}: test_fraction is {test_fraction!r}; "
+            f"expected a number between 0 and 1, such as 0.2"
+        )
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"{function}: seed is {seed!r}; expected a whole number, at least 0")

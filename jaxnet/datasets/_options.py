@@ -1,0 +1,132 @@
+"""What load and from_table are asked for: which columns, and how they are taken."""
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxnet.datasets._table import Cells, Numbers, Table, as_texts, listed, plain
+
+IMPUTE = ("median", "mean")
+
+
+@dataclass(frozen=True)
+class Options:
+    function: str
+    target: str | None
+    drop: Collection[str]
+    features: Collection[str] | None
+    categorical: Collection[str]
+    impute: str | None
+
+    def __post_init__(self) -> None:
+        if self.target is not None and not isinstance(self.target, str):
+            raise TypeError(
+                f"{self.function}: target is {self.target!r}; expected the name of a column, a text"
+            )
+        for option in ("drop", "features", "categorical"):
+            names = getattr(self, option)
+            if names is not None:
+                require_names(self.function, option, names)
+        if self.features is not None and self.drop:
+            raise ValueError(f"{self.function}: features and drop: give one of them")
+        if self.impute is not None and self.impute not in IMPUTE:
+            raise ValueError(
+                f"{self.function}: impute is {self.impute!r}; expected 'median', 'mean' or None"
+            )
+
+    def wanted(self, where: str, names: Sequence[str], kind_of_target: str) -> dict[str, str]:
+        """Of each column to read what it holds: text, numbers or any."""
+        if self.target not in names:
+            raise ValueError(
+                f"{where}: target is {self.target!r}; expected the column with the labels, "
+                f"one of {listed(names)}{close_to(self.target, names)}"
+            )
+        kinds = self.kinds(where, [name for name in names if name != self.target])
+        # In the order of the table.
+        return {
+            name: kind_of_target if name == self.target else kinds[name]
+            for name in names
+            if name == self.target or name in kinds
+        }
+
+    def kinds(self, where: str, names: Sequence[str]) -> dict[str, str]:
+        """names: of all columns but the target."""
+        for option in ("drop", "features", "categorical"):
+            for name in getattr(self, option) or ():
+                if name == self.target:
+                    raise ValueError(f"{where}: {option} has the target, {name!r}; leave it out")
+                if name not in names:
+                    raise ValueError(
+                        f"{where}: {option} has {name!r}, which is no column; expected some of "
+                        f"{listed(names)}{close_to(name, names)}"
+                    )
+        taken = [name for name in names if name not in self.drop]
+        if self.features is not None:
+            taken = [name for name in names if name in self.features]
+        for name in self.categorical:
+            if name not in taken:
+                raise ValueError(
+                    f"{where}: categorical has {name!r}, which is left out; leave it out there too"
+                )
+        return {name: "text" if name in self.categorical else "any" for name in taken}
+
+    def applied(self, table: Table) -> Table:
+        """A table of numbers, with the columns that are wanted."""
+        kinds = self.kinds(table.where, list(table.columns))
+        columns = {
+            name: _as_categories(table.columns[name]) if kind == "text" else table.columns[name]
+            for name, kind in kinds.items()
+        }
+        return table._replace(columns=columns)
+
+
+def require_names(function: str, option: str, names: Any) -> None:
+    is_list = isinstance(names, Collection) and not isinstance(names, str)
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"{function}: {option} is {names!r}; expected a list of names of columns, "
+            f"such as {[str(names)]}"
+        )
+
+
+def close_to(name: object, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(name), names, 1)
+    return f"; is it {close[0]!r}?" if close else ""
+
+
+def _as_categories(cells: Cells) -> Cells:
+    if not isinstance(cells, Numbers):
+        return cells
+    return as_texts("" if value != value else plain(str(value)) for value in cells.values.tolist())
+
+
+def counters_of(where: str, columns: Mapping[str, Cells], options: Options) -> list[str]:
+    """The columns without a name that count the rows, or are empty: nobody meant a feature.
+
+    Other programs write such columns. Raises ValueError for another one without a name.
+    """
+    asked = [options.target, *(options.features or ()), *options.categorical]
+    found = []
+    for name, cells in columns.items():
+        if not is_unnamed(name) or name in asked:
+            continue
+        if not isinstance(cells, Numbers) or not _counts(cells.values):
+            place = name.removeprefix("column ")
+            raise ValueError(
+                f"{where}: {name} has no name; name it, or drop it if it counts the rows "
+                f"(--drop '{name}', in Python drop=['column {place}'])"
+            )
+        found.append(name)
+    return found
+
+
+def is_unnamed(name: str) -> bool:
+    return name.startswith("column ") and name[7:].isdigit()
+
+
+def _counts(values: Any) -> bool:
+    rows = np.arange(len(values))
+    return bool(np.isnan(values).all() or (values - values[0] == rows).all())
