@@ -37,6 +37,7 @@ from jaxnet._training_arguments import (
     shapes_of_first_run,
 )
 from jaxnet._training_data import require_batch, require_data
+from jaxnet._training_frames import sets_of, without_frames
 from jaxnet._training_functions import (
     require_functions,
     require_loss,
@@ -124,6 +125,7 @@ def evaluate(
     {'loss': 0.127, 'accuracy': 1.0}
     """
     require_functions("evaluate", model, params, loss, metrics)
+    data = without_frames("evaluate: data", data)
     require_data("data", data, model, params, loss, metrics, function="evaluate")
     values = call(_measure, (model, (loss, *metrics.values())), placed(params), on_all(tuple(data)))
     arrays = dict(zip(("loss", *metrics), map(np.asarray, values), strict=True))
@@ -162,9 +164,10 @@ def fit(
 
     model: (params, x) -> outputs.
     params: a pytree of arrays; the caller's arrays are copied and survive.
-    train, validation, test: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays. Where there is a
-        validation set, the parameters after the epoch with the lowest validation loss are returned
-        (the first of equals), else those after the last. Nothing is ever chosen on test.
+    train, validation, test: (x [rows, ...], y [rows, ...]), NumPy or JAX arrays, or a DataFrame of
+        numbers (copied into float32) and a Series. Where there is a validation set, the parameters
+        after the epoch with the lowest validation loss are returned (the first of equals), else
+        those after the last. Nothing is ever chosen on test.
     epochs: how often every row is seen, at least 1.
     batch_size: rows per update; the last batch of an epoch is smaller where it does not divide the
         rows, as with PyTorch's DataLoader (a model that mixes rows, as batch norm does, sees some
@@ -219,8 +222,7 @@ def fit(
     (20,) True
     """
     began = time.perf_counter()
-    others = {"validation": validation, "test": test}
-    sets = {"train": train} | {name: data for name, data in others.items() if data is not None}
+    sets = sets_of(train=train, validation=validation, test=test)
     require_count("epochs", epochs)
     require_count("batch_size", batch_size)
     require_patience(patience, validation)
@@ -240,7 +242,7 @@ def fit(
         loss=loss,
         optimizer=optimizer,
         metrics=tuple(metrics.values()),
-        batch_size=min(int(batch_size), len(train[0])),
+        batch_size=min(int(batch_size), len(sets["train"][0])),
         runs=runs,
         validation=None if validation is None else 1,
         patience=patience,

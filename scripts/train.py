@@ -3,7 +3,7 @@
     python scripts/train.py
         the report's job on data/course_twin
     python scripts/train.py data/breast_cancer.csv --target diagnosis
-        any CSV with a header, .npz, or folder in the report's layout
+        any table in text with a header, .npz, or folder in the report's layout
     python scripts/train.py data/breast_cancer.csv --target diagnosis --rates 0.1 0.01 --runs 8
         every rate with every seed at once, ranked on rows that are held out
     python scripts/train.py --predict new.csv --params out/train/params.npz
@@ -79,6 +79,8 @@ def show_job(args: argparse.Namespace, job: Job) -> None:
     )
     scaled = ", standardised" if args.standardize else ""
     print(f"{len(data.features)} features{scaled}; classes {', '.join(data.classes)}")
+    for remark in job.remarks:
+        print(f"- {remark}")
     norm = "" if args.norm == "none" else f", {args.norm} norm"
     dropout = f", dropout {args.dropout:g}" if args.dropout else ""
     print(
@@ -99,7 +101,8 @@ def show_end(
         if f"{name}_loss" in history.values:
             loss, accuracy = (history.values[f"{name}_{kind}"][kept] for kind in KINDS)
             print(f"{name:12}{loss:10.4f}{accuracy:11.2%}")
-    print(f"always {always['class']}: {always['accuracy']:.2%} of the test rows")
+    below = "" if accuracy > always["accuracy"] else ": the network has learnt no more than that"
+    print(f"always {always['class']}: {always['accuracy']:.2%} of the test rows{below}")
     files = ", ".join(["metrics.json", "history.csv", "history.png", "params.npz", *more])
     print(f"\nwritten to {args.out}: {files}")
 
@@ -108,7 +111,8 @@ def main() -> None:
     args = options.parse(__doc__)
     compilation_cache.use(args.compilation_cache)
     try:
-        train(args) if args.predict is None else predict(args)
+        with options.warnings_in_words():
+            train(args) if args.predict is None else predict(args)
     except (ValueError, TypeError, OSError, RuntimeError, jaxnet.NonFiniteLoss) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:  # before or after the training

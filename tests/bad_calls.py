@@ -22,16 +22,36 @@ RATES = {"learning_rate": [0.1, 0.2]}
 CSV = "data/breast_cancer.csv"
 
 
-class Frame:
-    """As a DataFrame is."""
+class Column:
+    """As a Series is, of pandas or polars."""
 
-    shape, ndim = (6, 3), 2
+    def __init__(self, values):
+        self.values = np.asarray(values)
 
     def to_numpy(self):
-        return X
+        return self.values
+
+
+class Frame(dict):
+    """As a DataFrame is: columns by name, and as many rows as each of them has."""
+
+    columns = property(list)
+
+    def __getitem__(self, name):
+        return Column(super().__getitem__(name))
+
+    def to_numpy(self):
+        raise NotImplementedError("it would copy all columns")
 
     def __len__(self):
-        return 6
+        return len(next(iter(self.values())))
+
+
+class Tensor:
+    """As a tensor of PyTorch is."""
+
+    def numpy(self):
+        return X
 
 
 class Module:
@@ -215,8 +235,13 @@ def of_data(call, name):
         ("x a list", partial(call, x=X.tolist()), TypeError, name, "np.asarray(x)"),
         ("y a list", partial(call, y=Y.tolist()), TypeError, name, "np.asarray(y)"),
         ("x None", partial(call, x=None), TypeError, name, "np.asarray(x)"),
-        ("x a DataFrame", partial(call, x=Frame()), TypeError, name, "x.to_numpy()"),
-        ("y a Series", partial(call, y=Frame()), TypeError, name, "y.to_numpy()"),
+        ("x a tensor", partial(call, x=Tensor()), TypeError, name, "x.numpy()"),
+        ("x a frame of text", partial(call, x=Frame(a=NUMBERS, b=list("abcdef"))), TypeError,
+            f"{name}: x has a column 'b'", "from_table"),
+        ("x a frame with a gap", partial(call, x=Frame(a=NUMBERS, b=Y, c=changed(NUMBERS, np.nan))),
+            ValueError, f"{name}: x", "fill those rows"),
+        ("y a series of text", partial(call, y=Column(list("aabbab"))), TypeError, f"{name}: y",
+            "np.unique"),
         ("x of text", partial(call, x=X.astype(str)), TypeError, f"{name}: x", "datasets.load"),
         ("x of objects", partial(call, x=X.astype(object)), TypeError, f"{name}: x", "numbers"),
         ("y of text", partial(call, y=Y.astype(str)), TypeError, f"{name}: y", "np.unique"),

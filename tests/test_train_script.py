@@ -421,3 +421,72 @@ def test_runs_are_ranked_by_validation_and_the_best_is_kept(tmp_path):
     assert train(*options, *alone, cwd=tmp_path).returncode == 0
     kept = json.loads((tmp_path / "alone" / "metrics.json").read_text())["at_best_epoch"]
     assert kept == pytest.approx({name: float(table[2][name]) for name in kept}, abs=1e-5)
+
+
+def a_table(folder):
+    """Text, a gap, dates, an id and a counter of rows without a name, between semicolons."""
+    lines = [";id;seen;town;age;ok"]
+    for i in range(60):
+        age = "" if i % 9 == 4 else 20 + i % 30
+        lines.append(
+            f"{i};{1000 + i};2026-01-{i % 9 + 1};{'ab'[i % 2]};{age};{['no', 'yes'][i % 2]}"
+        )
+    (folder / "people.csv").write_text("\n".join(lines))
+
+
+@pytest.mark.many
+def test_a_table_is_looked_at_trained_on_and_predicted(tmp_path):
+    a_table(tmp_path)
+    table = ["people.csv", "--target", "ok"]
+    done = train(*table, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "2 columns cannot be used as they are" in done.stderr
+    mend = "give --drop seen --impute median (in Python drop=['seen'], impute='median')"
+    assert mend in done.stderr
+
+    options = ["--drop", "seen", "--impute", "median", "--epochs", 3, "--hidden", 4]
+    done = train(*table, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "train.py: warning: people.csv: 'column 1' has no name and counts" in done.stderr
+    assert "5 features, standardised; classes no, yes" in done.stdout
+    for remark in (
+        "- 'id': another whole number in every row",
+        "- 'town' alone gives the label of every training row",
+        "- 'age': filled in with",
+        "- 50.0% of the training rows are of class 'no', the most frequent",
+        "always no: 50.00% of the test rows",
+    ):
+        assert remark in done.stdout
+
+    (tmp_path / "new.csv").write_text("age,town,id,ok\n30,a,1,no\n,Ulm,2,yes\n")
+    done = train("--predict", "new.csv", "--params", "out/train/params.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "0 there: 1 of 'town' ('Ulm')" in done.stderr
+    assert "2 rows of new.csv" in done.stdout
+    assert len(rows_of(tmp_path / "out" / "train" / "predictions.csv")) == 2
+
+
+@pytest.mark.many
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--drop", "seen", "--features", "id"], "--drop and --features: give one of them"),
+        (["--impute", "mode"], "invalid choice: 'mode'"),
+        (["--drop", "sean"], "drop has 'sean', which is no column; expected some of"),
+        (["--drop", "sean"], "is it 'seen'?"),
+        (["--predict", "people.csv", "--params", "a.npz", "--drop", "id"], "--drop"),
+    ],
+)
+def test_bad_options_of_columns_are_explained(args, text, tmp_path):
+    a_table(tmp_path)
+    done = train("people.csv", "--target", "ok", *args, cwd=tmp_path)
+    assert done.returncode != 0
+    assert text in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"people.csv"}
+
+
+@pytest.mark.many
+def test_a_file_taken_for_a_column_is_told(tmp_path):
+    a_table(tmp_path)
+    done = train("--drop", "id", "people.csv", "--target", "ok", cwd=tmp_path)
+    assert "--drop took people.csv for a column; FILE comes first" in done.stderr

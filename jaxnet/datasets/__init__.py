@@ -12,5 +12,6 @@ from jaxnet.datasets._dataset import hold_out as hold_out
 from jaxnet.datasets._dataset import standardize as standardize
 from jaxnet.datasets._load import from_table as from_table
 from jaxnet.datasets._load import load as load
+from jaxnet.datasets._look import look as look
 from jaxnet.datasets._new_rows import read_features as read_features
 from jaxnet.datasets._new_rows import read_texts as read_texts

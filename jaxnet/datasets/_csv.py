@@ -132,20 +132,29 @@ def _separator(path: Path, some: Sequence[str]) -> str:
     if suffix_of(path) in (".tsv", ".tab") and "\t" in some[0]:
         return "\t"
     widths = {separator: _widths(some, separator) for separator in SEPARATORS}
-    dividing = {separator: found for separator, found in widths.items() if found[:1] > [1]}
-    alike = {separator for separator, found in dividing.items() if len(set(found)) == 1}
-    candidates = alike or set(dividing)
-    most = max((dividing[separator][0] for separator in candidates), default=1)
-    best = [separator for separator in SEPARATORS if separator in candidates]
-    best = [separator for separator in best if dividing[separator][0] == most]
-    if len(best) > 1 and alike:
-        names = " and ".join(SEPARATORS[separator] for separator in best)
+    dividing = [separator for separator, found in widths.items() if found[:1] > [1]]
+    if not dividing:
+        _require_no_blanks(path, some)
+        return ","
+    alike = [separator for separator in dividing if len(set(widths[separator])) == 1]
+    best = _widest(alike or dividing, widths)
+    if alike:
+        _require_one(path, best)
+    return best[0]
+
+
+def _require_one(path: Path, separators: Sequence[str]) -> None:
+    if len(separators) > 1:
+        names = " and ".join(SEPARATORS[separator] for separator in separators)
         raise ValueError(
             f"{path}: {names} divide every line alike; save it with one of them in quotes"
         )
-    if not best:
-        _require_no_blanks(path, some)
-    return best[0] if best else ","
+
+
+def _widest(separators: Sequence[str], widths: Mapping[str, Sequence[int]]) -> list[str]:
+    """Those that make the most cells of the header."""
+    most = max(widths[separator][0] for separator in separators)
+    return [separator for separator in separators if widths[separator][0] == most]
 
 
 def _widths(some: Sequence[str], separator: str) -> list[int]:

@@ -16,6 +16,7 @@ from jaxnet.datasets._table import (
     Numbers,
     Table,
     Texts,
+    in_shell,
     number_or_none,
     plain,
 )
@@ -30,7 +31,9 @@ def columns_of(table: Table, rows: Rows, impute: str | None) -> tuple[Column, ..
 
     Raises ValueError where two features would have one name.
     """
-    columns = tuple(_column_of(name, cells, rows, impute) for name, cells in table.columns.items())
+    columns = tuple(
+        _column_of(table.where, name, cells, rows, impute) for name, cells in table.columns.items()
+    )
     names = features_of(columns)
     if len(set(names)) < len(names):
         twice = [name for name in names if names.count(name) > 1]
@@ -40,7 +43,7 @@ def columns_of(table: Table, rows: Rows, impute: str | None) -> tuple[Column, ..
     return columns
 
 
-def _column_of(name: str, cells: Cells, rows: Rows, impute: str | None) -> Column:
+def _column_of(where: str, name: str, cells: Cells, rows: Rows, impute: str | None) -> Column:
     if isinstance(cells, Texts):
         held = {plain(cells.texts[code]) for code in np.unique(cells.codes[rows])}
         return Column(name, categories=tuple(sorted(held, key=_by_value)))
@@ -50,7 +53,10 @@ def _column_of(name: str, cells: Cells, rows: Rows, impute: str | None) -> Colum
     values = cells.values[rows].astype(np.float64)
     missing = np.isnan(values)
     if missing.all():
-        raise ValueError(f"{name!r}: every training row is empty; drop the column")
+        raise ValueError(
+            f"{where}: no training row has a value of {name!r}; leave the column out "
+            f"(--drop {in_shell([name])}, in Python drop=[{name!r}])"
+        )
     known = values[~missing]
     fill = float(np.float32(np.median(known) if impute == "median" else known.mean()))
     return Column(name, fill=fill, indicator=bool(missing.any()))

@@ -63,6 +63,8 @@ def as_target(where: str, name: str, cells: Cells) -> Texts | NDArray[Any]:
 
 
 def _cells(function: str, name: str, column: Any, kind: str) -> Cells:
+    if isinstance(column, list | tuple):  # NumPy would make text of its numbers where one is text
+        return _of_objects(function, name, list(column), kind)
     array = np.asarray(column)
     if array.ndim != 1:
         raise ValueError(
@@ -83,23 +85,31 @@ def _cells(function: str, name: str, column: Any, kind: str) -> Cells:
 
 
 def _of_objects(function: str, name: str, cells: list[Any], kind: str) -> Cells:
-    cells = [None if _is_missing(cell) else cell for cell in cells]
-    held = [cell for cell in cells if cell is not None]
-    if any(isinstance(cell, datetime.date | datetime.time) for cell in held):
-        return Dates(len(cells), str(held[0]))
+    cells = list(map(_value, cells))
     for row, cell in enumerate(cells):
-        if not isinstance(cell, str | bool | int | float | None) and not hasattr(cell, "__float__"):
-            raise TypeError(
-                f"{function}: column {name!r} holds a {type(cell).__name__} in row {row}; expected "
-                f"numbers, text or booleans"
-            )
-    is_text = [isinstance(cell, str | bool) for cell in held]
-    if kind == "text" or (all(is_text) and held):
-        return as_texts("" if cell is None else _text(cell) for cell in cells)
-    if any(is_text):
-        rows = [row for row, cell in enumerate(cells) if isinstance(cell, str | bool)]
-        return Mixed(len(cells), len(rows), [(row, str(cells[row])) for row in rows[:SHOWN]])
-    return Numbers(np.array([np.nan if cell is None else float(cell) for cell in cells]))
+        if isinstance(cell, datetime.date | datetime.time):
+            return Dates(len(cells), str(cell))
+        _require_cell(f"{function}: column {name!r}", row, cell)
+    texts = [row for row, cell in enumerate(cells) if isinstance(cell, str | bool)]
+    is_all = bool(texts) and len(texts) == len(cells) - cells.count(None)
+    if kind == "text" or is_all:
+        return as_texts(map(_text, cells))
+    if texts:
+        return Mixed(len(cells), len(texts), [(row, str(cells[row])) for row in texts[:SHOWN]])
+    return Numbers(np.array(cells, np.float64))  # NaN for None
+
+
+def _value(cell: Any) -> Any:
+    return None if _is_missing(cell) else cell
+
+
+def _require_cell(where: str, row: int, cell: Any) -> None:
+    is_one = isinstance(cell, str | bool | int | float | None) or hasattr(cell, "__float__")
+    if not is_one:
+        raise TypeError(
+            f"{where} holds a {type(cell).__name__} in row {row}; expected numbers, text or "
+            f"booleans"
+        )
 
 
 def _is_missing(cell: Any) -> bool:
@@ -109,7 +119,7 @@ def _is_missing(cell: Any) -> bool:
 
 
 def _text(cell: Any) -> str:
-    return plain(str(cell).strip())
+    return "" if cell is None else plain(str(cell).strip())
 
 
 def length_of(where: str, columns: Mapping[str, Cells]) -> int:

@@ -124,10 +124,10 @@ def _dataset(
     seed: int,
 ) -> Dataset:
     """tables: the training and the test set, or one that is still to be split."""
-    if not tables[0].columns:
+    shape = tables[0].rows, len(tables[0].columns)
+    if 0 in shape:
         raise ValueError(
-            f"{tables[0].where}: shape ({tables[0].rows}, 0); expected at least one row and one "
-            f"feature"
+            f"{tables[0].where}: shape {shape}; expected at least one row and one feature"
         )
     require_usable(tables, options.categorical, options.impute)
     targets = targets_of(tables, classes, test_fraction, seed)

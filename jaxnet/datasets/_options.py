@@ -55,23 +55,25 @@ class Options:
     def kinds(self, where: str, names: Sequence[str]) -> dict[str, str]:
         """names: of all columns but the target."""
         for option in ("drop", "features", "categorical"):
-            for name in getattr(self, option) or ():
-                if name == self.target:
-                    raise ValueError(f"{where}: {option} has the target, {name!r}; leave it out")
-                if name not in names:
-                    raise ValueError(
-                        f"{where}: {option} has {name!r}, which is no column; expected some of "
-                        f"{listed(names)}{close_to(name, names)}"
-                    )
-        taken = [name for name in names if name not in self.drop]
-        if self.features is not None:
-            taken = [name for name in names if name in self.features]
+            self._require_columns(where, option, names)
+        wanted = names if self.features is None else self.features
+        taken = [name for name in names if name in wanted and name not in self.drop]
         for name in self.categorical:
             if name not in taken:
                 raise ValueError(
                     f"{where}: categorical has {name!r}, which is left out; leave it out there too"
                 )
         return {name: "text" if name in self.categorical else "any" for name in taken}
+
+    def _require_columns(self, where: str, option: str, names: Sequence[str]) -> None:
+        for name in getattr(self, option) or ():
+            if name == self.target:
+                raise ValueError(f"{where}: {option} has the target, {name!r}; leave it out")
+            if name not in names:
+                raise ValueError(
+                    f"{where}: {option} has {name!r}, which is no column; expected some of "
+                    f"{listed(names)}{close_to(name, names)}"
+                )
 
     def applied(self, table: Table) -> Table:
         """A table of numbers, with the columns that are wanted."""

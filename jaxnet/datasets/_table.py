@@ -94,6 +94,13 @@ def as_texts(cells: Iterable[str]) -> Texts:
     return Texts(codes, list(index))
 
 
+def in_shell(names: Collection[str]) -> str:
+    """As a command line takes them."""
+    import shlex  # in an error alone
+
+    return shlex.join(names)
+
+
 def listed(names: Collection[str]) -> str:
     shown = [repr(name) for name in names]
     return ", ".join(shown if len(shown) <= 40 else [*shown[:20], "...", *shown[-20:]])

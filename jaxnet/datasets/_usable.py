@@ -1,7 +1,6 @@
 """One error for all columns that cannot be used as they are, and one line that mends them all."""
 
 import re
-import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from jaxnet.datasets._table import (
     Numbers,
     Table,
     Texts,
+    in_shell,
     is_missing,
     number_or_none,
 )
@@ -170,7 +170,7 @@ def in_words(where: str, faults: Mapping[str, Fault]) -> str:
     for option in ("drop", "categorical"):
         names = [name for name, fault in faults.items() if fault.mend == option]
         if names:
-            shell.append(f"--{option} {shlex.join(names)}")
+            shell.append(f"--{option} {in_shell(names)}")
             python.append(f"{option}={names}")
     if any(fault.mend == "impute" for fault in faults.values()):
         shell.append("--impute median")

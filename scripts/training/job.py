@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import jaxnet
-from jaxnet.datasets import Dataset, hold_out, load, standardize
+from jaxnet.datasets import Dataset, hold_out, load, look, standardize
 from jaxnet.networks import ACTIVATIONS
 from training.options import INITIALIZERS, OF_COLUMNS, OPTIMIZERS, SCHEDULES, is_sweep
 from training.results import making_room, size_of
@@ -23,6 +23,7 @@ class Job(NamedTuple):
     validation: Any  # (x, y), or None
     ranges: NDArray[np.float32]  # [2, features], in the units of the file
     sizes: tuple[int, ...]
+    remarks: list[str]  # what the data may be other than a person thinks
 
 
 class Run(NamedTuple):
@@ -39,6 +40,7 @@ def read_job(args: argparse.Namespace) -> Job:
     if args.validation:
         train, validation = hold_out(data.train, args.validation, seed=args.seed)
         data = replace(data, train=train)
+    remarks = look(data)
     ranges = np.stack([data.train[0].min(axis=0), data.train[0].max(axis=0)])
     for name in ("standardize", "shuffle"):  # the report did neither
         if getattr(args, name) is None:
@@ -48,7 +50,8 @@ def read_job(args: argparse.Namespace) -> Job:
         if validation is not None:
             x, y = validation
             validation = ((x - data.scaling.mean) / data.scaling.scale, y)
-    return Job(data, validation, ranges, (len(data.features), *args.hidden, len(data.classes)))
+    sizes = (len(data.features), *args.hidden, len(data.classes))
+    return Job(data, validation, ranges, sizes, remarks)
 
 
 def runs_of(args: argparse.Namespace) -> list[Run]:

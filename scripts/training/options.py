@@ -1,7 +1,11 @@
 """What train.py is asked for."""
 
 import argparse
+import contextlib
 import math
+import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +141,19 @@ def add_prediction(group: Any) -> None:
     group.add_argument("--id", metavar="COLUMN", help="copy this column to the predictions")
 
 
+@contextlib.contextmanager
+def warnings_in_words() -> Iterator[None]:
+    """What the library warns of is said as the command says things, without its line of code."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"train.py: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
 def parse(text: str) -> argparse.Namespace:
     parser = make_parser(text)
     args = parser.parse_args()
@@ -148,9 +165,19 @@ def parse(text: str) -> argparse.Namespace:
     if args.predict is None and args.id is not None:
         parser.error("--id: for --predict, training does not use it; leave it out")
     decide_sweep(parser, args)
+    require_columns(parser, args)
     require_network(parser, args)
     require_training(parser, args)
     return args
+
+
+def require_columns(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.drop and args.features:
+        parser.error("--drop and --features: give one of them")
+    for option in ("drop", "features", "categorical"):
+        for name in getattr(args, option) or ():
+            if args.data is TWIN and Path(name).exists():
+                parser.error(f"--{option} took {name} for a column; FILE comes first")
 
 
 def require_network(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
