@@ -102,10 +102,10 @@ def from_table(
     Returns a Dataset.
     Raises TypeError or ValueError for an argument or a table that is not as described.
 
-    >>> table = {"size": [1.0, 2.5, 3.0, 4.0], "kind": ["b", "a", "a", "b"], "ok": [0, 1, 0, 1]}
-    >>> data = jaxnet.datasets.from_table(table, "ok", test_fraction=0.5)
+    >>> table = {"size": [1.0, 2.5, 3.0, 4.0] * 5, "kind": [*"abab"] * 5, "ok": [0, 1, 1, 0] * 5}
+    >>> data = jaxnet.datasets.from_table(table, "ok")
     >>> print(data.features, data.train[0].shape)
-    ('size', 'kind=a', 'kind=b') (2, 3)
+    ('size', 'kind=a', 'kind=b') (16, 3)
     """
     options = Options("from_table", target, drop, features, categorical, impute)
     _require_split("from_table", test_fraction, seed)

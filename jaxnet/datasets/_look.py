@@ -26,7 +26,7 @@ def look(data: Dataset) -> list[str]:
     data: a Dataset as `load` returns it: before `standardize`.
     Returns the sentences.
 
-    >>> table = {"id": range(40), "size": [1.0, 5.0] * 20, "ok": ["yes", "no", "Yes", "no"] * 10}
+    >>> table = {"id": range(80), "size": [1.0, 5.0] * 40, "ok": ["yes", "no", "Yes", "no"] * 20}
     >>> for remark in jaxnet.datasets.look(jaxnet.datasets.from_table(table, "ok")):
     ...     print(remark)
     'id': another whole number in every row, as an id; it says nothing of new rows: drop it?
