@@ -98,6 +98,7 @@ FILES = {
     "a word first": ("d.csv", column("one", 2, 3, 4), {}, ["no number in 1 of 4 cells ('one'"]),
     "more words": ("d.csv", column(1, *"uvwx"), {}, ["in 4 of 5 cells ('u' in line 3, 'v' in"]),
     "Python's number": ("d.csv", column("1_000", 2), {}, ["'1_000' in line 2", "-1.5e3"]),
+    "the same below": ("d.csv", column(2, "1_000"), {}, ["('1_000' in line 3)"]),
     "a unit": ("d.csv", column("1", "2 km"), {}, ["'2 km' in line 3", "--categorical b"]),
     "infinite": ("d.csv", column(1, "inf"), {}, ["no finite float32 in 1 of", "(inf in line 3)"]),
     "too large": ("d.csv", column(1, "-1e39"), {}, ["(-1e+39 in line 3)", "--drop b"]),

@@ -119,6 +119,8 @@ def test_a_column_without_a_name_that_counts_is_left_out_and_said(tmp_path):
     with pytest.warns(UserWarning, match="'column 1' has no name and counts the rows"):
         assert load(path, "ok").features[0] == "age"
     assert load(path, "ok", drop=["column 1"]).features[0] == "age"
+    named = PEOPLE.replace("age,sex", "column 1,column 2")
+    assert load(people(tmp_path, named), "ok").features[:2] == ("column 1", "column 2=female")
     with pytest.warns(UserWarning, match="'column 5' has no name"):
         load(people(tmp_path, PEOPLE.replace("\n", ",\n")), "ok")
 

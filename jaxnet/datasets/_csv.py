@@ -23,6 +23,7 @@ class Read(NamedTuple):
 
     columns: dict[str, Cells]
     lines: NDArray[np.int32]  # [rows], where in the file each row ends
+    unnamed: frozenset[str]  # columns that the header has no name for
 
     def place(self, row: int) -> str:
         return f"line {self.lines[row]}"
@@ -72,7 +73,9 @@ def _read_columns(
         end, row = reader.line_num, row + len(rows)
     if not row:
         raise ValueError(f"{path}: a header without rows; expected a row of data per line below it")
-    return Read({name: cells.column() for name, cells in collected.items()}, np.concatenate(lines))
+    unnamed = frozenset(name for name, cell in zip(names, header, strict=True) if not cell)
+    columns = {name: cells.column() for name, cells in collected.items()}
+    return Read(columns, np.concatenate(lines), unnamed)
 
 
 def _ends_of_rows(rows: Sequence[Sequence[str]], before: int, after: int) -> NDArray[np.int32]:

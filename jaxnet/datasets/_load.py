@@ -153,7 +153,7 @@ def _read(path: Path, options: Options) -> tuple[list[Table], tuple[str, ...] | 
     where = str(path)
     read = read_csv(path, lambda names: options.wanted(where, names, "text"))
     cells = read.columns
-    counters = counters_of(where, cells, options)
+    counters = counters_of(where, cells, read.unnamed, options)
     if counters:
         cells = {name: column for name, column in cells.items() if name not in counters}
         warnings.warn(

@@ -105,28 +105,23 @@ def _as_categories(cells: Cells) -> Cells:
     return as_texts("" if value != value else plain(str(value)) for value in cells.values.tolist())
 
 
-def counters_of(where: str, columns: Mapping[str, Cells], options: Options) -> list[str]:
+def counters_of(
+    where: str, columns: Mapping[str, Cells], unnamed: Collection[str], options: Options
+) -> list[str]:
     """The columns without a name that count the rows, or are empty: nobody meant a feature.
 
     Other programs write such columns. Raises ValueError for another one without a name.
     """
     asked = [options.target, *(options.features or ()), *options.categorical]
-    found = []
-    for name, cells in columns.items():
-        if not is_unnamed(name) or name in asked:
-            continue
+    found = [name for name in columns if name in unnamed and name not in asked]
+    for name in found:
+        cells = columns[name]
         if not isinstance(cells, Numbers) or not _counts(cells.values):
-            place = name.removeprefix("column ")
             raise ValueError(
                 f"{where}: {name} has no name; name it, or drop it if it counts the rows "
-                f"(--drop '{name}', in Python drop=['column {place}'])"
+                f"(--drop '{name}', in Python drop=[{name!r}])"
             )
-        found.append(name)
     return found
-
-
-def is_unnamed(name: str) -> bool:
-    return name.startswith("column ") and name[7:].isdigit()
 
 
 def _counts(values: Any) -> bool:
