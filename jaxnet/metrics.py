@@ -9,6 +9,8 @@ and 1 with the logits (0, z), whose softmax is sigmoid(z).
 
 What cannot be counted is never right. A row whose logits hold NaN has no predicted class. A label
 that is none of the classes stands in no row of the confusion matrix, and makes NaN of a number.
+
+Of predicted numbers there are R² and two errors, which take (predictions, targets) of one shape.
 """
 
 from typing import Literal, cast
@@ -20,7 +22,7 @@ from jax import Array, lax
 from jax.nn import logsumexp
 from numpy.typing import NDArray
 
-from jaxnet._require import require_arrays, require_classes, require_floating
+from jaxnet._require import require_arrays, require_classes, require_floating, widened
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
@@ -164,6 +166,62 @@ def auc(logits: Array, labels: Array) -> Array:
     return cast(Array, _mean_area(*_rows("auc", logits, labels)))
 
 
+def r2(predictions: Array, targets: Array) -> Array:
+    """R² = 1 - Σ (p - t)² / Σ (t - mean t)²: how much less than always their mean p errs, squared.
+
+    1 is without error, 0 what always the mean of these targets gives; it may be below 0.
+
+    predictions, targets: [rows] or [rows, outputs], alike in shape, floating.
+    Returns [], floating, of several outputs the mean of their R². Of targets that are all equal it
+        is 1 where there is no error, else 0. NaN for less than two rows, and where predictions hold
+        NaN.
+    Raises TypeError on integer arrays, ValueError on shapes that differ or are not so.
+    Source: sklearn.metrics.r2_score.
+
+    >>> predictions, targets = jnp.array([1.0, 2.0, 4.0]), jnp.array([1.0, 2.0, 3.0])
+    >>> print(jaxnet.metrics.r2(predictions, targets))
+    0.5
+    """
+    d, t = _errors("r2", predictions, targets)
+    square, around = jnp.sum(d * d, axis=0), jnp.sum((t - jnp.mean(t, axis=0)) ** 2, axis=0)
+    of_output = 1 - square / jnp.where(around == 0, 1, around)
+    constant = jnp.where(square > 0, 0, 1 - square)  # 1, or NaN
+    value = jnp.mean(jnp.where(around == 0, constant, of_output))
+    return value if len(t) > 1 else jnp.full_like(value, jnp.nan)
+
+
+def mean_absolute_error(predictions: Array, targets: Array) -> Array:
+    """The mean of |p - t|, in the unit of the targets.
+
+    predictions, targets: [rows] or [rows, outputs], alike in shape, floating.
+    Returns [], floating; NaN for no rows.
+    Raises as `r2` does.
+    Source: sklearn.metrics.mean_absolute_error.
+
+    >>> predictions, targets = jnp.array([1.0, 2.0, 4.0]), jnp.array([1.0, 2.0, 1.0])
+    >>> print(jaxnet.metrics.mean_absolute_error(predictions, targets))
+    1.0
+    """
+    d, _ = _errors("mean_absolute_error", predictions, targets)
+    return jnp.mean(jnp.abs(d))
+
+
+def root_mean_squared_error(predictions: Array, targets: Array) -> Array:
+    """The root of the mean of (p - t)², in the unit of the targets.
+
+    predictions, targets: [rows] or [rows, outputs], alike in shape, floating.
+    Returns [], floating, of several outputs the mean of their roots; NaN for no rows.
+    Raises as `r2` does.
+    Source: sklearn.metrics.root_mean_squared_error.
+
+    >>> predictions, targets = jnp.array([1.0, 2.0, 4.0, 3.0]), jnp.array([1.0, 2.0, 2.0, 3.0])
+    >>> print(jaxnet.metrics.root_mean_squared_error(predictions, targets))
+    1.0
+    """
+    d, _ = _errors("root_mean_squared_error", predictions, targets)
+    return jnp.mean(jnp.sqrt(jnp.mean(d * d, axis=0)))
+
+
 def balanced_class_weights(
     labels: NDArray[np.integer] | Array, classes: int
 ) -> NDArray[np.float64]:
@@ -202,6 +260,20 @@ def balanced_class_weights(
             f"balance it; number the classes without it, or choose the weights yourself"
         )
     return len(labels) / (classes * counts)
+
+
+def _errors(function: str, predictions: Array, targets: Array) -> tuple[Array, Array]:
+    """p - t and t, [rows, outputs], in float32 at least."""
+    require_floating(function, predictions=predictions, targets=targets)
+    if predictions.shape != targets.shape or predictions.ndim not in (1, 2):
+        raise ValueError(
+            f"{function}: predictions and targets must have the same shape, [rows] or "
+            f"[rows, outputs], got {predictions.shape} and {targets.shape}"
+        )
+    p, t = widened(predictions), widened(targets)
+    if t.ndim == 1:
+        p, t = p[:, None], t[:, None]
+    return p - t, t
 
 
 def _rows(function: str, logits: Array, labels: Array) -> tuple[Array, Array]:
