@@ -25,6 +25,7 @@ def require_fitting(network: Any) -> None:
     _require_layers(network)
     _require_per_feature(network)
     _require_columns(network)
+    _require_target_scaling(network)
 
 
 def _require_names(network: Any) -> None:
@@ -32,6 +33,8 @@ def _require_names(network: Any) -> None:
         names = getattr(network, argument)
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             raise TypeError(f"Network: {argument} must be a sequence of names, got {names!r:.80}")
+        if argument == "classes" and not len(names):
+            continue  # it predicts a number
         if len(names) < least or len(set(names)) < len(names):
             raise ValueError(
                 f"Network: {argument} must be at least {least} names, all different, "
@@ -69,7 +72,12 @@ def _require_chain(network: Any) -> None:
                 f"Network: params[{i}].weight takes {fan_in} inputs, but there are {sizes[i]} "
                 f"{before}; each layer takes what the one before it gives"
             )
-    if sizes[-1] != len(network.classes):
+    if not len(network.classes) and sizes[-1] != 1:
+        raise ValueError(
+            f"Network: params[{last}] has {sizes[-1]} outputs and classes is empty; a network that "
+            f"predicts a number has one output, for others give the names of the classes"
+        )
+    if len(network.classes) not in (0, sizes[-1]):
         raise ValueError(
             f"Network: params[{last}] has {sizes[-1]} outputs for {len(network.classes)} classes; "
             f"give a name for each output"
@@ -115,6 +123,19 @@ def _require_per_feature(network: Any) -> None:
             raise ValueError(f"Network: {pair} must be finite")
     if network.scaling is not None and not np.all(network.scaling[1]):
         raise ValueError("Network: scaling.scale must not be 0; a constant feature has scale 1")
+
+
+def _require_target_scaling(network: Any) -> None:
+    scaling = network.target_scaling
+    if scaling is None:
+        return
+    if len(network.classes):
+        raise ValueError("Network: target_scaling is for a network without classes; leave it out")
+    shapes = [np.shape(array) for array in scaling]
+    if shapes != [(1,), (1,)]:
+        raise ValueError(f"Network: target_scaling must be mean and scale, [1], got {shapes}")
+    if not np.isfinite(scaling).all() or not np.all(scaling[1]):
+        raise ValueError("Network: target_scaling must be finite, and its scale not 0")
 
 
 def _require_columns(network: Any) -> None:

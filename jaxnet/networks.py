@@ -31,17 +31,19 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 _NAMES = ("features", "classes")
 _SCALING = ("mean", "scale")
+_OF_TARGET = ("target_mean", "target_scale")
 _RANGE = ("least", "largest")
 _WRITTEN = "the params.npz that train.py writes, or what jaxnet.save wrote"
 
 
 @dataclass(frozen=True, eq=False)  # by identity: arrays have no single truth value to compare by
 class Network:
-    """A classifier of `init_mlp`'s kind, with all that it takes to predict from raw features.
+    """A network of `init_mlp`'s kind, with all that it takes to predict from raw features.
 
     params: as `init_mlp` draws them and `fit` returns them, of one run.
     features: names of the columns of x, in their order, as those of a Dataset.
-    classes: classes[label] is the name of a label, as those of a Dataset.
+    classes: classes[label] is the name of a label, as those of a Dataset; () where the network has
+        one output, a number.
     activation: `relu`, or `gelu`, `silu`, `tanh`, `sigmoid` or `softplus` of jaxnet.rules.
     scaling: what `standardize` did to the features before training; None for nothing.
     ranges: [2, features], the least and the largest value of each feature in training, in the
@@ -49,6 +51,7 @@ class Network:
     target: the name of the column with the labels, where a file has both; None for none.
     columns: how the columns of a table become the features, as those of a Dataset; None where each
         feature is a column of numbers.
+    target_scaling: what `standardize` did to the numbers to predict, [1] each; None for nothing.
     Raises TypeError or ValueError, which name the argument, where these do not fit together, and
         for parameters that are not finite.
 
@@ -67,6 +70,7 @@ class Network:
     ranges: NDArray[np.float32] | None = None
     target: str | None = None
     columns: Sequence[Column] | None = None
+    target_scaling: Scaling | None = None
 
     def __post_init__(self) -> None:
         require_fitting(self)
@@ -82,20 +86,29 @@ class Network:
         x: [rows, features], numbers in the units of the file: not scaled; or a DataFrame, in which
             the columns are found by name, as `datasets.read_features` finds them in a file.
         Returns [rows, classes], float32 where the parameters are.
-        Raises TypeError or ValueError where x is not so, or holds what is not finite, and where the
-            outputs of the network are not finite.
+        Raises TypeError or ValueError where x is not so, or holds what is not finite, where the
+            outputs of the network are not finite, and where it predicts a number.
 
         >>> params = jaxnet.init_mlp(jax.random.key(0), (2, 3))
         >>> network = jaxnet.Network(params, ["width", "height"], ["a", "b", "c"])
         >>> print(network.probabilities([[1.0, 2.0]]).sum(axis=1).round(5))
         [1.]
         """
+        if not len(self.classes):
+            raise ValueError(
+                "Network: it predicts a number and has no classes, so no probabilities; "
+                "use predict(x)"
+            )
+        return self._applied(x, softmax)
+
+    def _applied(self, x: ArrayLike, last: Callable[[jax.Array], Any]) -> NDArray[Any]:
+        """last(outputs), finite."""
         scaled = features_of(self, x)
         if self.scaling is not None:
             scaled = (scaled - self.scaling.mean) / self.scaling.scale
         # mlp takes any sequence of layers, and NumPy's arrays.
-        logits = mlp(self.params, cast(jax.Array, scaled), activation=self.activation)
-        found = np.asarray(softmax(logits))
+        outputs = mlp(self.params, cast(jax.Array, scaled), activation=self.activation)
+        found = np.asarray(last(outputs))
         for row in np.flatnonzero(~np.isfinite(found).all(axis=1))[:1]:
             raise ValueError(
                 f"Network: the outputs for row {row} of x are not finite; "
@@ -103,11 +116,11 @@ class Network:
             )
         return found
 
-    def predict(self, x: ArrayLike) -> NDArray[np.str_]:
-        """The name of the most probable class of each row; of equals the first.
+    def predict(self, x: ArrayLike) -> NDArray[Any]:
+        """The name of the most probable class of each row, of equals the first; or its number.
 
         x: [rows, features], numbers in the units of the file: not scaled; or a DataFrame.
-        Returns [rows], text.
+        Returns [rows], text; without classes floating, in the units of the target.
         Raises as `probabilities` does.
 
         >>> network = jaxnet.Network(
@@ -116,19 +129,26 @@ class Network:
         >>> print(network.predict([[1.0, 2.0], [4.0, 3.0]]))
         ['high' 'wide']
         """
-        return np.array(self.classes)[self.probabilities(x).argmax(axis=1)]
+        if len(self.classes):
+            return np.array(self.classes)[self.probabilities(x).argmax(axis=1)]
+        return self._applied(x, self._in_units)[:, 0]
+
+    def _in_units(self, outputs: jax.Array) -> Any:
+        if self.target_scaling is None:
+            return outputs
+        return outputs * self.target_scaling.scale + self.target_scaling.mean
 
 
 def save(path: str | os.PathLike[str], network: Network) -> None:
     """Write a network into an .npz archive: readers find it whole or, until then, what was there.
 
     It holds, by name: features, classes, activation and target (text), mean and scale where there
-    is a scaling, least and largest where there are ranges, and of layer i the arrays i.weight,
-    i.bias and, of a norm, i.scale and i.shift. Where features are not columns of numbers as they
-    were, it says of each of them from which of the columns it is made, of which kind (number, value
-    or missing), of which of the values, and which of the fills stands for a missing number. There
-    is no pickle in it; a dtype that NumPy does not know, as bfloat16, has its name beside it:
-    i.weight.dtype.
+    is a scaling, target_mean and target_scale where the numbers to predict have one, least and
+    largest where there are ranges, and of layer i the arrays i.weight, i.bias and, of a norm,
+    i.scale and i.shift. Where features are not columns of numbers as they were, it says of each of
+    them from which of the columns it is made, of which kind (number, value or missing), of which of
+    the values, and which of the fills stands for a missing number. There is no pickle in it; a
+    dtype that NumPy does not know, as bfloat16, has its name beside it: i.weight.dtype.
 
     path: of the file; missing folders are made.
     network: a Network.
@@ -162,12 +182,14 @@ def network_arrays(network: Network) -> dict[str, NDArray[Any]]:
     """What `save` writes, by name."""
     activation = next(name for name, f in ACTIVATIONS.items() if f == network.activation)
     texts = {"features": network.features, "classes": network.classes, "activation": activation}
-    arrays = {name: np.array(text) for name, text in texts.items()}
+    arrays = {name: np.array(text, np.str_) for name, text in texts.items()}
     for i, layer in enumerate(network.params):
         for name, leaf in leaves(layer):
             arrays[f"{i}.{name}"] = np.asarray(leaf)
     if network.scaling is not None:
         arrays |= dict(zip(_SCALING, map(np.asarray, network.scaling), strict=True))
+    if network.target_scaling is not None:
+        arrays |= dict(zip(_OF_TARGET, map(np.asarray, network.target_scaling), strict=True))
     if network.target is not None:
         arrays["target"] = np.array(network.target)
     if network.ranges is not None:
@@ -218,12 +240,13 @@ def _require_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise unless these are the arrays of a network, none missing and none unknown."""
     depth = _depth(arrays)
     needed = {*_NAMES, *(f"{i}.{name}" for i in range(max(depth, 1)) for name in Layer._fields)}
-    for group in (_SCALING, _RANGE, COLUMN_ARRAYS):  # half a scaling would predict nonsense
+    for group in (_SCALING, _OF_TARGET, _RANGE, COLUMN_ARRAYS):  # half of one is nonsense
         needed |= set(group) if any(name in arrays for name in group) else set()
     if missing := needed - arrays.keys():
         raise ValueError(f"{path}: no {', '.join(sorted(missing))} in it; expected {_WRITTEN}")
     layers = (f"{i}.{name}" for i in range(depth) for name in NormLayer._fields)
-    known = {*_NAMES, "activation", "target", *_SCALING, *_RANGE, *COLUMN_ARRAYS, *layers}
+    groups = {*_SCALING, *_OF_TARGET, *_RANGE, *COLUMN_ARRAYS}
+    known = {*_NAMES, "activation", "target", *groups, *layers}
     if unknown := arrays.keys() - known:
         raise ValueError(
             f"{path}: {', '.join(sorted(unknown))} in it, which this version does not know; "
@@ -245,11 +268,16 @@ def _network(arrays: _Arrays) -> Network:
         features,
         classes,
         ACTIVATIONS[activation],
-        Scaling(*(arrays[name] for name in _SCALING)) if _SCALING[0] in arrays else None,
+        _scaling(arrays, _SCALING),
         np.stack([arrays[name] for name in _RANGE]) if _RANGE[0] in arrays else None,
         str(arrays["target"]) if "target" in arrays else None,
         columns_in(arrays) if COLUMN_ARRAYS[0] in arrays else None,
+        _scaling(arrays, _OF_TARGET),
     )
+
+
+def _scaling(arrays: _Arrays, names: tuple[str, str]) -> Scaling | None:
+    return Scaling(*(arrays[name] for name in names)) if names[0] in arrays else None
 
 
 def _layer(arrays: _Arrays, i: int) -> Any:

@@ -252,3 +252,53 @@ def test_what_is_not_a_network_is_not_saved(tmp_path):
         with pytest.raises(TypeError, match=r"path is of type .*; expected that of an \.npz"):
             swapped()
     assert not list(tmp_path.iterdir())
+
+
+OF_TARGET = Scaling(np.float32([1000]), np.float32([50]))
+
+
+def of_a_number(**options):
+    return jaxnet.Network(draw((3, 4, 1)), FEATURES, (), **options)
+
+
+@pytest.mark.parametrize("scaling", [None, OF_TARGET])
+def test_a_network_without_classes_predicts_a_number_in_units_of_the_target(scaling, tmp_path):
+    network = of_a_number(scaling=SCALING, target_scaling=scaling)
+    outputs = jaxnet.mlp(network.params, (X - SCALING.mean) / SCALING.scale)[:, 0]
+    expected = outputs if scaling is None else 1000 + 50 * outputs
+    np.testing.assert_allclose(network.predict(X), expected, rtol=1e-6)
+    assert network.predict(np.zeros((0, 3))).shape == (0,)
+    with pytest.raises(ValueError, match=r"no classes, so no probabilities; use predict"):
+        network.probabilities(X)
+    jaxnet.save(tmp_path / "a.npz", network)
+    found = jaxnet.load_network(tmp_path / "a.npz")
+    assert found.classes == ()
+    np.testing.assert_array_equal(found.predict(X), network.predict(X), strict=True)
+    assert (found.target_scaling is None) == (scaling is None)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"params": draw()}, "params[1] has 2 outputs and classes is empty"),
+        ({"target_scaling": Scaling(np.ones(3), np.ones(3))}, "must be mean and scale, [1], got"),
+        ({"target_scaling": Scaling(np.ones(1), np.zeros(1))}, "finite, and its scale not 0"),
+        (
+            {"params": draw(), "classes": CLASSES, "target_scaling": OF_TARGET},
+            "target_scaling is for a network without classes",
+        ),
+    ],
+)
+def test_a_number_whose_parts_do_not_fit_is_an_error(options, fault):
+    good = {"params": draw((3, 4, 1)), "features": FEATURES, "classes": ()}
+    with pytest.raises(ValueError, match=re.escape(fault)):
+        jaxnet.Network(**good | options)
+
+
+def test_half_a_scaling_of_the_target_is_an_error(tmp_path):
+    jaxnet.save(tmp_path / "a.npz", of_a_number(target_scaling=OF_TARGET))
+    arrays = dict(np.load(tmp_path / "a.npz"))
+    del arrays["target_scale"]
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match="no target_scale in it"):
+        jaxnet.load_network(tmp_path / "a.npz")
