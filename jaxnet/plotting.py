@@ -125,7 +125,7 @@ def draw_metric(axes: "Axes", values: Mapping[str, NDArray[Any]], metric: str) -
             draw_runs(axes, values[name], color=color, linestyle=style, label=label)
     if metric.endswith("accuracy"):
         axes.yaxis.set_major_formatter(_percent())
-    axes.set_ylabel(metric.replace("_", " "))
+    axes.set_ylabel("R²" if metric == "r2" else metric.replace("_", " "))
     tidy(axes)
 
 

@@ -11,7 +11,7 @@ from jaxnet.datasets._column import Column, are_numbers
 from jaxnet.datasets._targets import split
 
 Features: TypeAlias = NDArray[np.float32]  # [rows, features]
-Labels: TypeAlias = NDArray[np.int32]  # [rows], 0 .. classes - 1
+Labels: TypeAlias = NDArray[Any]  # int32 [rows], 0 .. classes - 1; or float32 [rows, 1]
 
 
 class Scaling(NamedTuple):
@@ -30,15 +30,17 @@ class Scaling(NamedTuple):
 
 @dataclass(frozen=True, eq=False)  # by identity: arrays have no single truth value to compare by
 class Dataset:
-    """A classification problem.
+    """A classification problem, or a regression.
 
-    train, test: (x [rows, features], float32; y [rows], int32).
+    train, test: (x [rows, features], float32; y [rows], int32), y of a regression [rows, 1],
+        float32.
     features: features[column] is the name of a column of x.
-    classes: classes[label] is the name of a label.
+    classes: classes[label] is the name of a label; () of a regression.
     scaling: None while x is in the units of the file, else the map that `standardize` applied.
     columns: how the columns of the table became features, in their order; None where all features
         are numbers as they were.
     target: the name of the column with the labels; None where it has none.
+    target_scaling: of a regression that is standardized, what was done to y, [1] each.
 
     >>> data = jaxnet.datasets.load("data/breast_cancer.csv", target="diagnosis")
     >>> x, y = data.train
@@ -53,16 +55,18 @@ class Dataset:
     scaling: Scaling | None = None
     columns: tuple[Column, ...] | None = None
     target: str | None = None
+    target_scaling: Scaling | None = None
 
 
 def standardize(data: Dataset) -> Dataset:
     """Shift and scale each feature to mean 0 and standard deviation 1 on the training set.
 
     The test set goes through the same map and has no part in it. A constant feature is only
-    shifted: its scale is 1. Features of a category, 0 or 1, stay as they are.
+    shifted: its scale is 1. Features of a category, 0 or 1, stay as they are. The numbers that a
+    regression predicts are scaled as well.
 
     data: a Dataset as `load` returns it.
-    Returns a Dataset, whose `scaling` records the map.
+    Returns a Dataset, whose `scaling` records the map, and `target_scaling` that of the numbers.
     Raises ValueError if `data` is standardized already, as two maps in a row would leave only the
         second on record.
 
@@ -81,19 +85,31 @@ def standardize(data: Dataset) -> Dataset:
         raise ValueError(
             "data is standardized already (data.scaling is set); pass it as load returned it"
         )
-    # In float64 sums of a float32 constant are exact, so that its spread is 0.
-    x = data.train[0].astype(np.float64)
-    spread = x.std(axis=0).astype(np.float32)
-    mean = x.mean(axis=0).astype(np.float32)
-    scale = np.where(spread == 0, np.float32(1), spread)
+    mean, scale = _scaling_of(data.train[0])
     if data.columns is not None:
         is_number = np.array(are_numbers(data.columns))
         mean, scale = np.where(is_number, mean, 0), np.where(is_number, scale, 1)
         mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+    scaling = Scaling(mean, scale)
+    of_target = None if data.classes else _scaling_of(data.train[1])
     train, test = (
-        (((x - mean) / scale).astype(np.float32, copy=False), y) for x, y in (data.train, data.test)
+        (_scaled(x, scaling), y if of_target is None else _scaled(y, of_target))
+        for x, y in (data.train, data.test)
     )
-    return replace(data, train=train, test=test, scaling=Scaling(mean, scale))
+    return replace(data, train=train, test=test, scaling=scaling, target_scaling=of_target)
+
+
+def _scaling_of(x: Features) -> Scaling:
+    # In float64 sums of a float32 constant are exact, so that its spread is 0.
+    wide = x.astype(np.float64)
+    spread = wide.std(axis=0).astype(np.float32)
+    return Scaling(
+        wide.mean(axis=0).astype(np.float32), np.where(spread == 0, np.float32(1), spread)
+    )
+
+
+def _scaled(x: Features, scaling: Scaling) -> Features:
+    return ((x - scaling.mean) / scaling.scale).astype(np.float32, copy=False)
 
 
 def hold_out(
@@ -103,7 +119,8 @@ def hold_out(
 
     A validation set comes from the training set so, and `fit` chooses on it.
 
-    data: (x [rows, ...], y [rows]), labels 0, 1, ... as those of a Dataset.
+    data: (x [rows, ...], y [rows]), labels 0, 1, ... as those of a Dataset, or y floating, of
+        which a fraction is held out.
     fraction: between 0 and 1. At least one row of each class goes to either part.
     seed: of the order, which is random in both parts.
     Returns two pairs (x, y).
@@ -117,10 +134,11 @@ def hold_out(
     if not 0 < fraction < 1:
         raise ValueError(f"fraction is {fraction}; expected a number between 0 and 1, such as 0.2")
     x, y = data
-    counts = np.bincount(y)
+    labels = y if y.dtype.kind in "iu" else np.zeros(len(y), np.int32)  # numbers have no classes
+    counts = np.bincount(labels)
     for label in np.flatnonzero(counts == 1)[:1]:
         raise ValueError(f"hold_out: class {label} has 1 row, too few; expected at least two")
-    first, second = ((x[rows], y[rows]) for rows in split(y, counts, fraction, seed))
+    first, second = ((x[rows], y[rows]) for rows in split(labels, counts, fraction, seed))
     return first, second
 
 

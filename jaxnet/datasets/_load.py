@@ -18,6 +18,7 @@ from jaxnet.datasets._frames import names_of, read_frame, table_of
 from jaxnet.datasets._options import Options, counters_of
 from jaxnet.datasets._table import Table, listed
 from jaxnet.datasets._targets import targets_of
+from jaxnet.datasets._task import require_task
 from jaxnet.datasets._usable import require_usable
 
 
@@ -25,6 +26,7 @@ def load(
     path: str | os.PathLike[str],
     target: str | None = None,
     *,
+    task: str | None = None,
     drop: Collection[str] = (),
     features: Collection[str] | None = None,
     categorical: Collection[str] = (),
@@ -42,15 +44,20 @@ def load(
     - A folder with XTrain.txt, yTrain.txt, XTest.txt and yTest.txt: a row per line, numbers between
       white space, integer labels. The features are called x1, x2, ...
     - An .npz archive with x [rows, features] and y [rows], or with x_train, y_train, x_test and
-      y_test; y is integer or text. It may name `features` and `classes` (arrays of text); integers
-      in y are then positions in `classes`.
+      y_test; y is integer or text, or with task="regression" numbers. It may name `features` and
+      `classes` (arrays of text); integers in y are then positions in `classes`.
 
-    What comes in one part is shuffled and split: of each class a fraction goes to the test set,
-    rounded, at least one row to either side. Other layouts keep their order. Values and numbers to
-    fill in are learnt from the training set; a value that only the test set has is a warning.
+    What comes in one part is shuffled and split: of each class (of a regression: of all rows) a
+    fraction goes to the test set, rounded, at least one row to either side. Other layouts keep
+    their order. Values and numbers to fill in are learnt from the training set; a value that only
+    the test set has is a warning.
 
     path: of the folder or the file.
     target: the column with the labels, for a table in text; None for the others.
+    task: "classification" or "regression". None for what the target column says: text, booleans
+        and two different numbers are classes; of more numbers those with fractions are a
+        regression's, and whole ones may be either, which is an error that asks. Without a target
+        classification.
     drop: columns to leave out.
     features: the only columns to take; None for all.
     categorical: columns of numbers to take for categories, as codes are.
@@ -71,16 +78,18 @@ def load(
     ('x1', 'x2', 'x3')
     """
     path = existing("load", path)
+    require_task("load", task)
     options = Options("load", target, drop, features, categorical, impute)
     _require_split("load", test_fraction, seed)
     tables, classes = _read(path, options)
-    return _dataset(tables, options, classes, test_fraction, seed)
+    return _dataset(tables, options, classes, test_fraction, seed, task=task)
 
 
 def from_table(
     table: Any,
     target: str,
     *,
+    task: str | None = None,
     drop: Collection[str] = (),
     features: Collection[str] | None = None,
     categorical: Collection[str] = (),
@@ -92,7 +101,8 @@ def from_table(
 
     table: a DataFrame of pandas or polars, or a dict of columns by name. Its numbers are copied
         once, into float32.
-    target: the column with the labels: text, booleans or whole numbers.
+    target: the column with the labels: text, booleans or numbers.
+    task: "classification" or "regression"; None for what the labels say.
     drop: columns to leave out.
     features: the only columns to take; None for all.
     categorical: columns of numbers to take for categories.
@@ -107,13 +117,14 @@ def from_table(
     >>> print(data.features, data.train[0].shape)
     ('size', 'kind=a', 'kind=b') (16, 3)
     """
+    require_task("from_table", task)
     options = Options("from_table", target, drop, features, categorical, impute)
     _require_split("from_table", test_fraction, seed)
     names = names_of("from_table", table)
     wanted = options.wanted("from_table", names, "any")
     cells = read_frame("from_table", table, wanted)
     whole = table_of("from_table", cells, target, lambda row: f"row {row}")
-    return _dataset([whole], options, None, test_fraction, seed)
+    return _dataset([whole], options, None, test_fraction, seed, task=task)
 
 
 def _dataset(
@@ -122,6 +133,8 @@ def _dataset(
     classes: tuple[str, ...] | None,
     test_fraction: float,
     seed: int,
+    *,
+    task: str | None,
 ) -> Dataset:
     """tables: the training and the test set, or one that is still to be split."""
     shape = tables[0].rows, len(tables[0].columns)
@@ -130,7 +143,9 @@ def _dataset(
             f"{tables[0].where}: shape {shape}; expected at least one row and one feature"
         )
     require_usable(tables, options.categorical, options.impute)
-    targets = targets_of(tables, classes, test_fraction, seed)
+    targets = targets_of(
+        tables, classes, test_fraction, seed, task=task, is_column=options.target is not None
+    )
     columns = columns_of(tables[0], targets.rows[0], options.impute)
     first, last = tables[0], tables[-1]
     train = encoded(first, columns, targets.rows[0]), targets.ys[0]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxnet.datasets._table import Table, Texts, as_texts, listed, number_or_none
+from jaxnet.datasets._task import REGRESSION, numbers_of, task_of
 
 Rows = NDArray[np.intp]
 Labels = NDArray[np.int32]
@@ -19,13 +20,39 @@ class Targets(NamedTuple):
 
     rows: tuple[Rows, Rows]
     ys: tuple[NDArray[Any], NDArray[Any]]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # none of a regression
 
 
 def targets_of(
+    tables: Sequence[Table],
+    classes: tuple[str, ...] | None,
+    test_fraction: float,
+    seed: int,
+    *,
+    task: str | None,
+    is_column: bool,
+) -> Targets:
+    """tables: the training and the test set, or one that is still to be split.
+
+    task: None for what the target says; is_column: whether it is a column of the table.
+    """
+    if task_of(task, tables[0], is_column) == REGRESSION:
+        return _numbers(tables, test_fraction, seed)
+    return _labels(tables, classes, test_fraction, seed)
+
+
+def _numbers(tables: Sequence[Table], test_fraction: float, seed: int) -> Targets:
+    ys = [numbers_of(table, is_learnt=table is tables[0]) for table in tables]
+    if len(tables) == 2:
+        return Targets((np.arange(len(ys[0])), np.arange(len(ys[1]))), (ys[0], ys[1]), ())
+    count = len(ys[0])
+    rows = split(np.zeros(count, np.int32), np.array([count]), test_fraction, seed)
+    return Targets(rows, (ys[0][rows[0]], ys[0][rows[1]]), ())
+
+
+def _labels(
     tables: Sequence[Table], classes: tuple[str, ...] | None, test_fraction: float, seed: int
 ) -> Targets:
-    """tables: the training and the test set, or one that is still to be split."""
     first = tables[0]
     texts = [_label_texts(table, classes) for table in tables]
     classes = classes or _class_names(first.where, texts[0])
@@ -66,7 +93,8 @@ def _label_texts(table: Table, classes: tuple[str, ...] | None = None) -> Texts:
     assert y is not None
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{where}: {y.dtype}; expected integers or text")
-    low, high, expected = -math.inf, math.inf, "an integer"
+    low, high = -math.inf, math.inf
+    expected = "an integer, or for numbers --task regression (in Python task='regression')"
     if classes:
         low, high = 0, len(classes) - 1
         expected = f"0 to {high}, a position in classes"
