@@ -6,14 +6,16 @@
         any table in text with a header, .npz, or folder in the report's layout
     python scripts/train.py data/breast_cancer.csv --target diagnosis --rates 0.1 0.01 --runs 8
         every rate with every seed at once, ranked on rows that are held out
+    python scripts/train.py titanic.csv --target survived --runs 32
+        the spread over 32 seeds, beside simpler models of scikit-learn, where that is installed
     python scripts/train.py --predict new.csv --params out/train/params.npz
 
 Training writes metrics.json, history.csv, history.png and params.npz (parameters, scaling, feature
 and class names; jaxnet.load_network reads it) into --out, together, once it has ended; of several
 runs the best, and sweep.csv and sweep.png. Until then checkpoint.npz is there: Ctrl-C and SIGTERM
 save it, and the same command goes on from it. Prediction writes predictions.csv: for each row of
-the new file its class and every probability. Where the file has the labels too, it prints the
-accuracy.
+the new file its class and every probability, or its number. Where the file has the labels too, it
+prints the accuracy, or R² and the error.
 """
 
 import argparse
@@ -21,15 +23,14 @@ import sys
 from typing import Any
 
 import common.compilation_cache as compilation_cache  # before jax
-from common.by_class import by_class
-from training import options, results, sweep
+from training import baselines, options, results, sweep
 from training.job import Job, fit, model_of, network_of, read_job
 from training.prediction import predict
+from training.scores import LOSS, Score, always_in_words, of_test, scores_of, target_in_words
 
 import jaxnet
 from jaxnet._files import write_whole
 
-KINDS = ("loss", "accuracy")
 INTERRUPTED = 130  # as a shell has it of a command that Ctrl-C ended
 
 
@@ -48,22 +49,28 @@ def train(args: argparse.Namespace) -> None:
 
 
 def write(args: argparse.Namespace, job: Job, params: Any, history: jaxnet.History) -> None:
-    more = {}
+    more, seeds = {}, {}
+    score = scores_of(job.data)[0]
     if options.is_sweep(args):
         found = sweep.results_of(args, history)
         best = sweep.best_of(found)
         params, history = sweep.one_of(best, params, history, found[best].epochs)
-        print(sweep.in_words(sweep.ranked(found), found[best]))
-        more = sweep_files(found, found[best])
-    of_test = by_class(job.data, model_of(args)(params, job.data.test[0]))
-    results.write_results(args, network_of(args, job, params), history, of_test, more)
-    show_end(args, history, of_test["always"], more)
+        print(sweep.in_words(sweep.ranked(found, score), found[best], score))
+        more = sweep_files(found, found[best], score)
+    if args.runs > 1:
+        seeds["seeds"] = baselines.over_seeds(found, found[best], score)
+        seeds["others"] = baselines.others(args, job)
+    test = of_test(job.data, model_of(args)(params, job.data.test[0])) | seeds
+    results.write_results(args, network_of(args, job, params), history, test, more)
+    show_end(args, job, history, test["always"], more)
+    if seeds:
+        print(baselines.in_words(job, test))
 
 
-def sweep_files(found: list[sweep.Result], best: sweep.Result) -> dict[str, Any]:
+def sweep_files(found: list[sweep.Result], best: sweep.Result, score: Score) -> dict[str, Any]:
     from jaxnet.plotting import png
 
-    text, picture = results.csv_text(*sweep.table(found)), png(sweep.figure(found, best))
+    text, picture = results.csv_text(*sweep.table(found)), png(sweep.figure(found, best, score))
     return {
         "sweep.csv": lambda path: write_whole(path, text),
         "sweep.png": lambda path: write_whole(path, picture),
@@ -78,7 +85,7 @@ def show_job(args: argparse.Namespace, job: Job) -> None:
         f"{len(data.test[0])} to test on"
     )
     scaled = ", standardised" if args.standardize else ""
-    print(f"{len(data.features)} features{scaled}; classes {', '.join(data.classes)}")
+    print(f"{len(data.features)} features{scaled}; {target_in_words(data)}")
     for remark in job.remarks:
         print(f"- {remark}")
     norm = "" if args.norm == "none" else f", {args.norm} norm"
@@ -90,19 +97,26 @@ def show_job(args: argparse.Namespace, job: Job) -> None:
 
 
 def show_end(
-    args: argparse.Namespace, history: jaxnet.History, always: dict[str, Any], more: dict[str, Any]
+    args: argparse.Namespace,
+    job: Job,
+    history: jaxnet.History,
+    always: dict[str, Any],
+    more: dict[str, Any],
 ) -> None:
     done, kept = history.epochs, results.kept(history)
     if history.interrupted:
         print(f"interrupted: what was trained in {done} of {args.epochs} epochs is saved")
     of = f"{done} epochs" if kept + 1 == done else f"epoch {kept + 1}, the best of {done}"
-    print(f"\n{'':12}{'loss':>10}{'accuracy':>12}   after {of}, {history.seconds:.2f} s")
+    scores = (LOSS, *scores_of(job.data))
+    titles = "".join(f"{score.title:>12}" for score in scores)
+    print(f"\n{'':10}{titles}   after {of}, {history.seconds:.2f} s")
     for name in ("train", "validation", "test"):
         if f"{name}_loss" in history.values:
-            loss, accuracy = (history.values[f"{name}_{kind}"][kept] for kind in KINDS)
-            print(f"{name:12}{loss:10.4f}{accuracy:11.2%}")
-    below = "" if accuracy > always["accuracy"] else ": the network has learnt no more than that"
-    print(f"always {always['class']}: {always['accuracy']:.2%} of the test rows{below}")
+            values = (history.values[f"{name}_{score.name}"][kept] for score in scores)
+            texts = (score.text(value) for score, value in zip(scores, values, strict=True))
+            print(f"{name:10}" + "".join(f"{text:>12}" for text in texts))
+    reached = history.values[f"test_{scores[1].name}"][kept]
+    print(always_in_words(job.data, always, reached))
     files = ", ".join(["metrics.json", "history.csv", "history.png", "params.npz", *more])
     print(f"\nwritten to {args.out}: {files}")
 

@@ -16,6 +16,7 @@ from jaxnet.datasets import Dataset, hold_out, load, look, standardize
 from jaxnet.networks import ACTIVATIONS
 from training.options import INITIALIZERS, OF_COLUMNS, OPTIMIZERS, SCHEDULES, is_sweep
 from training.results import making_room, size_of
+from training.scores import LOSSES, is_regression, metrics_of
 
 
 class Job(NamedTuple):
@@ -36,7 +37,9 @@ class Run(NamedTuple):
 def read_job(args: argparse.Namespace) -> Job:
     """The data, scaled if they are to be; what args leave open of that is decided in place."""
     columns = {name: getattr(args, name) for name in OF_COLUMNS}
-    data, validation = load(args.data, args.target, seed=args.seed, **columns), None
+    data = load(args.data, args.target, task=args.task, seed=args.seed, **columns)
+    validation = None
+    require_task(args, data)
     if args.validation:
         train, validation = hold_out(data.train, args.validation, seed=args.seed)
         data = replace(data, train=train)
@@ -49,9 +52,19 @@ def read_job(args: argparse.Namespace) -> Job:
         data = standardize(data)
         if validation is not None:
             x, y = validation
+            if data.target_scaling is not None:
+                y = (y - data.target_scaling.mean) / data.target_scaling.scale
             validation = ((x - data.scaling.mean) / data.scaling.scale, y)
-    sizes = (len(data.features), *args.hidden, len(data.classes))
+    sizes = (len(data.features), *args.hidden, len(data.classes) or 1)
     return Job(data, validation, ranges, sizes, remarks)
+
+
+def require_task(args: argparse.Namespace, data: Dataset) -> None:
+    """Raise where an option is for the other task."""
+    if args.loss is not None and not is_regression(data):
+        raise ValueError(f"--loss {args.loss}: for numbers, the target has classes; leave it out")
+    if args.class_weights != "none" and is_regression(data):
+        raise ValueError("--class-weights: for classes, the target is a number; leave it out")
 
 
 def runs_of(args: argparse.Namespace) -> list[Run]:
@@ -67,6 +80,8 @@ def model_of(args: argparse.Namespace) -> Callable[..., jax.Array]:
 
 def loss_of(args: argparse.Namespace, job: Job) -> Callable[..., jax.Array]:
     loss = jaxnet.softmax_cross_entropy
+    if is_regression(job.data):
+        loss = LOSSES[args.loss or "squared"]
     if args.class_weights == "balanced":
         weights = jaxnet.metrics.balanced_class_weights(job.data.train[1], job.sizes[-1])
         loss = jaxnet.class_weighted(weights, loss)
@@ -116,6 +131,7 @@ def fit(args: argparse.Namespace, job: Job) -> tuple[Any, jaxnet.History]:
             batch_size=args.batch_size,
             optimizer=optimizer,
             loss=loss_of(args, job),
+            metrics=metrics_of(job.data),
             key=key,
             model_key=model_key,
             patience=args.patience,
@@ -135,4 +151,5 @@ def network_of(args: argparse.Namespace, job: Job, params: Any) -> jaxnet.Networ
         job.ranges,
         data.target,
         data.columns,
+        data.target_scaling,
     )

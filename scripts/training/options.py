@@ -29,6 +29,7 @@ SCHEDULES = {
     "linear": lambda rate, steps: optax.linear_schedule(rate, 0.0, steps),
 }
 INITIALIZERS = {"pytorch": jaxnet.pytorch_init, "course": jaxnet.course_init}
+TASKS = ("classification", "regression")
 OF_A_SWEEP = 0.2  # held out for validation
 OF_BOTH = {"out", "target", "compilation_cache"}
 OF_COLUMNS = ("drop", "features", "categorical", "impute")
@@ -44,6 +45,7 @@ def make_parser(text: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("data", nargs="?", type=Path, default=TWIN, help="table, .npz, folder (default: the twin)")
     add("--target", metavar="COLUMN", help="the label column of a table")
+    add("--task", choices=TASKS, help="classes or a number (default: by what the target holds)")
     add("--out", type=Path, default=Path("out/train"), metavar="DIR", help="(default: %(default)s)")
     add("--seed", type=int, default=0, help="of initialisation, order and split (default: 0)")
     add("--gradients", choices=("hand", "auto"), default="hand", help="(default: hand)")
@@ -106,6 +108,9 @@ def add_training(group: Any) -> None:
     )
     group.add_argument(
         "--schedule", choices=SCHEDULES, default="constant", help="of the rate (default: constant)"
+    )
+    group.add_argument(
+        "--loss", choices=("squared", "huber"), help="of a regression (default: squared)"
     )
     group.add_argument("--epochs", type=int, default=EPOCHS, help="(default: %(default)s)")
     group.add_argument(

@@ -1,19 +1,25 @@
 """Predictions for the rows of a .csv file, by a network that was saved."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 import jaxnet
+from jaxnet import metrics
 from jaxnet._files import write_whole
 from jaxnet.datasets import read_features, read_texts
 from training import generation
 from training.results import csv_text, require_room
+from training.scores import in_digits
 
 SHOWN = 5
+PREDICTIONS = "predictions.csv"
+Texts: TypeAlias = dict[str, tuple[str, ...]]
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -21,27 +27,76 @@ def predict(args: argparse.Namespace) -> None:
     x = read_features(args.predict, network.columns or network.features)
     target = args.target or network.target
     texts = read_columns(args, target)
-    require_room(args.out, 100 * len(x) * len(network.classes))
+    require_room(args.out, 100 * len(x) * max(len(network.classes), 1))
 
+    write_and_show = write_classes if network.classes else write_numbers
+    write_and_show(args, network, x, texts, target)
+    warn_of_far_rows(network, x)
+    print(f"written to {args.out / PREDICTIONS}")
+
+
+def write_classes(
+    args: argparse.Namespace,
+    network: jaxnet.Network,
+    x: NDArray[np.float32],
+    texts: Texts,
+    target: str | None,
+) -> None:
     probabilities = network.probabilities(x)
     classes = np.array(network.classes)[probabilities.argmax(axis=1)]
-    path = args.out / "predictions.csv"
     head = ["class", *(f"probability of {name}" for name in network.classes)]
     rows = [[name, *map(float, row)] for name, row in zip(classes, probabilities, strict=True)]
-    if args.id:
-        head = [args.id, *head]
-        rows = [[name, *row] for name, row in zip(texts[args.id], rows, strict=True)]
-    write_whole(path, csv_text(head, rows))
+    write_rows(args, head, rows, texts)
 
     counts = ", ".join(f"{(classes == name).sum()} {name}" for name in network.classes)
     print(f"{len(classes)} rows of {args.predict}: {counts}")
     if target in texts:
         show_accuracy(classes, np.array(texts[target]), target, network)
-    warn_of_far_rows(network, x)
-    print(f"written to {path}")
 
 
-def read_columns(args: argparse.Namespace, target: str | None) -> dict[str, tuple[str, ...]]:
+def write_numbers(
+    args: argparse.Namespace,
+    network: jaxnet.Network,
+    x: NDArray[np.float32],
+    texts: Texts,
+    target: str | None,
+) -> None:
+    numbers = network.predict(x)
+    write_rows(args, ["prediction"], [[float(number)] for number in numbers], texts)
+
+    least, middle, most = map(in_digits, np.quantile(numbers, [0, 0.5, 1]))
+    print(f"{len(x)} rows of {args.predict}: {least} to {most}, median {middle}")
+    if target in texts:
+        show_error(numbers, texts[target], target)
+
+
+def write_rows(args: argparse.Namespace, head: list[str], rows: list[Any], texts: Texts) -> None:
+    if args.id:
+        head = [args.id, *head]
+        rows = [[name, *row] for name, row in zip(texts[args.id], rows, strict=True)]
+    write_whole(args.out / PREDICTIONS, csv_text(head, rows))
+
+
+def show_error(numbers: NDArray[np.float32], cells: tuple[str, ...], target: str) -> None:
+    """Of the rows whose target is a number."""
+    truth = np.array([number_or_nan(cell) for cell in cells], np.float32)
+    known = np.isfinite(truth)
+    if not known.all():
+        print(f"{(~known).sum()} rows have no number as {target}")
+    if known.any():
+        pair = numbers[known], truth[known]
+        r2, error = metrics.r2(*pair), metrics.mean_absolute_error(*pair)
+        print(f"by {target}: R² {r2:.4f}, error {in_digits(error)}, of {known.sum()} rows")
+
+
+def number_or_nan(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def read_columns(args: argparse.Namespace, target: str | None) -> Texts:
     """The labels and what --id names, where they are there; what was asked for must be."""
     texts = read_texts(args.predict, [name for name in (args.id, target) if name])
     for name, argument in ((args.id, "--id"), (args.target, "--target")):

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import csv
 import io
+import math
 import os
 import signal
 import sys
@@ -111,10 +112,8 @@ def metrics(
         name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
     }
     return {
-        "last": {name: float(values[-1]) for name, values in history.values.items()},
-        "at_best_epoch": {
-            name: float(values[kept(history)]) for name, values in history.values.items()
-        },
+        "last": values_at(-1, history),
+        "at_best_epoch": values_at(kept(history), history),
         "test": of_test,
         "run": {
             "epochs": history.epochs,
@@ -131,8 +130,10 @@ def metrics(
     }
 
 
-def values_at(row: int, history: jaxnet.History) -> dict[str, float]:
-    return {name: float(values[row]) for name, values in history.values.items()}
+def values_at(row: int, history: jaxnet.History) -> dict[str, float | None]:
+    """None for what cannot be counted, such as R² of one row."""
+    found = {name: float(values[row]) for name, values in history.values.items()}
+    return {name: None if math.isnan(value) else value for name, value in found.items()}
 
 
 def kept(history: jaxnet.History) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import jaxnet
 from training.job import Run, runs_of
+from training.scores import Score
 
 SETS = ("train", "validation", "test")
 
@@ -30,7 +31,7 @@ class Ranked(NamedTuple):
 
     rate: float
     loss: NDArray[np.floating[Any]]
-    accuracy: NDArray[np.floating[Any]]
+    score: NDArray[np.floating[Any]]
     diverged: int
     seeds: int
 
@@ -48,22 +49,22 @@ def result_of(run: Run, i: int, history: jaxnet.History) -> Result:
     return Result(run, diverged, best, epochs, values, loss)
 
 
-def ranked(results: Sequence[Result]) -> list[Ranked]:
+def ranked(results: Sequence[Result], score: Score) -> list[Ranked]:
     """The best rate first."""
     rates = dict.fromkeys(result.run.rate for result in results)
-    rows = [ranked_of(rate, [r for r in results if r.run.rate == rate]) for rate in rates]
+    rows = [ranked_of(rate, [r for r in results if r.run.rate == rate], score) for rate in rates]
     return sorted(rows, key=lambda row: (np.isnan(row.loss[0]), row.loss[0]))
 
 
-def ranked_of(rate: float, results: Sequence[Result]) -> Ranked:
+def ranked_of(rate: float, results: Sequence[Result], score: Score) -> Ranked:
     ended = [result for result in results if np.isfinite(result.validation_loss)]
 
     def spread(name: str) -> NDArray[np.floating[Any]]:
         values = [result.values[name] for result in ended]
         return np.array([np.mean(values), np.std(values)] if values else [np.nan, np.nan])
 
-    loss, accuracy = spread("validation_loss"), spread("validation_accuracy")
-    return Ranked(rate, loss, accuracy, len(results) - len(ended), len(results))
+    loss, of_score = spread("validation_loss"), spread(f"validation_{score.name}")
+    return Ranked(rate, loss, of_score, len(results) - len(ended), len(results))
 
 
 def best_of(results: Sequence[Result]) -> int:
@@ -86,14 +87,14 @@ def one_of(i: int, params: Any, history: jaxnet.History, epochs: int) -> tuple[A
     return jax.tree.map(lambda leaf: leaf[i], params), alone
 
 
-def in_words(rows: Sequence[Ranked], chosen: Result) -> str:
-    lines = [f"\n{'rate':>10}{'validation loss':>20}{'accuracy':>20}{'diverged':>14}"]
+def in_words(rows: Sequence[Ranked], chosen: Result, score: Score) -> str:
+    lines = [f"\n{'rate':>10}{'validation loss':>20}{score.title:>20}{'diverged':>14}"]
     for row in rows:
         loss = f"{row.loss[0]:.4f} ± {row.loss[1]:.4f}"
-        accuracy = f"{row.accuracy[0]:.2%} ± {row.accuracy[1]:.2%}"
+        of_score = " ± ".join(map(score.text, row.score))
         if np.isnan(row.loss[0]):
-            loss = accuracy = "-"
-        lines.append(f"{row.rate:>10g}{loss:>20}{accuracy:>20}{row.diverged:>9} of {row.seeds}")
+            loss = of_score = "-"
+        lines.append(f"{row.rate:>10g}{loss:>20}{of_score:>20}{row.diverged:>9} of {row.seeds}")
     run = chosen.run
     lines.append(f"\nthe best on validation: rate {run.rate:g}, seed {run.seed}")
     return "\n".join(lines)
@@ -110,7 +111,7 @@ def table(results: Sequence[Result]) -> tuple[list[str], list[list[Any]]]:
     return head, rows
 
 
-def figure(results: Sequence[Result], chosen: Result) -> Any:
+def figure(results: Sequence[Result], chosen: Result, score: Score) -> Any:
     """The validation loss of every run over its rate, and the mean of each rate."""
     from jaxnet.plotting import OKABE_ITO, new_figure, tidy
 
@@ -120,7 +121,7 @@ def figure(results: Sequence[Result], chosen: Result) -> Any:
     losses = [result.validation_loss for result in ended]
     green = OKABE_ITO["green"]
     axes.plot([r.run.rate for r in ended], losses, "o", color=green, alpha=0.5, label="a run")
-    rows = sorted(row for row in ranked(results) if np.isfinite(row.loss[0]))
+    rows = sorted(row for row in ranked(results, score) if np.isfinite(row.loss[0]))
     mean, deviation = np.array([row.loss for row in rows]).T
     axes.errorbar(
         [row.rate for row in rows],
