@@ -70,6 +70,12 @@ def compare_sweep(options: argparse.Namespace) -> None:
     sweep.run(options)
 
 
+def compare_tables(options: argparse.Namespace) -> None:
+    from benchmarks import tables
+
+    tables.run(options)
+
+
 def time_transposed(options: argparse.Namespace) -> None:
     from benchmarks import transposed
 
@@ -117,6 +123,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_others(others)
     add_transposed(others)
     add_sweep(others)
+    add_tables(others)
     return parser
 
 
@@ -201,6 +208,18 @@ def add_sweep(others: Any) -> None:
     sweep.add_argument("--epochs", type=count, default=100, help="(default: %(default)s)")
     add_json(sweep)
     sweep.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw it there")
+
+
+def add_tables(others: Any) -> None:
+    tables = others.add_parser(
+        "tables",
+        help="train.py on tables of other packages, beside scikit-learn",
+        description="Does train.py take tables as people have them, and how good is it beside "
+        "scikit-learn? Takes some minutes; docs/training.md says what it needs.",
+    )
+    tables.set_defaults(job=compare_tables)
+    tables.add_argument("names", nargs="*", metavar="NAME", help="a table; all by default")
+    add_json(tables)
 
 
 def add_platform(rules: argparse.ArgumentParser) -> None:
