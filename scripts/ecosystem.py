@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 # Read when jax is imported: no accelerator, and no messages of its compiler.
@@ -37,7 +37,17 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="of CPU time for a rule (default: %(default)s)",
     )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="of wall time, what is not always asked comes within (default: %(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="add a line there for every rule")
+    parser.add_argument(
+        "--missing", action="store_true", help="run those that --json FILE does not have yet"
+    )
     parser.add_argument(
         "--read", action="store_true", help="run nothing: count what lies in --json FILE"
     )
@@ -46,24 +56,26 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> None:
     if argv[:1] == [running.ANSWER]:
-        limit, is_short, *names = argv[1:]
-        return running.answer_all(names, int(limit), is_short == "1")
+        limit, budget, *names = argv[1:]
+        return running.answer_all(names, int(limit), float(budget))
     parser = make_parser()
     options = parser.parse_args(argv)
-    if options.read and not options.json:
-        parser.error("--read needs --json FILE")
-    rows = read(options.json) if options.read else list(run(options))
+    if (options.read or options.missing) and not options.json:
+        parser.error("--read and --missing need --json FILE")
+    rows = read(options.json) if options.read or options.missing else []
+    if not options.read:
+        rows += run(options, {row.rule for row in rows})
     print("", *outcomes.by_library(rows, KNOWN), sep="\n")
     print("", *outcomes.looked_into(rows, KNOWN), sep="\n")
     print("", *outcomes.last_lines(rows, KNOWN), sep="\n")
 
 
-def run(options: argparse.Namespace) -> Iterator[outcomes.Row]:
+def run(options: argparse.Namespace, known: Collection[str]) -> Iterator[outcomes.Row]:
     for library in options.library or sorted(VERSIONS):
-        names = [name for name in names_of(library) if options.rule in name]
+        names = [n for n in names_of(library) if options.rule in n and n not in known]
         if not running.version(library) or not names:
             continue
-        for row in running.run_library(library, names, options.limit):
+        for row in running.run_library(library, names, options.limit, options.budget):
             print(outcomes.line(row, KNOWN), flush=True)
             if options.json:
                 with options.json.open("a", encoding="utf-8") as file:
@@ -73,7 +85,7 @@ def run(options: argparse.Namespace) -> Iterator[outcomes.Row]:
 
 def read(path: Path) -> list[outcomes.Row]:
     """Of a rule that was asked about more than once, the last row."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     rows = [outcomes.Row(**json.loads(line)) for line in lines]
     return list({row.rule: row for row in rows}.values())
 

@@ -83,9 +83,9 @@ def test_the_last_lines_count_every_kind():
 def test_a_rule_at_which_the_process_ends_stops_no_other(monkeypatch):
     asked = []
 
-    def answers(names, limit, *, is_short):
-        asked.append((names, is_short))
-        if is_short:
+    def answers(names, limit, budget):
+        asked.append((names, budget))
+        if budget == running.ALWAYS_ASKED:
             yield {"verdict": "ok", "said": "ok; not asked: laws"}
         elif names[0] == "b":
             yield {"verdict": outcomes.TOO_LONG, "said": "more than 1 s"}
@@ -96,7 +96,7 @@ def test_a_rule_at_which_the_process_ends_stops_no_other(monkeypatch):
 
     monkeypatch.setattr(running, "answers", answers)
     monkeypatch.setattr(running, "version", lambda library: "1.0")
-    rows = list(running.run_library("some", ["a", "x", "b", "c"], 1))
+    rows = list(running.run_library("some", ["a", "x", "b", "c"], 1, 30.0))
     assert [(r.rule, r.verdict) for r in rows] == [
         ("a", "ok"),
         ("x", outcomes.CRASHED),
@@ -104,10 +104,10 @@ def test_a_rule_at_which_the_process_ends_stops_no_other(monkeypatch):
         ("c", "ok"),
     ]
     assert asked == [
-        (("a", "x", "b", "c"), False),
-        (("b", "c"), False),
-        (["b"], True),
-        (("c",), False),
+        (("a", "x", "b", "c"), 30.0),
+        (("b", "c"), 30.0),
+        (("b",), 0.0),
+        (("c",), 30.0),
     ]
 
 
@@ -135,6 +135,6 @@ def test_rows_are_read_back_and_the_last_of_a_rule_counts(tmp_path, capsys):
 
 def test_a_rule_that_is_installed_is_judged():
     pytest.importorskip("optax")
-    said = running.judged("optax.scale_gradient", is_short=True)
+    said = running.judged("optax.scale_gradient", budget=0.0)
     assert said["verdict"] == "ok"
     assert "optax.scale_gradient" in names_of("optax")

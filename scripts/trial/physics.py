@@ -111,6 +111,7 @@ call(
     "e3x.nn.functions.bernstein._bernstein",
     uniform(0.1, 0.9, (4,)),
     lambda polynomials: lambda x: polynomials(x, 5),
+    options={"domain": {"x": "unit"}},
 )
 for name in ("basic_bernstein", "reciprocal_bernstein", "exponential_bernstein"):
     limit = {"limit": 1.0} if name == "basic_bernstein" else {}
@@ -118,4 +119,5 @@ for name in ("basic_bernstein", "reciprocal_bernstein", "exponential_bernstein")
         f"e3x.nn.{name}",
         uniform(0.1, 0.9, (4,)),
         lambda polynomials, more=limit: lambda x: polynomials(x, 4, **more),
+        options={"domain": {"x": "unit" if limit else "positive"}},
     )

@@ -16,6 +16,7 @@ from typing import Any
 from trial import VERSIONS
 from trial.outcomes import CRASHED, TOO_LONG, Row
 
+ALWAYS_ASKED = 0.0  # the budget of a check that asks nothing else
 ANSWER = "--answer"  # what the command is called with in the process of a library
 COMMAND = Path(__file__).parents[1] / "ecosystem.py"
 
@@ -31,26 +32,26 @@ def version(library: str) -> str:
 # ---- in the process of a library
 
 
-def answer_all(names: Sequence[str], limit: int, is_short: bool) -> None:
+def answer_all(names: Sequence[str], limit: int, budget: float) -> None:
     """A line of JSON for every name. Whoever needs more CPU seconds than limit ends the process."""
     out = sys.stdout
     for name in names:
         # What it does by default, to end the process, works inside of XLA too.
         signal.setitimer(signal.ITIMER_PROF, limit)
         with contextlib.redirect_stdout(io.StringIO()):
-            row = answer(name, is_short)
+            row = answer(name, budget)
         print(json.dumps(row), file=out, flush=True)
 
 
-def answer(name: str, is_short: bool) -> dict[str, Any]:
+def answer(name: str, budget: float) -> dict[str, Any]:
     begin = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        said = judged(name, is_short)
+        said = judged(name, budget)
     return {**said, "seconds": round(time.process_time() - begin, 1)}
 
 
-def judged(name: str, is_short: bool) -> dict[str, Any]:
+def judged(name: str, budget: float) -> dict[str, Any]:
     import numpy as np
     from corpus import libraries
 
@@ -58,7 +59,7 @@ def judged(name: str, is_short: bool) -> dict[str, Any]:
     from jaxnet.checking.findings import worst
     from trial.tables import CALLS
 
-    case, budget = CALLS[name], 0 if is_short else None
+    case = CALLS[name]
     try:
         f, args = case.call(libraries.found(name)), case.args(np.random.default_rng(0))
         report = jaxnet.check(f, *args, ref=case.ref, budget=budget, **case.options)
@@ -88,7 +89,7 @@ def opinion(f: Any, args: Any) -> list[str]:
 # ---- and in the one that asks
 
 
-def run_library(library: str, names: Sequence[str], limit: int) -> Iterator[Row]:
+def run_library(library: str, names: Sequence[str], limit: int, budget: float) -> Iterator[Row]:
     """The row of every name.
 
     Where one ends the process, the others go on in a new one. Of what takes too long, only what
@@ -96,17 +97,17 @@ def run_library(library: str, names: Sequence[str], limit: int) -> Iterator[Row]
     """
     left = list(names)
     while left:
-        for said in answers(tuple(left), limit, is_short=False):
+        for said in answers(tuple(left), limit, budget):
             row = Row(library, version(library), left.pop(0), **said)
             if row.verdict == TOO_LONG:
-                for said in answers([row.rule], limit, is_short=True):
+                for said in answers((row.rule,), limit, ALWAYS_ASKED):
                     row = Row(library, version(library), row.rule, **said)
             yield row
 
 
-def answers(names: Sequence[str], limit: int, *, is_short: bool) -> Iterator[dict[str, Any]]:
+def answers(names: Sequence[str], limit: int, budget: float) -> Iterator[dict[str, Any]]:
     """For each name what was said of it; the last is the one at which the process ended."""
-    command = [sys.executable, str(COMMAND), ANSWER, str(limit), str(int(is_short)), *names]
+    command = [sys.executable, str(COMMAND), ANSWER, str(limit), str(budget), *names]
     answered = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
