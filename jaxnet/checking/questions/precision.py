@@ -21,6 +21,7 @@ from jaxnet.checking.conventions import FLOAT8
 from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import eps_of
 from jaxnet.checking.programs import NarrowRun, Run
+from jaxnet.checking.questions import vacuous
 from jaxnet.checking.questions.algebra import Algebra
 from jaxnet.checking.truth import Route
 
@@ -118,7 +119,9 @@ def _leaf(
 ) -> Compared:
     """Where the reference is distrusted the rule was not refuted: its float64 is the truth."""
     plain = bench.plain
-    if runs[0].auto is None:
+    is_noise = _is_noise(bench, look, k)
+    is_tail = is_noise and vacuous.is_definite(bench, look, k, [runs])
+    if runs[0].auto is None or is_tail:
         distrusted = np.ones_like(distrusted)
     noise = spread([m.ref[plain.key][k] for m in moved], look.runs[0].ref[plain.key][k])
     t = np.where(distrusted, look.rule(plain, k), look.ref(plain, k))
@@ -128,7 +131,7 @@ def _leaf(
         t=t,
         noise=np.where(distrusted, 0, noise),
         eps=eps_of(draw.working.dtypes[k]),
-        least=bench.natural(look, k) if _is_noise(bench, look, k) else 0.0,
+        least=bench.natural(look, k) if is_noise and not is_tail else 0.0,
     )
 
 

@@ -88,10 +88,10 @@ def _is_noise(
         return False
     # But what has half of the natural size's digits is a slope, whatever moves it.
     is_large = size > np.sqrt(bench.eps) * bench.natural(looks[0], k)
-    return not is_large and not _is_definite(bench, looks[0], k, narrow)
+    return not is_large and not is_definite(bench, looks[0], k, narrow)
 
 
-def _is_definite(bench: Bench, look: Look, k: int, narrow: Sequence[Sequence[NarrowRun]]) -> bool:
+def is_definite(bench: Bench, look: Look, k: int, narrow: Sequence[Sequence[NarrowRun]]) -> bool:
     """Whether the rule returns the same in both dtypes: a true slope in a tail, not noise."""
     r = look.runs[0].rule[bench.plain.key][k]
     if not r.any():
