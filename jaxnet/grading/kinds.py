@@ -3,7 +3,7 @@
 Only what is recognised has hints that name a mistake; every exercise has the truth.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnet.grading.exercise import Array, Draw, Exercise
-from jaxnet.grading.mistakes import OF_EACH, RIGHT, Affine, Loss, Pieces, softmax
+from jaxnet.grading.mistakes import (
+    OF_EACH,
+    RIGHT,
+    Affine,
+    Layers,
+    Loss,
+    Pieces,
+    network_forward,
+    softmax,
+)
 
 Gradients = Mapping[str, Array]
 
@@ -154,7 +163,7 @@ def _network(exercise: Exercise) -> Kind | None:
         found = network_backward(x, y, layers, n, made)
         return dict(zip(names, (array for layer in found for array in layer), strict=True))
 
-    pieces = {"loss": 1, "relu": depth - 1, "affine": depth}
+    pieces = {"loss": 1, "relu": depth - 1, "affine": depth, "forward": 1}
     return Kind("network", {k: v for k, v in pieces.items() if v}, gradients)
 
 
@@ -166,27 +175,14 @@ def _is_network(draw: Draw, data: str, labels: str, names: list[str]) -> bool:
     return _mean_over(draw, before[-1], draw.inputs[labels]) is not None
 
 
-Layers = Sequence[tuple[Array, Array]]  # weight and bias of each
-
-
 def _layers(draw: Draw, names: list[str]) -> Layers:
     arrays = [draw.inputs[name] for name in names]
     return list(zip(arrays[::2], arrays[1::2], strict=True))
 
 
-def network_forward(x: Array, layers: Layers) -> tuple[list[Array], list[Array]]:
-    """What comes out of each affine map, and what goes in."""
-    before: list[Array] = []
-    into = [x]
-    for W, b in layers:
-        before.append(into[-1] @ W.T + b)
-        into.append(np.maximum(0, before[-1]))
-    return before, into
-
-
 def network_backward(x: Array, y: Array, layers: Layers, n: int, made: Made) -> Layers:
     """With the mistakes that are made. n: what the loss is divided by."""
-    before, into = network_forward(x, layers)
+    before, into = made.piece("forward")(x, layers)
     z = before[-1]
     dy = made.piece("loss")(Loss(z, softmax(z), y, n))
     found: list[tuple[Array, Array]] = []

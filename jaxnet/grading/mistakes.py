@@ -4,7 +4,7 @@ Letters as in the derivation: p = softmax(z), y one-hot, h = max(0, x); an affin
 x Wᵀ + b, and ȳ is dy.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +35,19 @@ class Affine(NamedTuple):
 
 
 Three = tuple[Array, Array, Array]  # by x, W and b
+Layers = Sequence[tuple[Array, Array]]  # weight and bias of each
+Forward = tuple[list[Array], list[Array]]  # what comes out of each affine map, and what goes in
+
+
+def network_forward(
+    x: Array, layers: Layers, has_relu: bool = True, has_biases: bool = True
+) -> Forward:
+    before: list[Array] = []
+    into = [x]
+    for W, b in layers:
+        before.append(into[-1] @ W.T + b * has_biases)
+        into.append(np.maximum(0, before[-1]) if has_relu else before[-1])
+    return before, into
 
 
 class Pieces(NamedTuple):
@@ -43,6 +56,7 @@ class Pieces(NamedTuple):
     loss: Callable[[Loss], Array] = lambda k: (k.p - k.y) / k.n
     relu: Callable[[Array, Array], Array] = lambda x, dh: dh * (x > 0)
     affine: Callable[[Affine], Three] = lambda k: (k.dy @ k.W, k.dy.T @ k.x, k.dy.sum(axis=0))
+    forward: Callable[[Array, Layers], Forward] = network_forward
 
 
 RIGHT = Pieces()
@@ -88,6 +102,8 @@ BY_N: tuple[tuple[str, Callable[[Loss], Array]], ...] = (
     ("it is |p - y|: the sign is lost", lambda k: np.abs(k.p - k.y)),
     ("it is (p - y)²: the difference itself belongs there", lambda k: (k.p - k.y) ** 2),
     ("it is log p - y: p itself belongs there", lambda k: np.log(k.p) - k.y),
+    ("it is -y log p: the loss itself, not its derivative", lambda k: -k.y * np.log(k.p)),
+    ("it has a sigmoid where softmax belongs", lambda k: 1 / (1 + np.exp(-k.z)) - k.y),
     ("it is the derivative of a squared error, not of the cross-entropy",
      lambda k: k.p * (k.p - k.y - ((k.p - k.y) * k.p).sum(axis=1, keepdims=True))),
 )  # fmt: skip
@@ -220,4 +236,19 @@ OF_AFFINE = [
     for words, function in table
 ]
 Table = list[tuple[str, Callable[..., Any]]]
-OF_EACH: Mapping[str, Table] = {"loss": OF_LOSS, "relu": list(OF_RELU), "affine": OF_AFFINE}
+OF_FORWARD: Table = [
+    (
+        "what backward computes again of the forward has no ReLU in it",
+        lambda x, layers: network_forward(x, layers, has_relu=False),
+    ),
+    (
+        "what backward computes again of the forward has no biases in it",
+        lambda x, layers: network_forward(x, layers, has_biases=False),
+    ),
+]
+OF_EACH: Mapping[str, Table] = {
+    "loss": OF_LOSS,
+    "relu": list(OF_RELU),
+    "affine": OF_AFFINE,
+    "forward": OF_FORWARD,
+}

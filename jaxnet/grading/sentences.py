@@ -93,6 +93,11 @@ def where(failed: Mapping[str, Any]) -> str:
 def advice(exercise: Exercise, kind: str, said: str) -> str:
     if "positional argument" in said and "backward()" in said:
         return f"backward is called with {', '.join(arguments_of(exercise))}."
+    if kind == "ValueError" and "broadcast together" in said:
+        return (
+            "Two shapes do not go together. Did a sum or a mean lose its axis? keepdims=True keeps "
+            "it. Or is a .T missing, or one too many?"
+        )
     about_shapes = ("matmul", "broadcast", "dot_general", "shapes", "dimension", "align")
     if kind in ("ValueError", "TypeError") and any(word in said for word in about_shapes):
         return (

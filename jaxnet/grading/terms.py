@@ -12,6 +12,7 @@ from jaxnet.grading.exercise import Array, Draw, Exercise
 from jaxnet.grading.mistakes import softmax
 
 CLOSE = 1e-6
+BY_LESS = "σ is a root of Σ / (D - 1), not of the mean"
 Terms = Mapping[str, Array]
 
 
@@ -29,10 +30,9 @@ def of_terms(exercise: Exercise, name: str, yours: Array) -> str:
             continue
         draw = exercise.draws[0]
         right = fit(families[0].terms, draw.truth[name])
-        for family in families:
-            found = fit(family.terms, yours)
-            if found is not None and right is not None:
-                return words_of(draw, family, found, right)
+        fits = [(family, fit(family.terms, yours)) for family in families]
+        said = [words_of(draw, by, k, right) for by, k in fits if k is not None and right]
+        return min(said, key=lambda words: words.count(";"), default="")  # the simplest
     return ""
 
 
@@ -87,13 +87,27 @@ def of_norm(exercise: Exercise, name: str) -> list[Family]:
     if not np.allclose(centred / sigma * scale + shift, draw.value, 1e-8, 1e-10):
         return []
     if name == names[0]:
-        return _of_input(draw.cotangent, scale, centred, sigma)
+        return _of_input(draw, centred, sigma)
     if name == names[1]:
         return _of_scale(draw, centred, sigma)
     return _of_shift(draw, centred / sigma)
 
 
-def _of_input(dy: Array, scale: Array, centred: Array, sigma: Array) -> list[Family]:
+def _of_input(draw: Draw, centred: Array, sigma: Array) -> list[Family]:
+    x, scale, _ = draw.inputs.values()
+    deviations = {
+        "": sigma,
+        "0.00001 is missing under the root of σ": x.std(axis=1, keepdims=True),
+        BY_LESS: x.std(axis=1, ddof=1, keepdims=True),
+    }
+    return [
+        family._replace(words="; ".join(filter(None, (words, family.words))))
+        for words, deviation in deviations.items()
+        for family in _with_sigma(draw.cotangent, scale, centred, deviation)
+    ]
+
+
+def _with_sigma(dy: Array, scale: Array, centred: Array, sigma: Array) -> list[Family]:
     first = {"": dy * scale, "the scale is forgotten: g = dy · scale": dy}
     overs = {
         "": sigma,
@@ -106,7 +120,11 @@ def _of_input(dy: Array, scale: Array, centred: Array, sigma: Array) -> list[Fam
         "h is not divided by σ: that is x - mean x": centred,
         "h is divided by σ² in its term": centred / sigma**2,
     }
-    axes = {"": 1, "the means run over the examples: each example has its own": 0}
+    axes: dict[str, int | tuple[int, int]] = {
+        "": 1,
+        "the means run over the examples: each example has its own": 0,
+        "the means run over everything: each example has its own": (0, 1),
+    }
     return [
         Family("; ".join(filter(None, (a, b, c, d))), _terms(g, over, h, axis))
         for d, axis in axes.items()
@@ -116,7 +134,7 @@ def _of_input(dy: Array, scale: Array, centred: Array, sigma: Array) -> list[Fam
     ]
 
 
-def _terms(g: Array, over: Array, h: Array, axis: int) -> Terms:
+def _terms(g: Array, over: Array, h: Array, axis: int | tuple[int, int]) -> Terms:
     of_mean = np.broadcast_to(g.mean(axis=axis, keepdims=True), g.shape)
     return {
         "g": g / over,
@@ -134,6 +152,7 @@ def _of_scale(draw: Draw, centred: Array, sigma: Array) -> list[Family]:
         "it has x - mean x where h belongs: not divided by σ": dy * centred,
         "it has the output y where h belongs": dy * draw.value,
         "it is h alone: times dy is missing": centred / sigma,
+        BY_LESS: dy * centred / x.std(axis=1, ddof=1, keepdims=True),
     }
     return [Family(words, {"Σ dy h": term.sum(axis=0)}) for words, term in summed.items()]
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from jaxnet.datasets import load
 from jaxnet.grading.exercise import Array
-from jaxnet.grading.kinds import Kind, Layers, Made, Mistake, network_backward, network_forward
-from jaxnet.grading.mistakes import RIGHT, Affine, Loss, softmax
+from jaxnet.grading.kinds import Kind, Made, Mistake, network_backward
+from jaxnet.grading.mistakes import RIGHT, Affine, Layers, Loss, network_forward, softmax
 
 DATA = Path(__file__).parents[2] / "data" / "course_twin"
 WIDTH, EPOCHS, RATE, BATCH_SIZE = 100, 200, 0.01, 64

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet.grading.exercise import Array, Exercise, twin_of
-from jaxnet.grading.kinds import Kind, Layers, Mistake, kind_of
+from jaxnet.grading.kinds import Kind, Mistake, kind_of
 from jaxnet.grading.layouts import LAYOUTS, Layout, letters_of_value
-from jaxnet.grading.mistakes import Affine, Loss
+from jaxnet.grading.mistakes import Affine, Layers, Loss
 from jaxnet.grading.student import by_leaf, load, uses_jax
 from jaxnet.grading.terms import of_norm
 from jaxnet.grading.training import (
