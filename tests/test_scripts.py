@@ -10,9 +10,14 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
 PATHS = sorted(SCRIPTS.rglob("*.py"))
 TESTS = {path.stem for path in (ROOT / "tests").glob("*.py")}
-COMMANDS = {"train", "report", "benchmark", "make_data"}
+COMMANDS = {"train", "report", "benchmark", "make_data", "ecosystem"}
 # A room -> the command it is for.
-BEHIND = {"reporting": "report", "benchmarks": "benchmark", "training": "train"}
+BEHIND = {
+    "reporting": "report",
+    "benchmarks": "benchmark",
+    "training": "train",
+    "trial": "ecosystem",
+}
 EVERY_SCRIPT = pytest.mark.parametrize(
     "path", PATHS, ids=lambda path: str(path.relative_to(SCRIPTS))
 )
