@@ -115,6 +115,7 @@ def training_loss():
     return audit(loss, *arguments_of((10, 100, 100, 2), 20))
 
 
+@pytest.mark.many
 def test_all_rules_of_the_training_loss(training_loss):
     found = training_loss
     lines, first = inspect.getsourcelines(models.mlp)
@@ -328,6 +329,7 @@ def test_shard_map(audited, forced_devices):
     )
 
 
+@pytest.mark.many
 def test_custom_jvp_rules():
     found = audit(lambda v: jax.nn.silu(jax.nn.relu(v)).sum() + jax.nn.relu(v - 0.45).sum(), X)
     assert found.ok

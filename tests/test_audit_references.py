@@ -34,6 +34,7 @@ def straight_through(factor):
     return rule
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(("factor", "verdict"), [(1, "ok"), (2, "wrong")])
 @pytest.mark.parametrize("by", ["name", "object"])
 def test_a_rule_on_the_host(by, factor, verdict):
@@ -88,6 +89,7 @@ def test_rules_of_every_make_are_known_by_their_objects():
     assert audit(lambda v: relu(v - 0.5).sum(), X, ref={"relu": lambda v: jnp.maximum(v, 0)}).ok
 
 
+@pytest.mark.many
 def test_constants_static_arguments_and_literals():
     """A ref is called with what the rule is called with in the graph."""
     table_ = jnp.arange(4.0)

@@ -44,6 +44,7 @@ def batch_norm_after_bias(params, x):
 PARAMS = {"key": ROWS[:4], "key bias": X}
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("f", [attention, batch_norm_after_bias])
 def test_a_gradient_that_is_0_is_a_note(f):
     found = audit(f, PARAMS, ROWS)
@@ -132,6 +133,7 @@ def test_a_vacuous_verdict_is_not_shared():
     assert found.sentence().startswith("spike at ")
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("at_infinity", [0.0, jnp.nan])
 def test_where_a_rule_has_no_gradient_the_whole_decides(at_infinity):
     """Scores that are all masked: autodiff of logsumexp is NaN there, and the gradient is 0."""
@@ -199,6 +201,7 @@ def without_a_word(report):
     )
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(
     ("instead", "said"),
     [

@@ -122,6 +122,7 @@ def test_table_does_without_pytorch_and_scikit_learn():
     assert "made anew: 50 ms (40 to 100) more than" in text
 
 
+@pytest.mark.many
 def test_a_cold_run_is_cached_where_that_is_asked_for(tmp_path):
     process = run(*SMALL, "--cold", contestants.HAND, "--cached", XDG_CACHE_HOME=str(tmp_path))
     assert process.returncode == 0, process.stderr
@@ -177,6 +178,7 @@ def test_rules_are_measured_and_written(tmp_path):
         assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in row["seconds"].values())
 
 
+@pytest.mark.many
 def test_transposed_convolutions_are_timed(tmp_path):
     file = tmp_path / "transposed.json"
     process = run("transposed", "--most", 1, "--repeats", 1, "--json", file)
@@ -187,6 +189,7 @@ def test_transposed_convolutions_are_timed(tmp_path):
     assert 0 < row["difference"] < 1e-4
 
 
+@pytest.mark.many
 def test_modes_are_measured_and_written(tmp_path):
     file = tmp_path / "modes.json"
     process = run("modes", "safe_sqrt", "--repeats", 2, "--json", file)
@@ -245,6 +248,7 @@ def test_verdict_is_the_first_gain(row, verdict):
     assert row.verdict() == verdict
 
 
+@pytest.mark.many
 def test_calls_of_other_libraries_in_both_modes(monkeypatch, capsys):
     def doubled(backward):
         f = jax.custom_vjp(lambda x: 2 * x)

@@ -65,6 +65,7 @@ def test_on_an_axis_work_grows_and_all_meet_in_the_report():
         assert scale.Point((10, 100, 100, 2), rows=64) in points
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_updates_are_those_of_fit_with_the_network_itself(seeds):
     """Only what is measured after an epoch may be missing from what is timed."""

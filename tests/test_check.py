@@ -118,6 +118,7 @@ def test_a_gradient_that_is_0_here_is_vacuous():
     assert not report.ok
 
 
+@pytest.mark.many
 def test_a_0_of_which_all_terms_cancel_is_noise_and_no_more():
     summed = jax.jit(lambda x: jaxnet.rules.layer_norm(x).sum())
     bad = [f for f in check(summed, X).findings if f.verdict.bad]

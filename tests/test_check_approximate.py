@@ -19,6 +19,7 @@ def verdicts(report, *questions):
     return {str(f.verdict) for f in report.findings if f.question in questions}
 
 
+@pytest.mark.many
 def test_what_the_arguments_cannot_tell_is_said_first_and_ok():
     report = check(logarithm_without_its_epsilon, X, transforms=())
     assert report.ok
@@ -30,6 +31,7 @@ def test_what_the_arguments_cannot_tell_is_said_first_and_ok():
     assert not audit(lambda x: logarithm_without_its_epsilon(2 * x), X, rtol=0).ok
 
 
+@pytest.mark.many
 def test_what_they_can_tell_is_wrong_unless_more_is_allowed():
     assert not check(sine(1 + 2e-5), X, transforms=()).ok
     assert check(sine(1 + 2e-5), X, transforms=(), rtol=1e-4).ok

@@ -14,6 +14,7 @@ from jaxnet.checking.findings import Verdict
 X = jnp.asarray([[0.3, -0.7, 1.1], [0.2, 0.9, -0.4]])
 
 
+@pytest.mark.many
 @pytest.mark.parametrize(("slope", "ok"), [(jnp.cos, True), (jnp.sin, False)])
 def test_a_static_argument_by_keyword(slope, ok):
     f = right.sum_of_sines(slope)
@@ -53,6 +54,7 @@ def holds_a_tracer(x):
     return holding.bind(x, held=jax.make_jaxpr(lambda y: y * jnp.sin(x))(x))
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("factor", [1, 2])
 def test_a_tracer_in_static_data_is_no_leak(factor):
     rule = by_hand(lambda x: holds_a_tracer(jnp.sin(x)), lambda x, dy: (factor * jnp.cos(x) * dy,))

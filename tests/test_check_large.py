@@ -46,6 +46,7 @@ def wrong(report, leaf="x"):
 # ---- which elements are seen
 
 
+@pytest.mark.many
 def test_a_right_rule_is_ok_and_the_report_says_what_was_judged():
     report = checked(sine(), X)
     assert report.ok, report
@@ -85,12 +86,14 @@ def test_a_row_that_is_wrong_is_found_in_it():
     assert len(found.index) == 2
 
 
+@pytest.mark.many
 def test_nan_at_one_element_is_found():
     found = wrong(checked(sine(lambda dx: dx.at[54_321].set(jnp.nan)), X))
     assert found.index == (54_321,)
     assert np.isnan(found.rule)
 
 
+@pytest.mark.many
 def test_a_small_leaf_beside_a_large_one_keeps_its_elements():
     f = by_hand(
         lambda x, b: x * b,
@@ -145,6 +148,7 @@ def test_nan_that_no_sample_has_is_seen_in_the_sums(monkeypatch):
 # ---- values, laws, form
 
 
+@pytest.mark.many
 def test_a_forward_that_is_wrong_in_one_element():
     f = vjp(
         lambda x: jnp.sin(x),

@@ -209,6 +209,7 @@ def in_sympy(tree):
     return FIELD(value_of(tree, dict(zip("xyz", GENERATORS, strict=True)), FIELD))
 
 
+@pytest.mark.many
 @settings(max_examples=100)
 @given(st.one_of(st.tuples(TREES, TREES), DISGUISED))
 def test_of_rational_functions_it_is_never_wrong(pair):
@@ -304,6 +305,7 @@ def test_without_a_reverse_mode_the_reference_is_pushed_forward(factor):
     assert said == {"output": "proved", "x": expected, "y": "proved"}
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("activation", [jaxnet.relu, jaxnet.rules.tanh, jaxnet.rules.gelu])
 def test_the_network_of_two_hidden_layers_is_proved(activation):
     """Sums of quotients stand over one denominator, or no degree is small enough."""

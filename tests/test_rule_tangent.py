@@ -65,6 +65,7 @@ WRONG_TANGENTS = {
 }
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("wrong", WRONG_TANGENTS.values(), ids=WRONG_TANGENTS)
 def test_check_finds_a_wrong_tangent(wrong):
     check(both_modes(looping(right_tangent)), ROW, budget=60).require()

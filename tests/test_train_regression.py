@@ -105,6 +105,7 @@ def test_predictions_are_in_units_of_the_file(trained, houses, tmp_path):
     assert "50 rows of new.csv: " in done.stdout
 
 
+@pytest.mark.many
 def test_seeds_end_with_their_range_beside_simpler_models(houses, tmp_path):
     done = train(houses, *OPTIONS, "--epochs", 20, "--runs", 4, "--patience", 9, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

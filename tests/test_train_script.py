@@ -157,6 +157,7 @@ def test_hand_and_auto_train_the_same(tmp_path):
     assert last[0] == pytest.approx(last[1], abs=1e-5)
 
 
+@pytest.mark.many
 def test_npz_with_a_schedule(tmp_path):
     data = jaxnet.datasets.load(ROOT / "data" / "course_twin")
     np.savez(tmp_path / "twin.npz", x=data.train[0], y=data.train[1])
@@ -190,6 +191,7 @@ def test_rare_classes_are_told_of_and_weighted(weights, tmp_path):
         assert accuracy < test["always"]["accuracy"]
 
 
+@pytest.mark.many
 def test_activation_norm_and_dropout_are_trained_saved_and_predicted_with(tmp_path):
     options = ["--activation", "gelu", "--norm", "layer", "--dropout", 0.3, "--hidden", 16, 8]
     done = train(
@@ -384,6 +386,7 @@ def test_the_same_command_goes_on_to_the_same_bits(number, tmp_path, monkeypatch
     assert not (out / "checkpoint.npz").exists()
 
 
+@pytest.mark.many
 def test_runs_are_ranked_by_validation_and_the_best_is_kept(tmp_path):
     options = [CANCER, "--target", "diagnosis", "--hidden", 4, "--epochs", 12, "--batch-size", 32]
     done = train(*options, "--rates", 0.003, 0.1, 1e9, "--runs", 2, "--patience", 5, cwd=tmp_path)

@@ -188,6 +188,7 @@ def test_many_runs_are_one_program_and_each_is_itself(key):
 dropped = partial(mlp, dropout_rate=0.4)
 
 
+@pytest.mark.many
 def test_a_model_key_gives_each_update_its_own_key_and_measuring_none():
     key = jax.random.key(5)
     trained, history = fit(dropped, PARAMS, **RUN, model_key=key)
@@ -214,6 +215,7 @@ def test_a_model_key_gives_each_update_its_own_key_and_measuring_none():
     )
 
 
+@pytest.mark.many
 def test_model_keys_shuffling_and_auto_go_together():
     keys = {"key": jax.random.key(1), "model_key": jax.random.key(2)}
     trained, _ = fit(dropped, PARAMS, **RUN, **keys)
@@ -225,6 +227,7 @@ def test_model_keys_shuffling_and_auto_go_together():
     assert_same(run(model_key=jax.random.key(2))[0], run()[0])
 
 
+@pytest.mark.many
 def test_many_runs_with_model_keys_are_each_themselves():
     params = jax.vmap(lambda k: init_mlp(k, (3, 8, 2), norm="rms"))(
         jax.random.split(jax.random.key(1), 3)
