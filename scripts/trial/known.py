@@ -14,6 +14,9 @@ KNOWN: dict[str, Known] = {
         Kind.FAULT,
         "in low and high it is the derivative of the density, not of its logarithm; high's sign",
     ),
+    "flax.nnx.custom_vjp of a module, called in the forward": Known(
+        Kind.FAULT, "grad of grad is 0, where differences of the gradient are not"
+    ),
     "jax_md.space.transform": Known(
         Kind.BY_DESIGN,
         "the cotangent of fractional positions is left in real space, as its docstring says",
