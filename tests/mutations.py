@@ -114,7 +114,7 @@ replaced(
     "a tail is noise",
     noticed_by="the tails of tanh, where autodiff cancels",
     owner=vacuous,
-    attribute="_is_definite",
+    attribute="is_definite",
     by=lambda bench, look, k, narrow: False,
 )
 replaced(
