@@ -82,7 +82,7 @@ class Sums(NamedTuple):
     """What is known of a set of which some rows are measured."""
 
     of_rows: list[jax.Array]  # a number for each criterion that looks at one row at a time
-    outputs: list[jax.Array]  # those of the model, for the others, which get all rows at once
+    outputs: list[Any]  # those of the model, for the others, which get all rows at once
 
 
 class Measurement:
@@ -132,9 +132,13 @@ class Measurement:
         return [
             next(of_rows) / self.rows
             if is_by_row
-            else jnp.asarray(criterion(sums.outputs[0][: self.rows], y), float)
+            else jnp.asarray(criterion(self._outputs(sums), y), float)
             for criterion, is_by_row in self.criteria
         ]
+
+    def _outputs(self, sums: Sums) -> Any:
+        """Those of every row."""
+        return jax.tree.map(lambda of_batches: of_batches[: self.rows], sums.outputs[0])
 
     def _add(self, params: Any, i: jax.Array, sums: Sums) -> Sums:
         """What is known after batch i."""
@@ -147,7 +151,7 @@ class Measurement:
                 before + jnp.sum(value, where=batch.counts)
                 for before, value in zip(sums.of_rows, values, strict=True)
             ],
-            [jax.lax.dynamic_update_slice_in_dim(all_, outputs, begin, 0) for all_ in sums.outputs],
+            [jax.tree.map(partial(_updated, begin), every, outputs) for every in sums.outputs],
         )
 
     def _batch(self, i: jax.Array) -> Batch:
@@ -169,7 +173,7 @@ def batches_of(rows: int) -> int:
 
 
 def _is_by_row(criterion: Criterion, value: Any, outputs: Any, y: Any) -> bool:
-    rows = len(outputs)
+    rows = len(y)
     if value.shape[:1] != (rows,):
         return False
     try:  # a confusion matrix of as many classes as rows is no larger with one row more
@@ -184,13 +188,17 @@ def _shape_of(f: Callable[..., Any], *args: Any) -> Any:
     return jax.eval_shape(lambda *args: f(*args), *args)
 
 
-def _with_rows(rows: int, array: Any) -> Any:
-    """The shape and dtype of an array like it with so many rows."""
-    return _shape((rows, *array.shape[1:]), jnp.result_type(array))
+def _with_rows(rows: int, arrays: Any) -> Any:
+    """The shape and dtype of arrays like these with so many rows."""
+    return jax.tree.map(lambda a: _shape((rows, *a.shape[1:]), jnp.result_type(a)), arrays)
 
 
-def _zeros(rows: int, like: Any) -> jax.Array:
-    return jnp.zeros((rows, *like.shape[1:]), like.dtype)
+def _zeros(rows: int, like: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.zeros((rows, *a.shape[1:]), a.dtype), like)
+
+
+def _updated(begin: jax.Array, every: jax.Array, batch: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(every, batch, begin, 0)
 
 
 def _mean_of_row(values: jax.Array) -> jax.Array:

@@ -630,6 +630,27 @@ def test_a_large_set_is_measured_in_batches(monkeypatch, rows):
     assert without == pytest.approx({name: at_once[name] for name in without}, rel=1e-6)
 
 
+@pytest.mark.parametrize("rows", [16, 17, 70])
+def test_several_outputs_are_measured_in_batches(monkeypatch, rows):
+    def mean_and_width(params, x):
+        outputs = mlp(params, x)
+        return {"mean": outputs[:, 0], "width": jnp.abs(outputs[:, 1]) + 1}
+
+    def loss(outputs, y):
+        return ((outputs["mean"] - y) / outputs["width"]) ** 2
+
+    def widest(outputs, y):
+        return jnp.max(outputs["width"] * jnp.sum(y))
+
+    x = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+    y = np.arange(rows, dtype=np.float32)
+    outputs = mean_and_width(PARAMS, x)
+    monkeypatch.setattr(jaxnet._training_step, "MEASURED_ROWS", 16)
+    measured = evaluate(mean_and_width, PARAMS, (x, y), loss=loss, metrics={"widest": widest})
+    expected = {"loss": float(loss(outputs, y).mean()), "widest": float(widest(outputs, y))}
+    assert measured == pytest.approx(expected, rel=rows * float(np.finfo(np.float32).eps))
+
+
 def test_the_memory_of_measuring_does_not_grow_with_the_set():
     def temporaries(rows):
         data = jnp.zeros((rows, 3)), jnp.zeros(rows, int)
