@@ -21,6 +21,7 @@ from jaxnet._auto import auto as auto
 from jaxnet._class_weights import class_weighted as class_weighted
 from jaxnet._modes import both_modes as both_modes
 from jaxnet._rule import rule as rule
+from jaxnet._version import __version__ as __version__
 from jaxnet.metrics import accuracy as accuracy
 from jaxnet.models import Layer as Layer
 from jaxnet.models import NormLayer as NormLayer
@@ -40,8 +41,6 @@ from jaxnet.training import NonFiniteLoss as NonFiniteLoss
 from jaxnet.training import evaluate as evaluate
 from jaxnet.training import fit as fit
 from jaxnet.training import update_step as update_step
-
-__version__ = "0.1.0"
 
 # The checker and the prover take longer to import than all the rest: only where they are used.
 if TYPE_CHECKING:

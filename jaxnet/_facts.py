@@ -1,7 +1,6 @@
 """What a training run is: a checkpoint of another run is none of this one."""
 
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import jax
 from jaxnet._checkpoint import digest
 from jaxnet._programs import digest_of_program
 from jaxnet._training_program import NOWHERE, Given, Recipe, State, segment
+from jaxnet._version import __version__
 
 
 def facts_of(
@@ -17,7 +17,7 @@ def facts_of(
     """What a run is; where one of them is another, it is another run."""
     args = state, list(sets.values()), given, NOWHERE, NOWHERE
     return {
-        "jaxnet": metadata.version("jaxnet"),
+        "jaxnet": __version__,
         "jax": jax.__version__,
         "devices": f"{jax.device_count()} of {jax.devices()[0].device_kind}",
         "runs": recipe.runs,

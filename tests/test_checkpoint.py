@@ -12,6 +12,7 @@ import tempfile
 import textwrap
 import time
 from functools import partial
+from importlib import metadata
 
 import jax
 import jax.numpy as jnp
@@ -312,6 +313,14 @@ def test_a_checkpoint_of_another_run_says_what_differs(changes, text, tmp_path):
     assert "is of another run: " in str(error.value)
     assert "remove it to begin anew" in str(error.value)
     assert (tmp_path / "checkpoint.npz").read_bytes() == content
+
+
+def test_nothing_needs_to_be_installed(tmp_path, monkeypatch):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    fit(checkpoint=tmp_path)
 
 
 def test_a_checkpoint_of_another_version_says_so(tmp_path, monkeypatch):
