@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxnet import _graph
 from jaxnet._auto import auto
 from jaxnet.checking import hiprim
-from jaxnet.checking.arrays import on_cpu
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.by_design import leaves_by_design, with_by_design
 from jaxnet.checking.cells import TRANSFORMS
@@ -22,6 +21,7 @@ from jaxnet.checking.domains import domains_of, require_domains
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
+from jaxnet.checking.products import in_full
 from jaxnet.checking.repro import Case
 from jaxnet.proving import require_functions, require_untraced
 
@@ -31,17 +31,11 @@ NO_RULE = "no rule"  # what a caller may accept
 
 
 def with_jit(f: Callable[P, R]) -> Callable[P, R]:
-    """Also where the caller has turned jit off: graphs are what is looked at.
-
-    And in float32 that is float32: an accelerator multiplies matrices with 8 or 11 digits of 24,
-    unless it is asked for all of them, and a rule would be judged by what these leave out.
-    """
+    """Also where the caller has turned jit off: graphs are what is looked at."""
 
     @functools.wraps(f)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        in_full = jax.default_matmul_precision("highest")
-        exact = contextlib.nullcontext() if on_cpu() else in_full
-        with jax.disable_jit(False), exact, _on_device_of(args):
+        with jax.disable_jit(False), in_full(), _on_device_of(args):
             return f(*args, **kwargs)
 
     return called

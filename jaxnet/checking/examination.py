@@ -15,6 +15,7 @@ from jaxnet.checking.cost import cost_of
 from jaxnet.checking.domains import domains_of
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Problem, eps_of
+from jaxnet.checking.products import lost_digits
 from jaxnet.checking.programs import Programs, as_users_compile, programs_for
 from jaxnet.checking.proofs import proof_in
 from jaxnet.checking.questions import (
@@ -246,7 +247,8 @@ def _ask_more(
         own = bench.programs.own
         with precision_of(own.widest):
             cost = cost_of(own, bench.problem.others)
-        yield replace(report, cost=cost)
+            lost = lost_digits(bench.problem, own, draws[0].cotangents[0])
+        yield replace(report, cost=cost, notes=(*report.notes, *lost))
 
 
 class _Begun(NamedTuple):
