@@ -27,6 +27,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet.checking.arrays import Array, index_of
+from jaxnet.checking.blocks import (
+    BLOCKS,
+    at_least_float32,
+    block_sums,
+    block_sums_of_finite,
+    checksum,
+    elements_of_block,
+    in_blocks,
+    random_numbers,
+    spread_over_blocks,
+)
 from jaxnet.checking.cost import cost_of
 from jaxnet.checking.domains import Domain, domain_of, of_sample
 from jaxnet.checking.findings import Cost, Finding, Question, Report, Verdict
@@ -44,7 +55,6 @@ from jaxnet.checking.traces import (
 )
 
 COUNT = 4096  # elements of a sample
-BLOCKS = 61
 LONG = 2**22  # elements of all large arrays together: from there on a run takes a second
 WHOLE = ", whole"  # after the name of an array
 COTANGENT_OF = "cotangent of "  # as the second derivative names its leaves
@@ -191,7 +201,7 @@ def _looking(problem: Problem, sizes: _Sizes, dtype: Any) -> Callable[[Leaves, L
     def looking(leaves: Leaves, others: Leaves) -> _Look:
         x = tuple(leaf.astype(dtype or leaf.dtype) for leaf in leaves)
         value, _ = problem.rule(x, others)
-        c = tuple(_random(np.uint32(0), v.size, v.dtype).reshape(v.shape) for v in value)
+        c = tuple(random_numbers(np.uint32(0), v.size, v.dtype).reshape(v.shape) for v in value)
         forward, _, r = pull(problem.rule)(x, others, c)
         _, _, t = pull(problem.ref)(x, others, c)
         pairs = [(r[k], t[k]) for k in sizes.leaves]
@@ -218,7 +228,7 @@ def _difference(r: Any, t: Any) -> Any:
 
 def _largest_of_blocks(x: Any) -> Any:
     """Numbers of the largest element of every block, and of what is left over."""
-    head, tail = _in_blocks(x)
+    head, tail = in_blocks(x)
     first = np.arange(BLOCKS) * head.shape[1]
     numbers = [jnp.argmax(head, axis=1) + first]
     if tail.size:
@@ -264,7 +274,7 @@ def _small(problem: Problem, sizes: _Sizes, look: _Look, chosen: Numbers) -> Pro
     large = [problem.leaves[k] for k in sizes.leaves]
     ways = _Ways(
         [partial(_restored, bool(np.isfinite(x).all())) for x in large],
-        [_sums if is_finite else _sums_of_finite for is_finite in look.are_finite],
+        [block_sums if is_finite else block_sums_of_finite for is_finite in look.are_finite],
     )
     # Arrays of the device, so that no run copies them.
     data = [jax.device_put(x, may_alias=True) for x in large]
@@ -334,7 +344,7 @@ def _reduced(f: Function, sizes: _Sizes, ways: _Ways) -> Function:
                 x.append(next(parts))
         outputs, rest = f(tuple(x), others[:given])
         sums = dict(zip(sizes.outputs, ways.sums, strict=True))
-        checksums = dict.fromkeys(sizes.others, _checksum)
+        checksums = dict.fromkeys(sizes.others, checksum)
         return (
             tuple(_summarised(outputs, sums, chosen, start)),
             tuple(_summarised(rest, checksums, chosen, start)),
@@ -359,8 +369,8 @@ def _restored(
     is_finite: all of it. What is not has no neighbour, and 0 times inf would spoil its block's sum.
     """
     x = full.astype(sample.dtype).ravel()
-    s = scales.astype(_at_least_float32(scales.dtype))
-    factor = 1 + _random(start, x.size, s.dtype) * (_spread(s, x.size) - 1)
+    s = scales.astype(at_least_float32(scales.dtype))
+    factor = 1 + random_numbers(start, x.size, s.dtype) * (spread_over_blocks(s, x.size) - 1)
     factor = factor.astype(x.dtype)
     scaled = x * factor if is_finite else _scaled_where_finite(x, factor)
     before = x.at[numbers].get(**IN_BOUNDS)
@@ -385,73 +395,6 @@ def _summarised(
             yield wholes[k](flat, start)
         else:
             yield y
-
-
-def _sums(y: Any, start: Any) -> Any:
-    """The weighted sum of each block."""
-    wide = _at_least_float32(y.dtype)
-    head, tail = _in_blocks(y.astype(wide) * _signs_and_powers(start, y.size, wide))
-    return head.sum(axis=1).at[-1].add(tail.sum()).astype(y.dtype)
-
-
-def _sums_of_finite(y: Any, start: Any) -> Any:
-    """Of what is finite alone; and NaN while some of it is not, for that must be seen."""
-    is_finite = jnp.isfinite(y)
-    sums = _sums(jax.lax.select(is_finite, y, jnp.zeros_like(y)), start)
-    flag = jnp.zeros((), y.dtype) / jnp.all(is_finite).astype(y.dtype)
-    return jnp.append(sums, flag)
-
-
-def _checksum(y: Any, start: Any) -> Any:
-    """Of numbers that are not floating."""
-    return jnp.sum(y.astype(jnp.uint32) * _hashed(start, y.size), dtype=jnp.uint32)
-
-
-# -- blocks, and numbers that look random without being stored
-
-
-def _in_blocks(x: Any) -> tuple[Any, Any]:
-    """[blocks, elements of one], and the few that are left over."""
-    flat = x.ravel()
-    length = flat.size // BLOCKS
-    return flat[: BLOCKS * length].reshape(BLOCKS, length), flat[BLOCKS * length :]
-
-
-def _spread(s: Any, size: int) -> Any:
-    """Each number for all elements of its block, the last for those that are left over too."""
-    length = size // BLOCKS
-    head = jnp.broadcast_to(s[:, None], (BLOCKS, length)).ravel()
-    return jnp.concatenate([head, jnp.broadcast_to(s[-1], (size - head.size,))])
-
-
-def _elements_of_block(i: int, size: int) -> range:
-    length = size // BLOCKS
-    return range(i * length, size if i == BLOCKS - 1 else (i + 1) * length)
-
-
-def _hashed(start: Any, size: int) -> Any:
-    """32 bits for each number from start on, mixed as MurmurHash3 does at its end."""
-    h = jax.lax.iota(jnp.uint32, size) + start
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        h = (h ^ (h >> shift)) * jnp.uint32(factor)
-    return h ^ (h >> 16)
-
-
-def _random(start: Any, size: int, dtype: Any) -> Any:
-    """In (-1, 1)."""
-    bits = (_hashed(start, size) >> 9).astype(dtype)
-    return (bits + 0.5) * 2.0**-22 - 1
-
-
-def _signs_and_powers(start: Any, size: int, dtype: Any) -> Any:
-    """±1, ±1/2, ±1/4 or ±1/8."""
-    h = _hashed(start, size)
-    sign, half, quarter = (((h >> bit) & 1).astype(dtype) for bit in (7, 8, 9))
-    return (1 - 2 * sign) * (1 - 0.5 * half) * (1 - 0.75 * quarter)
-
-
-def _at_least_float32(dtype: Any) -> Any:
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 # -- what was found, said of the large problem
@@ -499,7 +442,7 @@ class _Translation:
             return replace(f, index=index)
         elements = range(size)
         if f.index and f.index[0] < BLOCKS:
-            elements = _elements_of_block(f.index[0], size)
+            elements = elements_of_block(f.index[0], size)
         place = f"in a random sum over elements {elements[0]:,} to {elements[-1]:,}"
         note = "; ".join(filter(None, [place, f.note]))
         return replace(f, leaf=f.leaf.removesuffix(WHOLE), index=(), note=note)
