@@ -53,6 +53,28 @@ def test_what_the_products_of_the_device_cost():
 
 
 @pytest.mark.usefixtures("accelerator")
+def test_the_device_is_said():
+    kind = jax.devices()[0].device_kind
+    assert f"judged on {kind}" in check(jaxnet.relu, X, transforms=()).notes
+    audit = jaxnet.audit(jaxnet.relu, X)
+    assert str(audit).count(f"judged on {kind}") == 1
+
+
+def test_arguments_elsewhere_are_judged_where_they_are(forced_devices):
+    forced_devices("""
+        import jax
+        from jaxnet.checking import _check, arrays
+
+        first, second = jax.devices()
+        seen = _check.with_jit(lambda x: arrays.device())
+        assert seen(jax.device_put(1.0, second)) == second
+        assert seen(jax.device_put(1.0, first)) == first
+        with jax.default_device("cpu"):
+            assert arrays.device() == first and arrays.on_cpu()
+    """)
+
+
+@pytest.mark.usefixtures("accelerator")
 def test_who_asks_for_full_products_gets_no_note():
     with jax.default_matmul_precision("highest"):
         assert not notes_on_products(LINEAR, X, WEIGHT)

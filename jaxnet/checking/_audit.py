@@ -34,6 +34,7 @@ from jaxnet.checking.findings import (
     worst,
 )
 from jaxnet.checking.problem import Problem
+from jaxnet.checking.products import said_of_device
 from jaxnet.checking.questions import vacuous
 from jaxnet.checking.references import give_references, require_references, with_references
 from jaxnet.checking.repro import Case
@@ -287,7 +288,8 @@ def audit(
     problem, reference, *_, taken = problem_of("audit", f, args, kwargs or {}, None)
     problem = replace(problem, rtol=rtol)
     said = f"{reference} and the refs of {len(ref)} rules" if ref else reference
-    report = Report(name_of(f), signature_of(problem), said, (), _case=Case(f, ref, taken))
+    case, notes = Case(f, ref, taken), said_of_device()
+    report = Report(name_of(f), signature_of(problem), said, (), notes=notes, _case=case)
     with quietly():
         arrays = (*problem.leaves, *problem.others)
         jaxpr = trace_flat(problem, arrays)

@@ -21,7 +21,7 @@ from jaxnet.checking.domains import domains_of, require_domains
 from jaxnet.checking.examination import examine
 from jaxnet.checking.findings import Finding, Question, Report, Verdict
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
-from jaxnet.checking.products import in_full
+from jaxnet.checking.products import in_full, said_of_device
 from jaxnet.checking.repro import Case
 from jaxnet.proving import require_functions, require_untraced
 
@@ -35,7 +35,7 @@ def with_jit(f: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(f)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        with jax.disable_jit(False), in_full(), _on_device_of(args):
+        with jax.disable_jit(False), _on_device_of(args), in_full():
             return f(*args, **kwargs)
 
     return called
@@ -131,7 +131,9 @@ def check(
     meant = leaves_by_design(by_design, task.problem)
     problem = replace(task.problem, domains=domains_of(task.problem, given), rtol=rtol)
     case = Case(f, ref, task.taken)
-    report = Report(name_of(f), signature_of(problem), task.reference, (), _case=case)
+    report = Report(
+        name_of(f), signature_of(problem), task.reference, (), notes=said_of_device(), _case=case
+    )
     if not has_rule and ref is None:
         return replace(report, findings=not_judged or (_no_rule(report.name),))
     with quietly():

@@ -32,9 +32,16 @@ def same(a: Array, b: Array) -> Array:
     return both
 
 
+def device() -> Any:
+    """On which what is run here runs: a jax.Device."""
+    chosen = jax.config.jax_default_device
+    if isinstance(chosen, str):
+        return jax.devices(chosen)[0]
+    return jax.devices()[0] if chosen is None else chosen
+
+
 def on_cpu() -> bool:
-    """Whether what is run here runs on a CPU."""
-    return jax.default_backend() == "cpu"
+    return bool(device().platform == "cpu")
 
 
 def same_twice(a: Array, b: Array, eps: float, natural: float = 0.0) -> bool:

@@ -1,4 +1,4 @@
-"""Products of float32 matrices: judged with all their digits; what the device leaves out is said.
+"""Products of float32 matrices: judged with all digits; what the device leaves out is said.
 
 An accelerator multiplies with 8 or 11 digits of 24 unless it is asked for all of them, and a rule
 would be judged by what these leave out.
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 import jax
 import numpy as np
 
-from jaxnet.checking.arrays import distance, largest, on_cpu, on_host
+from jaxnet.checking.arrays import device, distance, largest, on_cpu, on_host
 from jaxnet.checking.problem import Function, Leaves, Problem, eps_of
 from jaxnet.checking.traces import AtDtypes, pull
 
@@ -34,6 +34,11 @@ def in_full() -> Iterator[None]:
             yield
     finally:
         _usual.reset(token)
+
+
+def said_of_device() -> tuple[str, ...]:
+    """A note, but on a CPU."""
+    return () if on_cpu() else (f"judged on {device().device_kind}",)
 
 
 def lost_digits(problem: Problem, at: AtDtypes, cotangents: Leaves) -> tuple[str, ...]:
