@@ -149,33 +149,65 @@ import jax
 address, number = sys.argv[1], int(sys.argv[2])
 jax.distributed.initialize(address, num_processes=2, process_id=number)
 assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2
-"""
+
+class CtrlC:
+    # Shows nothing, and presses Ctrl-C in one of the two processes after so many epochs.
+    def __init__(self, after, epochs, wanted): self.after = after
+    def __enter__(self): return self
+    def __exit__(self, *error): pass
+    def __call__(self, done, loss):
+        if number == 1 and done == self.after:
+            os.kill(os.getpid(), signal.SIGINT)
+        seen.append(done)
+
+seen = []
+""" + SETUP.replace("KIND", "Explicit")
 
 
 @pytest.mark.many
 def test_two_processes_train_as_one_and_stop_together(ctrl_c_works):
-    program = """
+    program = (
+        TWO_PROCESSES
+        + """
 _, alone = fit()
 _training_run.SEGMENT_SECONDS = 0.0  # between any two steps they ask each other
-
-class Display:
-    # Shows nothing, and presses Ctrl-C in one of the two processes.
-    def __init__(self, epochs, wanted): pass
-    def __enter__(self): return self
-    def __exit__(self, *error): pass
-    def __call__(self, done, loss):
-        if number == 1 and done == 5:
-            os.kill(os.getpid(), signal.SIGINT)
 
 with jax.set_mesh(make_mesh((4,), ("data",))):
     _, history = fit()
     assert_same(history, alone)
-    _training_run.progress_display = Display
+    _training_run.progress_display = partial(CtrlC, 5)
     _, stopped = fit(epochs=1000)
     assert stopped.interrupted and stopped.epochs == 5
 print(stopped.train_loss.tolist())
 """
-    first, second = in_two_processes(TWO_PROCESSES + SETUP.replace("KIND", "Explicit") + program)
+    )
+    first, second = in_two_processes(program)
+    assert first == second
+
+
+@pytest.mark.many
+def test_two_processes_go_on_from_what_they_saved(ctrl_c_works, tmp_path):
+    program = (
+        TWO_PROCESSES
+        + f"folder = {str(tmp_path)!r}"
+        + """
+_training_run.SEGMENT_SECONDS = 0.0
+mesh = make_mesh((4,), ("data",))
+with jax.set_mesh(mesh):
+    _, alone = fit()
+    _training_run.progress_display = partial(CtrlC, 2)
+    _, stopped = fit(checkpoint=folder)
+    assert stopped.interrupted and stopped.epochs == 2
+    seen.clear()
+    _training_run.progress_display = partial(CtrlC, None)
+    _, history = fit(checkpoint=folder)
+    assert 2 < seen[0] < 2.5, seen  # not from the beginning
+for name, values in alone.values.items():
+    np.testing.assert_array_equal(history.values[name], values, err_msg=name)
+print(history.train_loss.tolist())
+"""
+    )
+    first, second = in_two_processes(program)
     assert first == second
 
 
