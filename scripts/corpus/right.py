@@ -863,6 +863,39 @@ right(
     MATRIX,
     ref=lambda x: 2 * jax.lax.stop_gradient(jnp.tanh(x)) - jnp.tanh(x),
 )
+
+
+def scaled_draw(factor):
+    """The derivative along the path of the draw, where factor is 1."""
+    return by_hand(
+        lambda x, key: x * jax.random.normal(key, x.shape, x.dtype),
+        lambda x, key, dy: (factor * jax.random.normal(key, x.shape, x.dtype) * dy, None),
+    )
+
+
+def cast_to_float8(factor):
+    return by_hand(
+        lambda x: x.astype(jnp.float8_e4m3fn).astype(x.dtype), lambda x, dy: (factor * dy,)
+    )
+
+
+def of_a_symmetric_matrix(factor):
+    """The sum of w a, of which the derivative is paid to the lower triangle alone."""
+
+    def backward(a, w, dy):
+        both = factor * (w + w.T)
+        return dy * (jnp.tril(both, -1) + jnp.diag(jnp.diag(both)) / 2), dy * a
+
+    return by_hand(lambda a, w: jnp.sum(w * a), backward)
+
+
+def symmetric(rng):
+    a, w = rng.normal(size=(2, 3, 3))
+    return jnp.asarray(a + a.T, "float32"), jnp.asarray(w, "float32")
+
+
+right("a draw, along its path", scaled_draw(1), with_key((5,)))
+right("a cast to float8, straight through", cast_to_float8(1), normal((5,)))
 right("NaN in, NaN out", pointwise(lambda x: jnp.sin(x), jnp.cos), given([jnp.nan, 0.5]))
 
 # ---- no reverse mode of the body, or none that is finite

@@ -854,6 +854,27 @@ wrong(  # right where a reference says that it is meant; see right.py
     uniform(0.1, 0.4, (5,)),
 )
 wrong(
+    "a draw, by the density of what was drawn",
+    "x",
+    by_hand(
+        lambda x, key: x * jax.random.normal(key, x.shape, x.dtype), lambda x, key, dy: (dy, None)
+    ),
+    right.with_key((5,)),
+)
+wrong("a cast to float8, twice the cotangent", "x", right.cast_to_float8(2), normal((5,)))
+wrong(  # half of it is right where the matrix is symmetric, which nobody said
+    "of a symmetric matrix the lower triangle alone",
+    "a",
+    right.of_a_symmetric_matrix(1),
+    right.symmetric,
+)
+wrong(
+    "of a symmetric matrix the lower triangle, 1.5 times too large",
+    "a",
+    right.of_a_symmetric_matrix(1.5),
+    right.symmetric,
+)
+wrong(
     "a Pallas kernel with a wrong factor, beside its reference",
     "x",
     by_hand(right.in_kernel, lambda x, dy: (2 * x**2 * dy,)),
