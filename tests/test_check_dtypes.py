@@ -59,6 +59,21 @@ def test_several_dtypes_where_float64_cannot_be_had():
         assert report.power["x"].scale < 0.01  # of the wider of both
 
 
+@pytest.mark.parametrize("narrow", ["float8_e4m3fn", "bfloat16"])
+@pytest.mark.parametrize("is_called", [False, True])
+def test_a_value_that_is_rounded_costs_the_gradient_no_digits(narrow, is_called):
+    """Nor where a call inside returns what is rounded beside what is kept for the backward."""
+
+    def rounded(x):
+        return x.astype(narrow).astype(x.dtype) * jnp.exp(x)
+
+    body = jax.jit(rounded) if is_called else rounded
+    rule = pointwise(body, lambda x: (1 + x) * jnp.exp(x))
+    report = check(rule, X, ref=lambda x: x * jnp.exp(x), transforms=())
+    assert report.ok, report
+    assert report.power["x"].scale < 1e-6
+
+
 @pytest.mark.parametrize(("narrow", "factor"), [("float32", 1.0001), ("bfloat16", 1.3)])
 def test_a_rule_in_fewer_digits_gets_no_leave_where_nothing_has_more(narrow, factor):
     """In float64 no other dtype shows its digits; 1.3 times in bfloat16 was below what is seen."""

@@ -60,6 +60,7 @@ from jaxnet._graph.objects import python_object as python_object
 from jaxnet._graph.objects import remat_of as remat_of
 from jaxnet._graph.reach import carry_of_scan as carry_of_scan
 from jaxnet._graph.reach import computes_nothing as computes_nothing
+from jaxnet._graph.reach import equations_for as equations_for
 from jaxnet._graph.reach import flow as flow
 from jaxnet._graph.reach import has_references as has_references
 from jaxnet._graph.reach import is_differentiable as is_differentiable

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
 import jax.numpy as jnp
@@ -22,6 +22,46 @@ def outputs_reached(jaxpr: Any, inputs: Any) -> tuple[bool, ...]:
         elif any(v in reached for v in inputs_of(e)):
             reached |= set(e.outvars)
     return tuple(not is_literal(v) and v in reached for v in jaxpr.outvars)
+
+
+def equations_for(jaxpr: Any, outputs: Collection[int]) -> list[Equation]:
+    """Those at any depth that these outputs (numbers) are computed from; of a loop, all."""
+    return _needed(plain(jaxpr), outputs)[0]
+
+
+def _needed(jaxpr: Any, outputs: Collection[int]) -> tuple[list[Equation], set[Any]]:
+    """The equations, and the variables at the top that they or these outputs are made of."""
+    found: list[Equation] = []
+    read = {jaxpr.outvars[k] for k in outputs if not is_literal(jaxpr.outvars[k])}
+    for e in reversed(jaxpr.eqns):
+        asked = [k for k, v in enumerate(e.outvars) if v in read]
+        if asked:
+            inside, inputs = _needed_of(e, asked)
+            found += inside
+            read |= {e.invars[k] for k in inputs if not is_literal(e.invars[k])}
+    return found, read
+
+
+def _needed_of(e: Equation, outputs: list[int]) -> tuple[list[Equation], list[int]]:
+    """Of one equation: with those inside, and the numbers of its inputs that are read."""
+    if computes_nothing(e):
+        return [], outputs
+    body = _body_of_call(e)
+    if body is None:
+        inside = [inner for j in inner_jaxprs(e) for inner, _ in equations(j)]
+        return [e, *inside], list(range(len(e.invars)))
+    inside, read = _needed(body, outputs)
+    return inside, [k for k, v in enumerate(body.invars) if v in read]
+
+
+def _body_of_call(e: Equation) -> Any:
+    """The jaxpr whose inputs and outputs are the equation's, one for one; None where none is."""
+    inside = list(map(plain, inner_jaxprs(e)))
+    if len(inside) != 1 or e.primitive.name in _WALKS:
+        return None
+    (body,) = inside
+    is_one_for_one = (len(body.invars), len(body.outvars)) == (len(e.invars), len(e.outvars))
+    return body if is_one_for_one else None
 
 
 def computes_nothing(e: Equation) -> bool:
@@ -85,10 +125,8 @@ Walk: TypeAlias = Callable[[Any, list[int]], list[int]]  # through a jaxpr insid
 
 def _through_a_call(e: Equation, inside: list[Any], sources: list[int], walk: Walk) -> list[int]:
     every = _union(sources)
-    if len(inside) == 1 and len(plain(inside[0]).invars) == len(sources):
-        outputs = walk(inside[0], sources)
-        if len(outputs) == len(e.outvars):
-            return outputs
+    if _body_of_call(e) is not None:
+        return walk(inside[0], sources)
     for jaxpr in inside:  # who knows how its inputs are made of the equation's?
         walk(jaxpr, [every] * len(plain(jaxpr).invars))
     return [every] * len(e.outvars)

@@ -84,6 +84,11 @@ class Bench:
         return self.programs.eps
 
     @property
+    def value_eps(self) -> float:
+        """That of the value, which may be rounded where cotangents are not."""
+        return self.programs.value_eps
+
+    @property
     def plain(self) -> Cell:
         """The function as it is."""
         return self.programs.cells[0]
@@ -256,7 +261,7 @@ class Bench:
                 with precision_of(self.programs.dtype):
                     measured = forward.differences(*point, block)
                 known[row, block] = jax.tree.map(on_host, measured)
-            return slopes_of(known[row, block], number, tangents[row], self.eps, size)
+            return slopes_of(known[row, block], number, tangents[row], self.value_eps, size)
 
         return arbitrate
 
@@ -277,7 +282,7 @@ class Bench:
             first = np.asarray(first_step(on_host(leaves[leaf]), i), self.programs.dtype)
             number = np.int32(before + i)
             with self.skipping("one number moved for a difference"):
-                return slopes(climb(cell, points[row], number, first, sizes()), self.eps)
+                return slopes(climb(cell, points[row], number, first, sizes()), self.value_eps)
             return UNTAKEN
 
         return arbitrate

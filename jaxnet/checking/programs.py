@@ -42,9 +42,11 @@ from jaxnet.checking.traces import (
     draws_random_numbers,
     first_line,
     narrowest_float,
+    narrowest_of_cotangents,
     one_after_the_other,
     precision_of,
     pull,
+    that_may_round,
     trace,
     trace_problem,
 )
@@ -102,7 +104,8 @@ class Programs:
     at: AtDtypes  # traced at the dtypes of the algebra
     own: AtDtypes  # and in the first of the working dtypes
     dtype: Any  # of the algebra: float64, or the leaves' own where float64 cannot be had
-    eps: float  # of the narrowest dtype in which anything is computed there
+    eps: float  # of the narrowest dtype in which cotangents are computed there
+    value_eps: float  # and in which anything is
     route: Route  # to the truth
     cells: list[Cell]  # whose values are compared; the first is the function as it is
     narrow: list[AtDtypes]  # traced at each of the working dtypes
@@ -262,12 +265,14 @@ def programs_for(
     dtype = max((np.dtype(d) for d in traces.dtypes), key=eps_of)
     value_equations = [e for e, _ in _graph.equations(at.value.jaxpr)]
     is_told = any(map(_graph.sees_what_is_differentiated, value_equations))
+    graphs = that_may_round(at, working, dtype)
     programs = Programs(
         problem=problem,
         at=at,
         own=own,
         dtype=dtype,
-        eps=max(eps_of(_narrowest(at, working, dtype)), *(eps_of(d) for d in traces.dtypes)),
+        eps=max(eps_of(narrowest_of_cotangents(*graphs)), *map(eps_of, traces.dtypes)),
+        value_eps=max(eps_of(narrowest_float(*graphs)), *map(eps_of, traces.dtypes)),
         route=Route(at.route),
         cells=cells(problem, transforms, is_told),
         narrow=traces.working,
@@ -276,23 +281,13 @@ def programs_for(
         keeps_rules=lines.keeps_rules(at.ref_value.jaxpr),
         always_zero=_always_zero(at.ref.jaxpr, len(problem.leaves)),
         is_used=_is_used(at.ref_value.jaxpr, len(problem.leaves)),
-        casts_to_float8=casts_to_float8(at.ref.jaxpr),
+        casts_to_float8=casts_to_float8(at.ref),
         draws=draws_random_numbers(at.ref.jaxpr),
         is_one_rule=_graph.is_one_rule(at.value.jaxpr),
         branches=branches_of(at.rule.jaxpr, at.ref_value.jaxpr),
         notes=traces.notes + _not_precise(working, dtype),
     )
     return programs
-
-
-def _narrowest(at: AtDtypes, working: Sequence[Working], dtype: Any) -> Any:
-    """The floating dtype with the fewest digits that is computed in.
-
-    Where the algebra is judged in the arguments' own dtypes, nothing else asks for digits: there a
-    rule that computes in fewer than the reference gets no leave for it.
-    """
-    is_own = all(np.dtype(d) == dtype for w in working for d in w.dtypes)
-    return narrowest_float(*([] if is_own else [at.rule.jaxpr]), at.ref.jaxpr)
 
 
 def _not_precise(working: Sequence[Working], dtype: Any) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
@@ -51,6 +51,12 @@ class Traced:
 
     def shapes(self) -> Any:
         return jax.tree.unflatten(self.tree, self.jaxpr.out_avals)
+
+    def equations_of_cotangents(self) -> list[Any]:
+        """Of a pullback: those that its last outputs, the cotangents, are computed from."""
+        _, _, cotangents = self.shapes()
+        numbers = range(len(self.jaxpr.out_avals))
+        return _graph.equations_for(self.jaxpr, numbers[-len(cotangents) :])
 
     @property
     def to_differentiate(self) -> Callable[..., Any]:
@@ -122,9 +128,17 @@ def pullback(f: Function, leaves: Leaves, others: Leaves) -> Traced:
     return trace(pull(f), leaves, others, zero_cotangents(f, leaves, others))
 
 
-def narrowest_float(*jaxprs: Any) -> Any:
+def narrowest_float(*traced: Traced) -> Any:
     """The floating dtype with the fewest digits that any equation computes (float64 for none)."""
-    every = (e for jaxpr in jaxprs for e, _ in _graph.equations(jaxpr))
+    return _narrowest(e for t in traced for e, _ in _graph.equations(t.jaxpr))
+
+
+def narrowest_of_cotangents(*pullbacks: Traced) -> Any:
+    """The same of what the cotangents are computed from: a value may be rounded on its way out."""
+    return _narrowest(e for p in pullbacks for e in p.equations_of_cotangents())
+
+
+def _narrowest(every: Iterable[Any]) -> Any:
     computing = (e for e in every if not _graph.computes_nothing(e))
     outputs = (v for e in computing for v in e.outvars)
     dtypes = {v.aval.dtype for v in outputs if hasattr(v.aval, "dtype")}
@@ -132,8 +146,8 @@ def narrowest_float(*jaxprs: Any) -> Any:
     return max(floating, key=eps_of, default=np.dtype(np.float64))
 
 
-def casts_to_float8(jaxpr: Any) -> bool:
-    outputs = (v for e, _ in _graph.equations(jaxpr) for v in e.outvars)
+def casts_to_float8(pullback: Traced) -> bool:
+    outputs = (v for e in pullback.equations_of_cotangents() for v in e.outvars)
     return any(str(getattr(v.aval, "dtype", "")).startswith("float8") for v in outputs)
 
 
@@ -236,6 +250,16 @@ class AtDtypes:
     def zero_cotangents(self) -> Leaves:
         """One for each floating output, in its dtype."""
         return zeros_like(self.value.shapes()[0])
+
+
+def that_may_round(at: AtDtypes, working: Sequence[Working], dtype: Any) -> list[Traced]:
+    """The pullbacks whose narrowest dtype says how many digits are to be expected.
+
+    Where the algebra is judged in the arguments' own dtypes, nothing else asks for digits: there a
+    rule that computes in fewer than the reference gets no leave for it.
+    """
+    is_own = all(np.dtype(d) == dtype for w in working for d in w.dtypes)
+    return [at.ref] if is_own else [at.rule, at.ref]
 
 
 def computes_the_same_twice(problem: Problem, at: AtDtypes) -> bool:

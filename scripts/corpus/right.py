@@ -857,6 +857,18 @@ right(
     normal((6,), scale=3),
     ref=lambda x: x + jax.lax.stop_gradient(jnp.round(x) - x),
 )
+
+
+def in_float8(x):
+    return x.astype("float8_e4m3fn").astype(x.dtype)
+
+
+right(  # only the value has few digits
+    "straight through a cast to float8",
+    pointwise(in_float8, jnp.ones_like),
+    normal((6,), scale=3),
+    ref=lambda x: x + jax.lax.stop_gradient(in_float8(x) - x),
+)
 right(
     "a reversed gradient",
     pointwise(jnp.tanh, lambda x: -(1 - jnp.tanh(x) ** 2)),

@@ -915,6 +915,16 @@ wrong(  # the convention of another framework
     dtypes=("complex64",),
 )
 
+# ---- beside a value that has few digits
+
+wrong(
+    "1.3 times the gradient, straight through a cast to float8",
+    "x",
+    pointwise(right.in_float8, lambda x: jnp.full_like(x, 1.3)),
+    normal((6,), scale=3),
+    ref=lambda x: x + jax.lax.stop_gradient(right.in_float8(x) - x),
+)
+
 # ---- the algebra is right, the arithmetic is not
 
 

@@ -108,11 +108,12 @@ class Standard(NamedTuple):
     beside: Callable[[int, int], Array] = lambda row, i: np.empty(0)
     # And at it, where it stops gradients, with every tie settled to one side and to the other.
     settled: Callable[[int, int], Array] = lambda row, i: np.empty(0)
+    value_eps: float = 0.0  # of the dtype of the value, where that has fewer digits
 
     @property
     def differences_can_tell(self) -> bool:
         """Those of 16 bits hold almost anything: there the reference is the only truth."""
-        return self.eps < FEW_DIGITS
+        return max(self.eps, self.value_eps) < FEW_DIGITS
 
 
 class Judged(NamedTuple):
@@ -142,7 +143,16 @@ def judge_cell(
         floor = 64 * bench.eps * bench.natural(look, k, point)
         rtol = bench.rtol(look)
         sides = _beside(bench, cell, look, k), _settled(bench, cell, look, k)
-        standard = Standard(bench.eps, look.is_finite(), only_wrong, by_design, floor, rtol, *sides)
+        standard = Standard(
+            bench.eps,
+            look.is_finite(),
+            only_wrong,
+            by_design,
+            floor,
+            rtol,
+            *sides,
+            value_eps=bench.value_eps,
+        )
         is_along = cell.is_second_order and is_along_rows(bench, k, leaf, standard)
         leaf = leaf._replace(r=t) if is_along else leaf
         one = judge(leaf, bench.arbiter(cell, look, k), standard)

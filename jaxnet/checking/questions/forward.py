@@ -149,7 +149,15 @@ def _standard(bench: Bench, look: Look, j: int, floor: float) -> Standard:
     by_design = np.inf
     if bench.programs.stops_gradient:
         by_design = float(np.sqrt(bench.eps) * largest(look.runs[0].value[j]))
-    return Standard(bench.eps, is_finite, False, by_design, floor, bench.rtol(look))
+    return Standard(
+        bench.eps,
+        is_finite,
+        False,
+        by_design,
+        floor,
+        bench.rtol(look),
+        value_eps=bench.value_eps,
+    )
 
 
 def _noise(bench: Bench, look: Look, tangents: Leaves, j: int) -> Array:
@@ -168,7 +176,7 @@ def _values(bench: Bench, look: Look, returned: Sequence[Pushed]) -> list[Findin
         value = look.runs[0].value[j]
         noise = spread([m.value[j] for m in look.moved], value)
         for pushed in returned:
-            standard = values.Standard(noise, bench.eps, bench.rtol(look))
+            standard = values.Standard(noise, bench.value_eps, bench.rtol(look))
             finding = values.compared(output, pushed.value[j], value, standard)
             little = finding.note if finding.verdict is Verdict.APPROXIMATE else ""
             note = "; ".join(filter(None, [OTHER_VALUE, little]))
@@ -266,7 +274,13 @@ def _second_order(
         leaf = Leaf(name, moved[k][None], look.ref(cell, k), look.noise(cell, k), x)
         floor = 64 * bench.eps * bench.natural(look, k, point)
         standard = Standard(
-            bench.eps, seen.look.is_finite(), False, np.inf, floor, bench.rtol(seen.look)
+            bench.eps,
+            seen.look.is_finite(),
+            False,
+            np.inf,
+            floor,
+            bench.rtol(seen.look),
+            value_eps=bench.value_eps,
         )
         if is_along_rows(bench, k, leaf, standard):
             continue

@@ -70,7 +70,7 @@ class Lines:
         direction[moved] = sizes
         point = bench.point(bench.plain, self.look, 0)
         step = bench.programs.ladder_along(bench.plain, point, direction)
-        return Line(moved, sizes, slopes(step, bench.eps))
+        return Line(moved, sizes, slopes(step, bench.value_eps))
 
 
 def _lines(bench: Bench, look: Look) -> Lines:

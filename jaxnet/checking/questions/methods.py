@@ -145,7 +145,7 @@ def _heard(
     rng = np.random.default_rng([STREAM, seed, zlib.crc32(b"methods")])
     leaves = as_dtypes(problem.leaves, dtypes)
     body = trace(problem.ref, leaves, problem.others)
-    eps = max(eps_of(narrowest_float(body.jaxpr)), *map(eps_of, dtypes))
+    eps = max(eps_of(narrowest_float(body)), *map(eps_of, dtypes))
 
     def normal(like: Sequence[Any]) -> Leaves:
         return tuple(np.asarray(rng.normal(size=a.shape)).astype(a.dtype) for a in like)

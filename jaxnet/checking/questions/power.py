@@ -84,7 +84,7 @@ def _power(bench: Bench, look: Look, k: int, measured: dict[int, Slopes]) -> Pow
     allowed = tolerance(t, look.noise(bench.plain, k), bench.eps).ravel()
     by_design = bench.by_design(look, k)
     bars = {i: _bar(float(t.flat[i]), s, by_design) for i, s in measured.items() if size[i] > 0}
-    if bench.eps > FEW_DIGITS:  # there the reference is the only truth
+    if bench.value_eps > FEW_DIGITS:  # there the reference is the only truth
         bars = {i: 0.0 for i in _sampled(size, bench.seed) if size[i] > 0}
     if not bars:
         return Power(float("inf"), 0.0, 0)
@@ -110,7 +110,7 @@ def _excluded(bench: Bench, look: Look, k: int, measured: dict[int, Slopes]) -> 
 
     None where the reference's derivative may be another than its slope, by design.
     """
-    if not _is_a_slope(bench) or bench.eps > FEW_DIGITS:
+    if not _is_a_slope(bench) or bench.value_eps > FEW_DIGITS:
         return None
     r, t = look.rule(bench.plain, k), look.ref(bench.plain, k)
     allowed = tolerance(t[0], look.noise(bench.plain, k), bench.eps).ravel()

@@ -120,7 +120,7 @@ def _depends(bench: Bench, look: Look, k: int) -> bool:
             there = bench.run(x, look.cs[0], look.cs[1]).value
         for a, size, b in zip(look.runs[0].value, bench.sizes(look), there, strict=True):
             with np.errstate(all="ignore"):
-                allowed = np.sqrt(bench.eps) * np.maximum(size, np.abs(b))
+                allowed = np.sqrt(bench.value_eps) * np.maximum(size, np.abs(b))
                 if np.any(np.abs(a - b) > allowed):
                     return True
     return False

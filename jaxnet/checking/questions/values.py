@@ -31,7 +31,7 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
     run = look.runs[0]
     found = []
     for k, output in enumerate(bench.problem.outputs):
-        if not same_twice(again.value[k], run.value[k], bench.eps):
+        if not same_twice(again.value[k], run.value[k], bench.value_eps):
             found.append(
                 Finding(
                     Question.LAWS, output, Verdict.ERROR, note=NOT_DETERMINISTIC, detail=SAME_TWICE
@@ -39,10 +39,10 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
             )
             continue
         noise = spread([m.value[k] for m in look.moved], run.value[k])
-        standard = Standard(noise, bench.eps, bench.rtol(look))
+        standard = Standard(noise, bench.value_eps, bench.rtol(look))
         found.append(compared(output, run.forward[k], run.value[k], standard))
         if bench.problem.ref_is_given:
-            found += _other_function(output, run.value[k], run.ref_value[k], noise, bench.eps)
+            found += _other_function(output, run.value[k], run.ref_value[k], noise, bench.value_eps)
     others = zip(bench.problem.other_outputs, run.other_value, run.other_forward, strict=True)
     for output, value, forward in others:
         if not np.array_equal(value, forward):
