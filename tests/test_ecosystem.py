@@ -6,7 +6,7 @@ import ecosystem
 import jax
 import jax.numpy as jnp
 import pytest
-from corpus import libraries
+from corpus import by_hand, libraries
 from trial import VERSIONS, outcomes, running
 from trial.known import KNOWN
 from trial.outcomes import Kind, Known, Row
@@ -121,6 +121,13 @@ def test_witnesses_know_a_wrong_rule_from_a_right_one():
     assert right.rule == pytest.approx(right.differences, rel=1e-9)
     assert wrong.rule == pytest.approx(2 * wrong.differences, rel=1e-9)
     assert wrong.uncertain < 1e-9
+    assert wrong.lost < 2
+
+
+def test_witnesses_see_digits_that_a_rule_loses():
+    cancelling = by_hand(jnp.sin, lambda x, dy: ((jnp.cos(x) + 1000) * dy - 1000 * dy,))
+    (witness,) = witnesses(cancelling, (jnp.array([0.3, 0.8]),))
+    assert 20 < witness.lost < 2000
 
 
 def test_rows_are_read_back_and_the_last_of_a_rule_counts(tmp_path, capsys):

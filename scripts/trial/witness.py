@@ -18,26 +18,40 @@ class Witness(NamedTuple):
     rule: float
     differences: float
     uncertain: float  # how far the differences may be off
+    lost: float  # by the rule in the argument's own dtype: eps of the gradient's largest element
 
     def __str__(self) -> str:
         return (
             f"argument {self.argument}: by the rule {self.rule:.8g}, by differences "
-            f"{self.differences:.8g} (± {self.uncertain:.0e})"
+            f"{self.differences:.8g} (± {self.uncertain:.0e}); its own dtype costs "
+            f"{self.lost:.2g} eps"
         )
 
 
 def witnesses(f: Callable[..., Any], args: Sequence[Any], seed: int = 1) -> list[Witness]:
     """One for every floating argument that is an array."""
     rng = np.random.default_rng(seed)
+    own = slopes_of(weighted(f, args, np.random.default_rng(seed)), args)
     with jax.enable_x64(True):
         wide = [in_float64(x) for x in args]
         value = weighted(f, wide, rng)
-        slopes = jax.grad(value, argnums=tuple(range(len(wide))), allow_int=True)(*wide)
+        slopes = slopes_of(value, wide)
         return [
-            along(value, wide, which, slopes[which], rng)
+            along(value, wide, which, slopes[which], rng)._replace(
+                lost=eps_between(own[which], slopes[which])
+            )
             for which, x in enumerate(wide)
             if is_floating(x)
         ]
+
+
+def slopes_of(value: Callable[..., Any], args: Sequence[Any]) -> Any:
+    return jax.grad(value, argnums=tuple(range(len(args))), allow_int=True)(*args)
+
+
+def eps_between(own: Any, wide: Any) -> float:
+    off, size = np.max(np.abs(np.asarray(own, "float64") - wide)), np.max(np.abs(wide))
+    return float(off / (jnp.finfo(own.dtype).eps * size)) if size else 0.0
 
 
 def is_floating(x: Any) -> bool:
@@ -57,7 +71,7 @@ def weighted(f: Callable[..., Any], args: Sequence[Any], rng: Any) -> Callable[.
         total: Any = 0.0
         for output, weight in zip(jax.tree.leaves(f(*args)), weights, strict=True):
             if jnp.issubdtype(output.dtype, jnp.floating):
-                total = total + jnp.sum(jnp.asarray(output, "float64") * weight)
+                total = total + jnp.sum(jnp.asarray(output, float) * weight)
         return total
 
     return value
@@ -73,4 +87,5 @@ def along(value: Any, args: Sequence[Any], which: int, slope: Any, rng: Any) -> 
     slopes = [(moved(step) - moved(-step)) / (2 * step) for step in STEPS]
     once = [(4 * fine - coarse) / 3 for coarse, fine in itertools.pairwise(slopes)]
     differences = (16 * once[1] - once[0]) / 15
-    return Witness(which, float(np.vdot(slope, direction)), differences, abs(differences - once[1]))
+    by_rule, uncertain = float(np.vdot(slope, direction)), abs(differences - once[1])
+    return Witness(which, by_rule, differences, uncertain, 0.0)
