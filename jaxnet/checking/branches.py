@@ -85,6 +85,10 @@ class Branches:
                 done |= now
         return points, tuple(side for side in self._entered if side not in done)
 
+    def entered(self, problem: Problem, x: Leaves, c: Leaves) -> set[Never]:
+        """The sides that this point enters."""
+        return self._entered_by(x, problem.others, c)
+
     def _entered_by(self, leaves: Leaves, others: Leaves, c: Leaves) -> set[Never]:
         if not self._entered:
             return set()

@@ -23,10 +23,13 @@ from jaxnet.checking.questions import (
     forward,
     kinks,
     laws,
+    one_row,
+    overflow,
     power,
     precision,
     reach,
     structure,
+    sweep,
     transforms,
     vacuous,
     values,
@@ -128,7 +131,7 @@ def _may_be_for_its_options(finding: Finding) -> bool:
 
 def _of_sample(small: large.Sampled, asked: Asked) -> Report:
     """Of a problem with large arrays; of very large ones some questions are not asked."""
-    left_out = (*asked.under, "kinks together") if small.problem.is_long else ()
+    left_out = (*asked.under, sweep.NAME, "kinks together") if small.problem.is_long else ()
     under = [name for name in asked.under if name not in left_out]
     found = _examine(small.problem, asked._replace(under=under))
     cut = (*(f"{name} (too large)" for name in left_out), *found.cut)
@@ -225,15 +228,18 @@ def _ask_more(
     for n, draw in enumerate(draws):
         if not budget.is_spent(f"precision {draw.working.name}"):
             there = bench.look_at(draw, None) if n else look
-            digits.append(precision.ask(bench, draw, there, slope, spoiled))
-    reached = reach.ask(bench, look, slope, budget)
+            asked = precision.ask(bench, draw, there, slope, spoiled)
+            digits.append(replace(asked, findings=overflow.ask(bench, draw, asked.findings)))
+    reached = sweep.ask(bench, look, reach.ask(bench, look, slope, budget), budget)
     seen = vacuous.ask(bench, look, reached.looks, reached.algebra, [d.runs for d in digits])
     precise = [finding for d in digits for finding in d.findings]
     findings = [*value, *form, *seen, *law, *precise]
     yield (report := replace(report, findings=tuple(findings), never_entered=reached.never))
 
+    alone = one_row.begin(bench, look, budget)
     transformed = transforms.ask(bench, look, slope, budget)
-    findings += transformed
+    seen = one_row.ask(look, alone, seen)
+    findings = [*value, *form, *seen, *law, *precise, *alone.raised, *transformed]
     yield (report := replace(report, findings=tuple(findings)))
 
     findings += forward.ask(bench, look, value, slope, transformed, budget)

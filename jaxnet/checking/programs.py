@@ -48,6 +48,7 @@ from jaxnet.checking.traces import (
     pull,
     that_may_round,
     trace,
+    trace_at,
     trace_problem,
 )
 from jaxnet.checking.truth import Route, function_of_truth, pull_of_truth, ways_from
@@ -142,6 +143,28 @@ class Programs:
             return None
         is_second_order = any(cell.is_second_order for cell in self.cells)
         return Forward(self.problem, self.at, is_second_order, compiled)
+
+    def of(self, problem: Problem) -> "Programs":
+        """Of the same function at other shapes: as it is, and in the algebra's dtypes alone.
+
+        Raises Failed where it cannot be traced there.
+        """
+        way = ways_from(self.route)[0]
+        with precision_of(self.dtype):
+            at = trace_at(problem, [x.dtype for x in self.at.leaves], [way])
+        return replace(
+            self,
+            problem=problem,
+            at=at,
+            own=at,
+            cells=cells(problem, (), False),
+            narrow=[],
+            shapes=[],
+            working={},
+            _pulls={},
+            _started={},
+            _ladders={},
+        )
 
     def begin(self, working: Sequence[Working]) -> None:
         """Begin to compile what is always run; raises Failed where that is refused."""

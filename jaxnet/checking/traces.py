@@ -311,7 +311,7 @@ def trace_problem(
     traced: list[AtDtypes] = []
     for w in working:
         with precision_of(w.widest):
-            traced.append(_trace_at(problem, w.dtypes, ways))
+            traced.append(trace_at(problem, w.dtypes, ways))
             if not computes_the_same_twice(problem, traced[-1]):
                 raise NotDeterministic
         ways = [way for way in ways if way.route == traced[-1].route]
@@ -320,7 +320,7 @@ def trace_problem(
         note = f"{NARROWER} {dtype}: {why_not}"
         try:
             with precision_of(dtype):
-                wide = _trace_at(problem, dtypes, ways)
+                wide = trace_at(problem, dtypes, ways)
             return Traces(dtypes, wide, traced, (note,) if why_not else ())
         except Failed as e:
             why_not = why_not or f"in {dtype} {e.finding.note}"
@@ -329,7 +329,8 @@ def trace_problem(
     return Traces(working[best].dtypes, traced[best], traced, notes)
 
 
-def _trace_at(problem: Problem, dtypes: Sequence[Any], ways: Sequence[Way]) -> AtDtypes:
+def trace_at(problem: Problem, dtypes: Sequence[Any], ways: Sequence[Way]) -> AtDtypes:
+    """Raises Failed."""
     leaves = as_dtypes(problem.leaves, dtypes)
     try:
         value = trace(problem.rule, leaves, problem.others)

@@ -1435,3 +1435,159 @@ right(
     given(ON_THE_ENDS),
     ref=straight_through_of_clip,
 )
+
+# ---- right at points that typical arguments lack: 0, integers, ties, rows of zeros, one row
+
+
+def cumulative(x):
+    return jnp.cumprod(x)
+
+
+def sum_of_tails(x, dy):
+    """The cumulative product's backward, without a division by x."""
+    before = jnp.concatenate([jnp.ones_like(x[:1]), jnp.cumprod(x)[:-1]])
+
+    def step(tail, both):
+        dyi, after = both
+        tail = dyi + after * tail
+        return tail, tail
+
+    after = jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
+    return (before * jax.lax.scan(step, jnp.zeros_like(x[0]), (dy, after), reverse=True)[1],)
+
+
+right("a cumulative product, without a division", by_hand(cumulative, sum_of_tails), normal((6,)))
+
+
+def normalised_sinc(x):
+    y = jnp.where(x == 0, 1, x)
+    return jnp.where(x == 0, 1 - (jnp.pi * x) ** 2 / 6, jnp.sin(jnp.pi * y) / (jnp.pi * y))
+
+
+def slope_of_normalised_sinc(x):
+    y = jnp.where(x == 0, 1, x)
+    return jnp.where(x == 0, 0, (jnp.cos(jnp.pi * y) - normalised_sinc(y)) / y)
+
+
+right(
+    "sin(πx) / πx, whose slope loses digits near 0",
+    pointwise(normalised_sinc, slope_of_normalised_sinc),
+    MATRIX,
+)
+
+
+def log_of_both(a, b):
+    return jnp.logaddexp(a, b)
+
+
+def shares(a, b, dy):
+    return dy * jax.nn.sigmoid(a - b), dy * jax.nn.sigmoid(b - a)
+
+
+right("log(eᵃ + eᵇ)", by_hand(log_of_both, shares), normal((4, 3), (4, 3)))
+right("a maximum at ties that nobody gave", tie(1.0), normal((4, 3), (4, 3)))
+
+
+def guarded_norm(x):
+    squares = jnp.sum(x * x, -1, keepdims=True)
+    return jnp.where(squares == 0, 0, jnp.sqrt(jnp.where(squares == 0, 1, squares)))[..., 0]
+
+
+right(
+    "a norm, guarded row by row",
+    by_hand(guarded_norm, norm_backward(0.0)),
+    normal((4, 3)),
+)
+
+
+def mean_of_exponential(x):
+    """(eˣ - 1) / x, near 0 by its series."""
+    is_small = jnp.abs(x) < 1e-4
+    y = jnp.where(is_small, 1, x)
+    return jnp.where(is_small, 1 + x / 2 + x**2 / 6, jnp.expm1(y) / y)
+
+
+def slope_with_series(first):
+    """first: the coefficient of the slope's series."""
+
+    def slope(x):
+        is_small = jnp.abs(x) < 1e-4
+        y = jnp.where(is_small, 1, x)
+        return jnp.where(is_small, first + x / 3, (jnp.exp(y) - jnp.expm1(y) / y) / y)
+
+    return slope
+
+
+right(
+    "(eˣ - 1) / x, whose slope has a series below 1e-4",
+    pointwise(mean_of_exponential, slope_with_series(0.5)),
+    MATRIX,
+)
+
+
+def probabilities(rng):
+    """From nearly 1 to nearly 0."""
+    return (jnp.asarray(np.linspace(0.98, 0.02, 12) - 0.01 * rng.uniform(size=12), "float32"),)
+
+
+def slope_of_scaled_arcsine(x):
+    return 0.9 / jnp.sqrt(1 - (0.9 * x) ** 2)
+
+
+right(
+    "the arcsine of what is below 1",
+    pointwise(lambda x: jnp.arcsin(0.9 * x), slope_of_scaled_arcsine),
+    probabilities,
+)
+right(
+    "the slope of tanh by exponentials of which one is large",
+    pointwise(jnp.tanh, lambda x: 4 / (jnp.exp(x) + jnp.exp(-x)) ** 2),
+    MATRIX,
+)
+right(
+    "a power whose slope divides by positive numbers",
+    pointwise(lambda x: x**1.5, lambda x: 1.5 * x**1.5 / x),
+    uniform(0.2, 2, (5,)),
+)
+right(
+    "a tail that is taken for 0",
+    pointwise(jax.nn.softplus, lambda x: jnp.where(x < -20, 0, jax.nn.sigmoid(x))),
+    normal((4, 3), scale=3.0),
+)
+
+
+def variance(x):
+    return jnp.sum((x - jnp.mean(x, 0)) ** 2, 0) / max(len(x) - 1, 1)
+
+
+right(
+    "a variance by n - 1, of one row by 1",
+    by_hand(variance, lambda x, dy: (2 * (x - jnp.mean(x, 0)) * dy / max(len(x) - 1, 1),)),
+    MATRIX,
+)
+ROWS = np.arange(1, 5, dtype=np.float32)[:, None]
+right(
+    "an array of all rows in the closure",
+    by_hand(lambda x: jnp.sum(x * ROWS, 0), lambda x, dy: (dy * ROWS * jnp.ones(3, x.dtype),)),
+    MATRIX,
+)
+
+
+def summed_in(at_least):
+    """A bias of many rows, whose backward adds them up one by one, in this dtype at least."""
+
+    def backward(x, bias, dy):
+        dtype = jnp.promote_types(dy.dtype, at_least)
+        total, _ = jax.lax.scan(
+            lambda total, row: (total + row, None), jnp.zeros(dy.shape[1:], dtype), dy.astype(dtype)
+        )
+        return dy, total.astype(bias.dtype)
+
+    return by_hand(lambda x, bias: x + bias, backward)
+
+
+right(
+    "a sum over many rows of bfloat16, kept in float32",
+    summed_in("float32"),
+    normal((512, 3), (3,), dtype="bfloat16"),
+)

@@ -1509,3 +1509,97 @@ wrong(
     given(right.ON_THE_ENDS),
     ref=right.straight_through_of_clip,
 )
+
+# ---- wrong at points that typical arguments lack: 0, integers, ties, rows of zeros, one row
+
+wrong(
+    "a cumulative product, by a division",
+    "x",
+    by_hand(
+        right.cumulative,
+        lambda x, dy: (jnp.flip(jnp.cumsum(jnp.flip(dy * jnp.cumprod(x)))) / x,),
+    ),
+    normal((6,)),
+)
+wrong(
+    "sin(πx) / πx, whose slope is 0 at integers",
+    "x",
+    pointwise(
+        right.normalised_sinc,
+        lambda x: jnp.where(x == jnp.round(x), 0, right.slope_of_normalised_sinc(x)),
+    ),
+    MATRIX,
+)
+wrong(
+    "log(eᵃ + eᵇ): both are paid in full where they are equal",
+    "a",
+    by_hand(
+        right.log_of_both,
+        lambda a, b, dy: tuple(jnp.where(a == b, dy, share) for share in right.shares(a, b, dy)),
+    ),
+    normal((4, 3), (4, 3)),
+)
+wrong(
+    "relu, whose slope is 2 at a 0 that nobody gave",
+    "x",
+    pointwise(
+        lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, jnp.where(x == 0, 2.0, 0.0))
+    ),
+    MATRIX,
+)
+
+
+def guarded_as_a_whole(x, dy):
+    is_zero = jnp.all(x == 0)
+    norm = jnp.where(is_zero, 1, right.guarded_norm(x))[:, None]
+    return (dy[:, None] * x / norm,)
+
+
+wrong(
+    "a norm, guarded for the array as a whole",
+    "x",
+    by_hand(right.guarded_norm, guarded_as_a_whole),
+    MATRIX,
+)
+wrong(
+    "(eˣ - 1) / x, whose slope has another series below 1e-4",
+    "x",
+    pointwise(right.mean_of_exponential, right.slope_with_series(1.0)),
+    MATRIX,
+)
+wrong(
+    "the arcsine of what is below 1, no slope at the ends",
+    "x",
+    pointwise(
+        lambda x: jnp.arcsin(0.9 * x),
+        lambda x: jnp.sign(x * (1 - x)) * right.slope_of_scaled_arcsine(x),
+    ),
+    right.probabilities,
+)
+wrong(
+    "the slope of tanh by exponentials that are both large",
+    "x",
+    pointwise(jnp.tanh, lambda x: 4 * jnp.exp(2 * x) / (jnp.exp(2 * x) + 1) ** 2),
+    MATRIX,
+    what="precision",
+)
+wrong(
+    "a variance by n - 1, of one row too",
+    "x",
+    by_hand(right.variance, lambda x, dy: (2 * (x - jnp.mean(x, 0)) * dy / (len(x) - 1),)),
+    MATRIX,
+)
+wrong(
+    "a squeeze of one row",
+    "",
+    sine_with(lambda x, dy: (jnp.squeeze(jnp.cos(x) * dy),)),
+    MATRIX,
+    what="structure",
+)
+wrong(
+    "a sum over many rows, kept in bfloat16",
+    "bias",
+    right.summed_in("bfloat16"),
+    normal((512, 3), (3,), dtype="bfloat16"),
+    what="precision",
+)

@@ -45,7 +45,7 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
         for judged in judge_cell(bench, bench.plain, there, only_wrong=True, left_out=wrong):
             k = bench.problem.names.index(judged.finding.leaf)
             if _is_worse(judged.finding, findings[k]):
-                findings[k] = with_hint(bench, there, k, _made(judged.finding, how))
+                findings[k] = with_hint(bench, there, k, made(judged.finding, how))
     return Reach(findings, looks, never)
 
 
@@ -55,7 +55,7 @@ def _is_worse(there: Finding, here: Finding) -> bool:
     return there.verdict is Verdict.WRONG
 
 
-def _made(finding: Finding, how: str) -> Finding:
+def made(finding: Finding, how: str) -> Finding:
     """The finding, which says how its point was made."""
     made = f"{NOT_GIVEN}, with {how}"
     return replace(finding, note="; ".join(filter(None, [made, finding.note])))
