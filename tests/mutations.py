@@ -29,10 +29,13 @@ from jaxnet.checking.questions import (
     forward,
     kinks,
     laws,
+    one_row,
+    overflow,
     power,
     precision,
     reach,
     structure,
+    sweep,
     transforms,
     vacuous,
     values,
@@ -404,6 +407,83 @@ replaced(
     owner=forward,
     attribute="_broken",
     by=find_nothing,
+)
+replaced(
+    "special points are not asked",
+    noticed_by="a cumulative product, by a division",
+    owner=sweep,
+    attribute="ask",
+    by=lambda bench, look, reached, budget: reached,
+)
+replaced(
+    "differences settle everything at special points",
+    noticed_by="a power whose slope divides by positive numbers",
+    owner=sweep,
+    attribute="_is_settled",
+    by=lambda r, t, s: True,
+)
+replaced(
+    "what a formula loses at special points is a fault",
+    noticed_by="(1 - cos x) / x², whose slope has no digits near 0",
+    owner=sweep,
+    attribute="_noise_of_rule",
+    by=lambda bench, there, k, row: 0.0,
+)
+replaced(
+    "everything is lost by a formula at special points",
+    noticed_by="sin(πx) / πx, whose slope is 0 at integers",
+    owner=sweep,
+    attribute="_noise_of_rule",
+    by=lambda bench, there, k, row: np.inf,
+)
+replaced(
+    "no tail may be approximate at made points",
+    noticed_by="a tail that is taken for 0",
+    owner=reach,
+    attribute="FAR",
+    by=0.0,
+)
+replaced(
+    "one row is not asked",
+    noticed_by="a variance by n - 1, of one row too",
+    owner=one_row,
+    attribute="ask",
+    by=lambda look, alone, algebra: list(algebra),
+)
+replaced(
+    "every rule that takes no one row is wrong",
+    noticed_by="a sort that takes ties in an order of its own",
+    owner=one_row,
+    attribute="_takes_two",
+    by=lambda bench: True,
+)
+replaced(
+    "no rule need take one row",
+    noticed_by="a squeeze of one row, which raises",
+    owner=one_row,
+    attribute="_takes_two",
+    by=lambda bench: False,
+)
+replaced(
+    "a rule may overflow",
+    noticed_by="the slope of tanh by exponentials that are both large",
+    owner=overflow,
+    attribute="ask",
+    by=lambda bench, draw, precise: list(precise),
+)
+replaced(
+    "a rule may not overflow though the value does",
+    noticed_by="a power that overflows, whose slope divides by it",
+    owner=overflow,
+    attribute="_differing",
+    by=lambda run, k: ~np.isfinite(run.rule[k]),
+)
+replaced(
+    "cotangents have either sign",
+    noticed_by="a sum over many rows, kept in bfloat16",
+    owner=precision,
+    attribute="_with_one_sign",
+    by=lambda bench, draw, look: (draw, look),
 )
 
 # ---- more than that

@@ -66,6 +66,16 @@ WITNESSES = [
     "straight through a clip, all of it on the ends",
     "straight through a clip, more than all of it on the ends",
     "a bias of the keys of attention gets a little",
+    "a cumulative product, by a division",
+    "sin(πx) / πx, whose slope is 0 at integers",
+    "a power whose slope divides by positive numbers",
+    "(1 - cos x) / x², whose slope has no digits near 0",
+    "a tail that is taken for 0",
+    "a variance by n - 1, of one row too",
+    "a squeeze of one row, which raises",
+    "the slope of tanh by exponentials that are both large",
+    "a power that overflows, whose slope divides by it",
+    "a sum over many rows, kept in bfloat16",
 ]
 
 

@@ -236,7 +236,7 @@ def _ask_more(
     findings = [*value, *form, *seen, *law, *precise]
     yield (report := replace(report, findings=tuple(findings), never_entered=reached.never))
 
-    alone = one_row.begin(bench, look, budget)
+    alone = one_row.begin(bench, budget)
     transformed = transforms.ask(bench, look, slope, budget)
     seen = one_row.ask(look, alone, seen)
     findings = [*value, *form, *seen, *law, *precise, *alone.raised, *transformed]

@@ -7,85 +7,69 @@ numbers are positive: a positive number is not 0.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from jaxnet.checking.arrays import Array, typical
-from jaxnet.checking.bench import Bench, Look
-from jaxnet.checking.domains import ANY, ELEMENTWISE, FIXED, Domain, Kind, domain_of
-from jaxnet.checking.problem import Leaves
+from jaxnet.checking.domains import ELEMENTWISE, FIXED, Domain, Kind, domain_of
+from jaxnet.checking.problem import Leaves, Problem
 
 # In typical sizes, between them and twice that: above an epsilon that a rule may leave out, and
 # below the numbers where functions switch to a series.
 SMALL = {"1,000": 1e-3, "50,000": 2e-5}
-INTEGERS = np.array([2.0, -2.0, 3.0, -3.0, 4.0])
+ANOTHER = "a third of the numbers those of another argument"
 SIGNS = {Kind.POSITIVE: 1.0, Kind.NEGATIVE: -1.0}
 
 # The numbers to be put in the place of those chosen of a leaf; None where its domain has none such.
 Numbers: TypeAlias = Callable[[Domain, Array, Array, np.random.Generator], Array | None]
 
 
-def points(bench: Bench, look: Look) -> Iterator[tuple[str, list[Leaves]]]:
+def points(
+    problem: Problem, x: Leaves, stream: Callable[[str], np.random.Generator]
+) -> Iterator[tuple[str, list[Leaves]]]:
     """Each with how it was made: in all arguments together, then, where that fails, in each alone.
 
-    The leaves are in the dtypes of the look, and of numbers that those given can hold.
+    x: the leaves given, in the dtypes to be made; the numbers are such as those given can hold.
     """
-    domains = _domains(bench, look)
+    domains = [_domain(problem, k) for k in range(len(x))]
     for how, made in _KINDS.items():
-        rng = bench.stream(how)
-        pairs = zip(domains, look.x, strict=True)
-        leaves = [None if d == FIXED else made(d, _host(x), rng) for d, x in pairs]
-        yield how, [*_together(bench, look, leaves), *_alone(bench, look, leaves).values()]
-    another = _of_another(domains, look, bench.stream("of another"))
-    yield "a third of the numbers those of another argument", _together(bench, look, another)
-    zeros = [_zeros(d, _host(x)) for d, x in zip(domains, look.x, strict=True)]
-    for name, x in _alone(bench, look, zeros).items():
-        yield f"{name} all 0", [x]
+        rng = stream(how)
+        pairs = zip(domains, map(_host, x), strict=True)
+        leaves = [None if d == FIXED else made(d, a, rng) for d, a in pairs]
+        yield how, [*_together(problem, x, leaves), *_alone(problem, x, leaves).values()]
+    another = _of_another(domains, x, stream(ANOTHER))
+    yield ANOTHER, _together(problem, x, another)
+    zeros = [_zeros(d, _host(a)) for d, a in zip(domains, x, strict=True)]
+    for name, point in _alone(problem, x, zeros).items():
+        yield f"{name} all 0", [point]
 
 
-def _domains(bench: Bench, look: Look) -> list[Domain]:
-    """Of each leaf; FIXED where nothing is to be replaced in it."""
-    domains = []
-    for k, name in enumerate(bench.problem.names):
-        domain = domain_of(bench.problem, k)
-        is_elementwise = domain.kind in ELEMENTWISE and not (domain.is_sorted or domain.project)
-        is_fixed = not is_elementwise or name in bench.problem.wholes or not look.x[k].size
-        domains.append(FIXED if is_fixed else _of_one_sign(bench, look, k, domain))
-    return domains
+def _domain(problem: Problem, k: int) -> Domain:
+    """Of a leaf; FIXED where nothing is to be replaced in it."""
+    domain = domain_of(problem, k)
+    is_elementwise = domain.kind in ELEMENTWISE and not (domain.is_sorted or domain.project)
+    is_whole = problem.names[k] in problem.wholes or not problem.leaves[k].size
+    return domain if is_elementwise and not is_whole else FIXED
 
 
-def _of_one_sign(bench: Bench, look: Look, k: int, domain: Domain) -> Domain:
-    """Few numbers of one sign are so by intent where the function has no value for others."""
-    x = _host(look.x[k])
-    is_of_one_sign = bool((x > 0).all() or (x < 0).all())
-    if domain != ANY or not is_of_one_sign:
-        return domain
-    turned = tuple(-a if j == k else a for j, a in enumerate(look.x))
-    with bench.skipping(f"{bench.problem.names[k]} times -1"):
-        run = bench.run(turned, look.cs[0], look.cs[1])
-        if replace(look, runs=[run]).is_finite():
-            return domain
-    return Domain(Kind.POSITIVE if x.flat[0] > 0 else Kind.NEGATIVE)
-
-
-def _together(bench: Bench, look: Look, leaves: list[Array | None]) -> list[Leaves]:
+def _together(problem: Problem, x: Leaves, leaves: list[Array | None]) -> list[Leaves]:
     """The point at which all leaves are replaced, if any is."""
     if all(leaf is None for leaf in leaves):
         return []
-    own = (x.dtype for x in bench.problem.leaves)
-    rows = zip(leaves, own, look.x, strict=True)
-    return [tuple(x if leaf is None else _fitting(leaf, d, x) for leaf, d, x in rows)]
+    own = (given.dtype for given in problem.leaves)
+    rows = zip(leaves, own, x, strict=True)
+    return [tuple(a if leaf is None else _fitting(leaf, d, a) for leaf, d, a in rows)]
 
 
-def _alone(bench: Bench, look: Look, leaves: list[Array | None]) -> dict[str, Leaves]:
+def _alone(problem: Problem, x: Leaves, leaves: list[Array | None]) -> dict[str, Leaves]:
     """By name of the argument: the point at which it alone is replaced."""
     points = {}
-    for a in sorted(set(bench.problem.argument)):
-        pairs = zip(leaves, bench.problem.argument, strict=True)
-        for point in _together(bench, look, [leaf if b == a else None for leaf, b in pairs]):
-            points[bench.problem.arguments[a]] = point
+    for argument in sorted(set(problem.argument)):
+        pairs = zip(leaves, problem.argument, strict=True)
+        mine = [leaf if a == argument else None for leaf, a in pairs]
+        for point in _together(problem, x, mine):
+            points[problem.arguments[argument]] = point
     return points
 
 
@@ -132,25 +116,18 @@ def _with(x: Array, chosen: Array, numbers: Array | None) -> Array | None:
     return None if (changed == x).all() else changed
 
 
-def _number(value: float) -> Numbers:
-    """Everywhere this one."""
+def _numbers(*values: float) -> Numbers:
+    """These in turn, all of one sign."""
 
     def numbers(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
-        has_it = domain.kind is Kind.ANY or value * SIGNS.get(domain.kind, 0.0) > 0
-        return np.full(chosen.size, value) if has_it else None
+        has_them = domain.kind is Kind.ANY or values[0] * SIGNS.get(domain.kind, 0.0) > 0
+        return np.resize(np.array(values), chosen.size) if has_them else None
 
     return numbers
 
 
 def _zeros(domain: Domain, x: Array) -> Array | None:
     return np.zeros_like(x) if domain.kind is Kind.ANY and x.any() else None
-
-
-def _integers(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
-    numbers = np.resize(INTEGERS, chosen.size)
-    if domain.kind in SIGNS:
-        return np.abs(numbers) * SIGNS[domain.kind]
-    return numbers if domain.kind is Kind.ANY else None
 
 
 def _equal(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
@@ -174,27 +151,30 @@ def _ends(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
     return np.resize(ends, chosen.size) if domain.kind is Kind.UNIT else None
 
 
-def _of_another(domains: list[Domain], look: Look, rng: np.random.Generator) -> list[Array | None]:
+def _of_another(
+    domains: list[Domain], leaves: Leaves, rng: np.random.Generator
+) -> list[Array | None]:
     """Those of the first leaf that has the same shape and domain."""
     made: list[Array | None] = []
-    for k, x in enumerate(look.x):
-        alike = [j for j in range(k) if look.x[j].shape == x.shape and domains[j] == domains[k]]
+    for k, x in enumerate(leaves):
+        alike = [j for j in range(k) if leaves[j].shape == x.shape and domains[j] == domains[k]]
         if not alike or domains[k] == FIXED:
             made.append(None)
             continue
         chosen = rng.choice(x.size, -(-x.size // 3), replace=False)
-        made.append(_with(_host(x), chosen, _host(look.x[alike[0]]).flat[chosen]))
+        made.append(_with(_host(x), chosen, _host(leaves[alike[0]]).flat[chosen]))
     return made
 
 
 _KINDS: dict[str, Callable[..., Array | None]] = {
-    "a third of the numbers 0": _third(_number(0.0)),
-    "a third of the numbers 1": _third(_number(1.0)),
-    "a third of the numbers -1": _third(_number(-1.0)),
-    "a third of the numbers small integers": _third(_integers),
+    "a third of the numbers 0": _third(_numbers(0.0)),
+    "a third of the numbers 1": _third(_numbers(1.0)),
+    "a third of the numbers -1": _third(_numbers(-1.0)),
+    "a third of the numbers 2, 3 and 4": _third(_numbers(2.0, 3.0, 4.0)),
+    "a third of the numbers -2, -3 and -4": _third(_numbers(-2.0, -3.0, -4.0)),
     "a third of the numbers equal": _third(_equal),
     **{f"a third of the numbers {n} times smaller": _third(_small(s)) for n, s in SMALL.items()},
     "a third of the numbers at the ends of their interval": _third(_ends),
-    "a row of zeros": _row(_number(0.0)),
+    "a row of zeros": _row(_numbers(0.0)),
     "a row of equal numbers": _row(_equal),
 }

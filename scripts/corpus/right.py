@@ -1556,6 +1556,33 @@ right(
 )
 
 
+def versine_over_square(x):
+    """(1 - cos x) / x², near 0 by its series."""
+    is_small = jnp.abs(x) < 1e-2
+    y = jnp.where(is_small, 1, x)
+    return jnp.where(is_small, 0.5 - x**2 / 24 + x**4 / 720, (1 - jnp.cos(y)) / y**2)
+
+
+right(
+    "(1 - cos x) / x², whose slope has no digits near 0",
+    pointwise(versine_over_square, lambda x: (x * jnp.sin(x) - 2 + 2 * jnp.cos(x)) / x**3),
+    uniform(1, 3, (9,)),
+)
+right(
+    "sin(πx) / πx, whose slope is good to six digits near 0",
+    pointwise(
+        normalised_sinc,
+        lambda x: jnp.where(jnp.abs(x) < 3e-3, -(jnp.pi**2) * x / 3, slope_of_normalised_sinc(x)),
+    ),
+    uniform(0.1, 2, (4, 3)),
+)
+right(
+    "a power that overflows, whose slope divides by it",
+    pointwise(lambda x: x**20, lambda x: 20 * x**20 / x),
+    uniform(1.33, 1.38, (9,)),
+)
+
+
 def variance(x):
     return jnp.sum((x - jnp.mean(x, 0)) ** 2, 0) / max(len(x) - 1, 1)
 

@@ -1590,7 +1590,16 @@ wrong(
     MATRIX,
 )
 wrong(
-    "a squeeze of one row",
+    "a squeeze of one row, whose sum is over columns then",
+    "bias",
+    recomputed(
+        right.affine,
+        lambda args, dy, dx, dw, db: (dx, dw, jnp.sum(jnp.squeeze(dy), 0) * jnp.ones_like(db)),
+    ),
+    normal((4, 3), (2, 3), (2,)),
+)
+wrong(
+    "a squeeze of one row, which raises",
     "",
     sine_with(lambda x, dy: (jnp.squeeze(jnp.cos(x) * dy),)),
     MATRIX,

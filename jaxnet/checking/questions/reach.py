@@ -6,12 +6,18 @@ Points are made that enter such sides (branches.py); at them only what is surely
 
 from dataclasses import dataclass, replace
 
-from jaxnet.checking.approximation import is_another
+import numpy as np
+
+from jaxnet.checking.approximation import ROOM, is_another
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.findings import Finding, Never, Verdict
+from jaxnet.checking.problem import eps_of
 from jaxnet.checking.questions.algebra import NOT_GIVEN, Algebra, judge_cell, with_hint
 from jaxnet.checking.traces import precision_of
+
+# Of the largest |t|, at points that were made: tails may be approximate.
+FAR = ROOM * eps_of(np.float32)
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,16 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
         wrong = {f.leaf for f in findings if f.verdict is Verdict.WRONG}
         for judged in judge_cell(bench, bench.plain, there, only_wrong=True, left_out=wrong):
             k = bench.problem.names.index(judged.finding.leaf)
-            if _is_worse(judged.finding, findings[k]):
+            if _is_worse(bench, judged.finding, findings[k]):
                 findings[k] = with_hint(bench, there, k, made(judged.finding, how))
     return Reach(findings, looks, never)
 
 
-def _is_worse(there: Finding, here: Finding) -> bool:
+def _is_worse(bench: Bench, there: Finding, here: Finding) -> bool:
     if there.verdict is Verdict.APPROXIMATE:
         return here.verdict is Verdict.OK
-    return there.verdict is Verdict.WRONG
+    is_little = there.error * bench.eps <= FAR
+    return there.verdict is Verdict.WRONG and not is_little
 
 
 def made(finding: Finding, how: str) -> Finding:

@@ -5,8 +5,8 @@ any other, and what is wrong there must be so beyond doubt, for nobody gave the 
 
     autodiff is finite, and the slope that differences find
     r is far off: by more of the largest |t| than float32 can tell, so that tails may be approximate
-    and by more than r moves as the numbers move by an eps, those that are equal alike: what a
-        formula loses to cancellation is no fault of the algebra
+    and by more than r scatters a little beside the point: what a formula loses to cancellation is
+        no fault of the algebra
     or r is no number, where both one-sided slopes are finite
 
 Of a leaf that is approximate at the arguments given nothing is asked: it is another formula.
@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 
 from jaxnet.checking import special
-from jaxnet.checking.approximation import ROOM, is_another
+from jaxnet.checking.approximation import is_another
 from jaxnet.checking.arbiter import Slopes
 from jaxnet.checking.arrays import FEW_DIGITS, Array, distance, largest, same, tolerance
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.findings import Finding, Never, Verdict
-from jaxnet.checking.problem import Leaves, eps_of
+from jaxnet.checking.problem import Leaves
 from jaxnet.checking.questions.algebra import judge_cell, with_hint
-from jaxnet.checking.questions.reach import Reach, made
+from jaxnet.checking.questions.reach import FAR, Reach, made
 from jaxnet.checking.traces import precision_of
 
 NAME = "special points"  # in the report
-FAR = ROOM * eps_of(np.float32)  # of the largest |t|
 BEYOND = 8  # times what a bar or rounding explains
+MOVES, LITTLE = 8, 1e-4  # of a number: what is rounded in a cancelling formula is another then
 
 
 def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
@@ -41,7 +41,7 @@ def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
     if bench.eps > FEW_DIGITS or bench.problem.is_long or budget.is_spent(NAME):
         return reached
     findings, never = reached.algebra, reached.never
-    for how, variants in special.points(bench, look):
+    for how, variants in special.points(bench.problem, look.x, bench.stream):
         if budget.is_spent(NAME):
             break
         findings = judged(bench, look, variants, look.cs[:2], findings, how)
@@ -109,10 +109,13 @@ def _differing(bench: Bench, there: Look, asked: Sequence[str]) -> list[int]:
 
 def _is_far(bench: Bench, there: Look, k: int, r: Array, t: Array) -> Array:
     at_number = np.isfinite(t) & np.isfinite(there.x[k]).reshape(t.shape)
-    with np.errstate(all="ignore"):
-        allowed = np.fmax(tolerance(t, 0.0, bench.eps), max(FAR, bench.rtol(there)) * largest(t))
-        far: Array = ~(distance(r, t) <= allowed) & at_number
+    far: Array = ~(distance(r, t) <= _allowed(bench, there, t)) & at_number
     return far
+
+
+def _allowed(bench: Bench, there: Look, t: Array) -> Array:
+    of_largest = max(FAR, bench.rtol(there)) * largest(t)
+    return np.maximum(tolerance(t, 0.0, bench.eps), of_largest)
 
 
 def _confirmed(bench: Bench, there: Look, k: int, how: str) -> Finding | None:
@@ -137,15 +140,16 @@ def _is_beyond_doubt(bench: Bench, there: Look, k: int, finding: Finding) -> boo
     rule, true = float(r[row, i]), float(t[row, i])
     if not _is_far(bench, there, k, r[row], t[row])[i]:
         return False
-    slopes = bench.arbiter(bench.plain, there, k)(row, i)
-    if not np.isfinite(rule):
-        return slopes.is_finite
-    is_noise = abs(rule - true) <= BEYOND * _noise_of_rule(bench, there, k, row, i)
-    return not is_noise and _is_settled(rule, true, slopes)
+    if not _is_settled(rule, true, bench.arbiter(bench.plain, there, k)(row, i)):
+        return False
+    is_number = bool(np.isfinite(rule))
+    return not is_number or abs(rule - true) > BEYOND * _noise_of_rule(bench, there, k, row)
 
 
 def _is_settled(r: float, t: float, s: Slopes) -> bool:
     """Whether differences hold t and exclude r by far."""
+    if not np.isfinite(r):
+        return s.is_finite
     if s.kink:
         bars = s.left_bar + s.right_bar
         nearest = min(abs(r - s.left), abs(r - s.right))
@@ -153,20 +157,21 @@ def _is_settled(r: float, t: float, s: Slopes) -> bool:
     return s.resolved and s.holds(t) and abs(r - s.central) > BEYOND * s.bar
 
 
-def _noise_of_rule(bench: Bench, there: Look, k: int, row: int, i: int) -> float:
-    """How much the rule's number scatters as all numbers move by an eps, equal ones alike."""
+def _noise_of_rule(bench: Bench, there: Look, k: int, row: int) -> float:
+    """How much any number of the rule's scatters beside the point, where equal ones stay equal."""
     c, d = there.cs[row], there.cs[(row + 1) % len(there.cs)]
-    numbers = []
-    for n in range(bench.moves(bench.plain)):
-        x = tuple(_moved_alike(a, bench.eps, n) for a in there.x)
-        with bench.skipping("every number moved by an eps"):
-            numbers.append(bench.run(x, c, d).rule[bench.plain.key][k].flat[i])
-    numbers = [number for number in numbers if np.isfinite(number)]
-    return float(np.ptp(numbers)) if numbers else 0.0
+    rules = []
+    for n in range(MOVES):
+        x = tuple(_moved_alike(a, n) for a in there.x)
+        with bench.skipping("every number a little moved"):
+            rules.append(bench.run(x, c, d).rule[bench.plain.key][k])
+    with np.errstate(all="ignore"):
+        scatter = np.ptp(np.stack(rules), axis=0) if rules else np.zeros(1)
+    return largest(scatter)
 
 
-def _moved_alike(x: Any, eps: float, n: int) -> Array:
+def _moved_alike(x: Any, n: int) -> Array:
+    """By up to LITTLE of itself, which depends on the number alone."""
     value = np.asarray(x, np.float64)
-    signs = np.where(np.sin(1e6 * (n + 1) * value) < 0, -1, 1)
-    moved: Array = (value * (1 + eps * signs)).astype(x.dtype)
+    moved: Array = (value * (1 + LITTLE * np.sin(1e6 * (n + 1) * value))).astype(x.dtype)
     return moved

@@ -1,0 +1,223 @@
+"""Points that typical arguments lack: what fails there is found, what is right is not blamed."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from corpus import by_hand, pointwise, right, wrong
+
+from jaxnet import audit, check
+from jaxnet.checking import programs, special
+from jaxnet.checking._check import problem_of
+from jaxnet.checking.domains import Domain, Kind, drawn, suggested
+from jaxnet.checking.special import points
+
+X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+LAST = "only at points that you did not give"
+
+
+def of_corpus(name, seed=0):
+    example = wrong.WRONG[name]
+    return check(example.f, *example.args(np.random.default_rng(seed)), transforms=())
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("a cumulative product, by a division", "a third of the numbers 0"),
+        ("sin(πx) / πx, whose slope is 0 at integers", "a third of the numbers 1"),
+        ("log(eᵃ + eᵇ): both are paid in full where they are equal", "a third of the numbers"),
+        ("a norm, guarded for the array as a whole", "a row of zeros"),
+        ("the arcsine of what is below 1, no slope at the ends", "at the ends of their interval"),
+        ("the slope of tanh by exponentials that are both large", "the arguments times -64"),
+        ("a variance by n - 1, of one row too", "the first row alone"),
+    ],
+)
+def test_the_first_line_says_at_which_points(name, how):
+    said = of_corpus(name).sentence()
+    assert LAST in said
+    assert how in said
+
+
+def half_as_steep_where(is_there):
+    """x² + x, whose slope is half of what it should be where a number is so."""
+    return pointwise(lambda x: x**2 + x, lambda x: (2 * x + 1) * jnp.where(is_there(x), 0.5, 1))
+
+
+def has_equals(x):
+    return (x[:, None] == x).sum(1) > 1
+
+
+@pytest.mark.parametrize(
+    ("is_there", "how"),
+    [
+        (lambda x: x == 0, "numbers 0"),
+        (lambda x: x == -1, "numbers -1"),
+        (lambda x: x == 3, "numbers 2, 3 and 4"),
+        (lambda x: x == -4, "numbers -2, -3 and -4"),
+        (lambda x: (x != 0) & (jnp.abs(x) < 1e-4), "50,000 times smaller"),
+        (lambda x: (jnp.abs(x) > 1e-4) & (jnp.abs(x) < 5e-3), "1,000 times smaller"),
+        (lambda x: has_equals(x) & (jnp.abs(x) > 0.01) & (x != jnp.round(x)), "numbers equal"),
+    ],
+)
+def test_each_kind_of_number(is_there, how):
+    x = np.random.default_rng(3).normal(size=12).astype(np.float32)
+    said = check(half_as_steep_where(is_there), x, transforms=()).sentence()
+    assert f"{LAST}, with a third of the numbers" in said
+    assert how in said
+
+
+def test_equal_arguments():
+    f = by_hand(
+        lambda a, b: a * b,
+        lambda a, b, dy: (dy * b * jnp.where((a == b) & (b % 0.5 != 0), 2, 1), dy * a),
+    )
+    said = check(f, X, X[::-1].copy(), transforms=()).sentence()
+    assert "with a third of the numbers those of another argument" in said
+
+
+def test_an_argument_that_is_all_0():
+    f = by_hand(
+        lambda x, scale: x * scale,
+        lambda x, scale, dy: (dy * scale, jnp.sum(dy * x * scale, 0) / scale),
+    )
+    is_0 = check(f, X, np.float32([0.5, -1, 2]), transforms=())
+    assert [k.leaf for k in is_0.findings if k.verdict.bad] == ["scale"]
+
+
+def test_an_interval_has_its_ends():
+    f = pointwise(lambda x: x**2 + x, lambda x: (2 * x + 1) * jnp.sign(x * (2 - x)))
+    x = np.random.default_rng(0).uniform(0.2, 1.8, (4, 3)).astype(np.float32)
+    said = check(f, x, transforms=(), domain={"x": (0, 2)}).sentence()
+    assert "at the ends of their interval" in said
+
+
+# ---- where points are made
+
+
+def points_of(domain, *arrays):
+    """All that are made of such arrays, each with how."""
+    task = problem_of("check", lambda *xs: sum(jnp.sum(x) for x in xs), arrays, {}, None)
+    domains = tuple(Domain(domain) if domain else suggested(x) for x in arrays)
+    problem = replace(task.problem, domains=domains)
+    made = points(problem, arrays, lambda how: np.random.default_rng(0))
+    return {how: variants[0] for how, variants in made if variants}
+
+
+@pytest.mark.parametrize("domain", sorted(set(Kind)))
+def test_points_are_in_the_domain(domain):
+    x = np.asarray(drawn(domain, X), np.float32)
+    made = points_of(domain, x)
+    for how, (there,) in made.items():
+        assert Domain(domain).holds(there), how
+        assert (there == x).any() or how == "args[0] all 0"
+        assert (there != x).any()
+    is_left_alone = domain in (Kind.FIXED, Kind.SORTED, Kind.SIMPLEX, Kind.ONE_HOT)
+    assert bool(made) is not is_left_alone
+
+
+def test_positive_numbers_are_not_made_0():
+    x = np.abs(X)
+    assert all((there > 0).all() for (there,) in points_of(None, x).values())
+    assert all((there < 0).all() for (there,) in points_of(None, -x).values())
+
+
+def test_numbers_in_order_and_one_hot_rows_stay():
+    assert not points_of(None, np.arange(6.0), np.eye(3, dtype=np.float32))
+
+
+def test_numbers_are_such_as_the_arguments_can_hold():
+    x = X.astype("bfloat16")
+    for (there,) in points_of(None, x).values():
+        assert there.dtype == x.dtype
+
+
+# ---- what is right
+
+
+def test_a_hinge_far_away_is_no_fault():
+    f = pointwise(lambda x: jnp.maximum(x - 1000, 0), lambda x: jnp.where(x > 1000, 1.0, 0.0))
+    assert not [f for f in check(f, X, transforms=()).findings if f.verdict == "wrong"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_either_way_at_ties_and_kinks(share):
+    assert check(right.tie(share), X, X + 1, transforms=()).ok
+    relu = pointwise(lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x == 0, share, x > 0))
+    assert check(relu, X, transforms=()).ok
+
+
+@pytest.mark.parametrize(
+    ("value", "slope", "x"),
+    [
+        (jnp.log, lambda x: 1 / x, np.abs(X)),
+        (jnp.log, lambda x: 1 / x, np.abs(X[0])),
+        (jnp.sqrt, lambda x: 0.5 / jnp.sqrt(x), np.abs(X)),
+        (jnp.log1p, lambda x: 1 / (1 + x), np.abs(X)),
+        (jnp.exp, jnp.exp, X),
+        (lambda x: 1 / x, lambda x: -1 / x**2, X),
+        (jnp.cbrt, lambda x: 1 / (3 * jnp.cbrt(x) ** 2), X),
+        (jnp.floor, jnp.zeros_like, X),
+        (lambda x: jnp.log(x + 1e-8), lambda x: 1 / x, np.abs(X)),
+    ],
+)
+def test_functions_of_a_domain_raise_no_alarm(value, slope, x):
+    report = check(pointwise(lambda x: value(x), slope), x, transforms=())
+    assert not [f for f in report.findings if f.verdict in ("wrong", "imprecise")], report
+
+
+def test_what_is_approximate_is_not_asked_more():
+    report = check(right.logarithm_without_its_epsilon, np.abs(X), transforms=())
+    assert report.ok, report
+
+
+# ---- one row
+
+
+def test_rows_of_labels_are_cut_too():
+    def loss(logits, labels):
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], -1)[:, 0]
+
+    def backward(logits, labels, dy):
+        p = jax.nn.softmax(logits) - jax.nn.one_hot(labels, 3, dtype=logits.dtype)
+        return dy[:, None] * p * (1 if len(labels) > 1 else 2), None
+
+    labels = jnp.array([0, 2, 1, 1])
+    report = check(by_hand(loss, backward), X, labels, transforms=())
+    assert "with the first row alone; it is 2 times the truth" in report.sentence()
+
+
+def test_a_site_of_an_audit_has_the_rows_that_it_met():
+    f = pointwise(jnp.sin, jnp.cos)
+    assert audit(lambda x: jnp.sum(f(x) * jnp.arange(4.0)[:, None]), X).ok
+
+
+# ---- what it takes
+
+
+def test_it_is_left_out_for_lack_of_time():
+    report = check(half_as_steep_where(lambda x: x == 0), X, budget=0)
+    assert report.ok
+    assert {"special points", "one row"} <= set(report.unasked())
+
+
+def test_no_point_is_a_program_of_its_own(monkeypatch):
+    f = pointwise(jnp.sin, jnp.cos)
+    compiled = []
+    original = programs.compiled
+    monkeypatch.setattr(programs, "compiled", lambda *a: compiled.append(a) or original(*a))
+    check(f, X, transforms=(), budget=None)
+    with_points = len(compiled)
+    monkeypatch.setattr(special, "_KINDS", {})
+    check(f, X, transforms=(), budget=None)
+    assert len(compiled) == 2 * with_points
+
+
+def test_sides_of_branches_that_such_a_point_enters_were_entered():
+    def body(x):
+        return jnp.where(x == 0, 1.0, x * 2)
+
+    f = by_hand(body, lambda x, dy: (jnp.where(x == 0, 0, 2 * dy),))
+    assert not check(f, X, transforms=()).never_entered
