@@ -72,9 +72,9 @@ def test_each_kind_of_number(is_there, how):
 def test_equal_arguments():
     f = by_hand(
         lambda a, b: a * b,
-        lambda a, b, dy: (dy * b * jnp.where((a == b) & (b % 0.5 != 0), 2, 1), dy * a),
+        lambda a, b, dy: (dy * b * jnp.where((a == b) & (b != jnp.round(b)), 2, 1), dy * a),
     )
-    said = check(f, X, X[::-1].copy(), transforms=()).sentence()
+    said = check(f, X, X * np.float32(0.7), transforms=()).sentence()
     assert "with a third of the numbers those of another argument" in said
 
 

@@ -15,6 +15,7 @@ from jaxnet.checking.arrays import Array, typical
 from jaxnet.checking.domains import ELEMENTWISE, FIXED, Domain, Kind, domain_of
 from jaxnet.checking.problem import Leaves, Problem
 
+LITTLE = 1e-4  # of a number: what is rounded in a cancelling formula is another then
 # In typical sizes, between them and twice that: above an epsilon that a rule may leave out, and
 # below the numbers where functions switch to a series.
 SMALL = {"1,000": 1e-3, "50,000": 2e-5}
@@ -32,7 +33,7 @@ def points(
 
     x: the leaves given, in the dtypes to be made; the numbers are such as those given can hold.
     """
-    domains = [_domain(problem, k) for k in range(len(x))]
+    domains = [elementwise(problem, k) for k in range(len(x))]
     for how, made in _KINDS.items():
         rng = stream(how)
         pairs = zip(domains, map(_host, x), strict=True)
@@ -45,8 +46,23 @@ def points(
         yield f"{name} all 0", [point]
 
 
-def _domain(problem: Problem, k: int) -> Domain:
-    """Of a leaf; FIXED where nothing is to be replaced in it."""
+def moved_a_little(problem: Problem, x: Leaves, n: int) -> Leaves:
+    """Another point for every n: each number a little nearer to 0, equal ones alike."""
+
+    def moved(k: int, leaf: Any) -> Any:
+        domain, value = elementwise(problem, k), _host(leaf)
+        if domain == FIXED:
+            return leaf
+        nearer = value * (1 - LITTLE * np.abs(np.sin(1e6 * (n + 1) * value)))
+        if domain.kind is Kind.UNIT:
+            nearer = np.clip(nearer, domain.low, domain.high)
+        return nearer.astype(leaf.dtype)
+
+    return tuple(moved(k, leaf) for k, leaf in enumerate(x))
+
+
+def elementwise(problem: Problem, k: int) -> Domain:
+    """The domain of a leaf, FIXED where its numbers are not to be changed one by one."""
     domain = domain_of(problem, k)
     is_elementwise = domain.kind in ELEMENTWISE and not (domain.is_sorted or domain.project)
     is_whole = problem.names[k] in problem.wholes or not problem.leaves[k].size

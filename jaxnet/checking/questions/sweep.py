@@ -14,7 +14,6 @@ Of a leaf that is approximate at the arguments given nothing is asked: it is ano
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from jaxnet.checking.traces import precision_of
 
 NAME = "special points"  # in the report
 BEYOND = 8  # times what a bar or rounding explains
-MOVES, LITTLE = 8, 1e-4  # of a number: what is rounded in a cancelling formula is another then
+MOVES = 8
 
 
 def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
@@ -162,16 +161,9 @@ def _noise_of_rule(bench: Bench, there: Look, k: int, row: int) -> float:
     c, d = there.cs[row], there.cs[(row + 1) % len(there.cs)]
     rules = []
     for n in range(MOVES):
-        x = tuple(_moved_alike(a, n) for a in there.x)
+        x = special.moved_a_little(bench.problem, there.x, n)
         with bench.skipping("every number a little moved"):
             rules.append(bench.run(x, c, d).rule[bench.plain.key][k])
     with np.errstate(all="ignore"):
         scatter = np.ptp(np.stack(rules), axis=0) if rules else np.zeros(1)
     return largest(scatter)
-
-
-def _moved_alike(x: Any, n: int) -> Array:
-    """By up to LITTLE of itself, which depends on the number alone."""
-    value = np.asarray(x, np.float64)
-    moved: Array = (value * (1 + LITTLE * np.sin(1e6 * (n + 1) * value))).astype(x.dtype)
-    return moved
