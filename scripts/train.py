@@ -79,7 +79,7 @@ def sweep_files(found: list[sweep.Result], best: sweep.Result, score: Score) -> 
 
 def show_job(args: argparse.Namespace, job: Job) -> None:
     data = job.data
-    held_out = f", {len(job.validation[0])} to choose on" if job.validation else ""
+    held_out = f", {len(data.validation[0])} to choose on" if data.validation else ""
     print(
         f"{args.data}: {len(data.train[0])} rows to train on{held_out}, "
         f"{len(data.test[0])} to test on"

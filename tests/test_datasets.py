@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jaxnet.datasets import Dataset, Scaling, batches, hold_out, load, read_features, standardize
+from jaxnet.datasets import (
+    Column,
+    Dataset,
+    Scaling,
+    batches,
+    hold_out,
+    load,
+    read_features,
+    standardize,
+)
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"
@@ -259,7 +268,7 @@ def test_split_repeats_by_seed_and_shuffles(tmp_path):
         ("", ["d.csv", "the file is empty"]),
         ("\n \n", ["d.csv", "the file is empty"]),
         ("a,b,kind\n", ["d.csv", "a header without rows"]),
-        ("kind\nu\nv\nu\nv\n", ["d.csv", "shape (4, 0)", "at least one row and one feature"]),
+        ("kind\nu\nv\nu\nv\n", ["d.csv", "no column beside the target, 'kind'"]),
         ("a,b,c\n1,2,3\n", ["d.csv", "target is 'kind'", "one of 'a', 'b', 'c'"]),
         ("a,a,kind\n1,2,u\n", ["d.csv", "more than one column is called 'a'", "rename"]),
         (
@@ -285,8 +294,11 @@ def test_split_repeats_by_seed_and_shuffles(tmp_path):
             ["d.csv", "'b'", "no finite float32 in 1 of 4", "-inf in line 4"],
         ),
         (CSV.replace("6", "1e39"), ["d.csv", "'b'", "no finite float32 in 1", "1e+39 in line 4"]),
-        (CSV.replace("u", ""), ["d.csv", "label '' of row 1", "missing"]),
-        (CSV.replace("3,4,v", "3,4,nan"), ["d.csv", "label 'nan' of row 2", "missing"]),
+        (
+            CSV.replace("u", ""),
+            ["d.csv", "no value in 2 of 4 cells (line 2, line 4)", "drop", "fill"],
+        ),
+        (CSV.replace("3,4,v", "3,4,nan"), ["d.csv", "no value in 1 of 4 cells (line 3)"]),
         (CSV.replace("v", "u"), ["d.csv", "'u' is the only class", "at least two"]),
         (CSV + "9,9,w\n", ["d.csv", "class 'w' has 1 row(s)", "expected 2"]),
         (CSV.replace("u", "1").replace("v", "1.0"), ["d.csv", "'1' and '1.0' are the same number"]),
@@ -326,10 +338,10 @@ def test_long_lists_of_columns_show_both_ends(tmp_path):
         ({"yTest": "1\n1\n"}, ["XTest.txt", "1 rows and 2 labels", "one label per row"]),
         ({"XTest": "1 2 3\n"}, ["XTest.txt", "3 columns", "expected 2", "'x1', 'x2'"]),
         ({"yTrain": "0 1\n1 0\n"}, ["yTrain.txt", "2 columns", "a label per line"]),
-        ({"yTrain": "0\n0.5\n"}, ["yTrain.txt", "label 0.5 of row 2", "expected an integer"]),
+        ({"yTrain": "0\n0.5\n"}, ["yTrain.txt", "label 0.5 in line 2", "expected an integer"]),
         ({"yTrain": "0\nb\n"}, ["yTrain.txt, line 2, column 'y1'", "'b' is no number"]),
-        ({"yTrain": "1\n1\n"}, ["XTrain.txt", "'1' is the only class"]),
-        ({"yTest": "2\n"}, ["XTest.txt", "label '2' of row 1", "training class, '0', '1'"]),
+        ({"yTrain": "1\n1\n"}, ["yTrain.txt", "'1' is the only class"]),
+        ({"yTest": "2\n"}, ["yTest.txt", "label '2' in line 1", "training class, '0', '1'"]),
     ],
 )
 def test_folder_faults(tmp_path, changes, phrases):
@@ -350,22 +362,22 @@ def test_folder_faults(tmp_path, changes, phrases):
         ({"x": X.astype(object), "y": Y}, ["d.npz", "numpy.savez", "numbers or text"]),
         (
             {"x": np.where(X == 5, np.nan, X), "y": Y},
-            ["d.npz, x", "'x2'", "no value in 1 of 4 cells (x[2])"],
+            ["d.npz, x", "'x2'", "no value in 1 of 4 cells (row 2)"],
         ),
         (
             {"x": np.where(X == 5, 1e39, X), "y": Y},
-            ["d.npz, x", "'x2'", "finite float32", "1e+39 in x[2]"],
+            ["d.npz, x", "'x2'", "finite float32", "1e+39 in row 2"],
         ),
         ({"x": X[:0], "y": Y[:0]}, ["d.npz, x", "shape (0, 2)", "at least one row"]),
         ({"x": X[:3], "y": Y}, ["d.npz, x", "3 rows and 4 labels"]),
-        ({"x": X, "y": Y + 0.5}, ["d.npz, y", "label 0.5 of row 1", "an integer"]),
-        ({"x": X, "y": Y * np.nan}, ["d.npz, y", "label nan of row 1", "an integer"]),
+        ({"x": X, "y": Y + 0.5}, ["d.npz, y", "label 0.5 in row 0", "an integer"]),
+        ({"x": X, "y": Y * np.nan}, ["d.npz, y", "no value in 4 of 4 cells", "drop", "fill"]),
         ({"x": X, "y": Y.astype(complex)}, ["d.npz, y", "complex128", "integers or text"]),
-        ({"x": X, "y": Y + 1, "classes": ["a", "b"]}, ["d.npz, y", "label 2 of row 2", "0 to 1"]),
-        ({"x": X, "y": Y - 1, "classes": ["a", "b"]}, ["d.npz, y", "label -1 of row 1", "0 to 1"]),
+        ({"x": X, "y": Y + 1, "classes": ["a", "b"]}, ["d.npz, y", "label 2 in row 1", "0 to 1"]),
+        ({"x": X, "y": Y - 1, "classes": ["a", "b"]}, ["d.npz, y", "label -1 in row 0", "0 to 1"]),
         (
             {"x": X, "y": Y, "classes": ["a", "b", "c"]},
-            ["d.npz, x", "class 'c' has 0 row(s)", "expected 2"],
+            ["d.npz, y", "class 'c' has 0 row(s)", "expected 2"],
         ),
         ({"x": X, "y": Y, "classes": ["a", "a"]}, ["d.npz, classes", "all different"]),
         ({"x": X, "y": Y, "classes": [1, 2]}, ["d.npz, classes", "int64", "names as text"]),
@@ -376,11 +388,11 @@ def test_folder_faults(tmp_path, changes, phrases):
         ),
         (
             {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},
-            ["d.npz, x_test", "label '2'", "'0', '1'"],
+            ["d.npz, y_test", "label '2'", "'0', '1'"],
         ),
         (
             {"x_train": X, "y_train": Y * 0, "x_test": X, "y_test": Y},
-            ["d.npz, x_train", "'0' is the only class"],
+            ["d.npz, y_train", "'0' is the only class"],
         ),
     ],
 )
@@ -682,3 +694,65 @@ def test_a_part_is_held_out_of_each_class_and_no_row_is_lost():
             hold_out((x, y), bad)
     with pytest.raises(ValueError, match="class 2 has 1 row, too few"):
         hold_out((x[:-1], y[:-1]), 0.25)
+
+
+def test_nothing_is_learnt_from_the_validation_rows(tmp_path):
+    """Values, numbers to fill in and scaling: of what is left, in the rows that hold_out leaves."""
+    whole = load(write(tmp_path / "d.csv", table_of_towns()), "ok", drop=["size", "town"])
+    held = hold_out(whole.train, 0.25)[1][0][:, 0]
+    path = write(tmp_path / "d.csv", table_of_towns(odd=int(held[0])))
+    with pytest.warns(UserWarning, match=r"of the validation set hold .* 1 of 'town' \('Ulm'\)"):
+        data = load(path, "ok", impute="mean", validation_fraction=0.25)
+    x, y = data.validation
+    np.testing.assert_array_equal(x[:, 0], held)
+    np.testing.assert_array_equal(y, held % 2)
+    kept = data.train[0][:, 0]
+    assert len(kept) == 3 * len(held)
+    fill = np.float32(np.mean(2 * kept[kept % 5 > 0]))
+    assert data.columns == (
+        Column("key", fill=float(np.float32(kept.mean()))),
+        Column("size", fill=float(fill), indicator=True),
+        Column("town", categories=("Bonn", "Kiel")),
+    )
+    np.testing.assert_array_equal(x[:, 1], np.where(held % 5 == 0, fill, 2 * held))
+    np.testing.assert_array_equal(x[0, 3:], 0)
+
+    scaled = standardize(data)
+    np.testing.assert_allclose(scaled.scaling.mean[0], kept.mean(), rtol=1e-6)
+    mean, scale = scaled.scaling
+    np.testing.assert_array_equal(scaled.validation[0], ((x - mean) / scale).astype(np.float32))
+    assert standardize(load(path, "ok", impute="mean")).validation is None
+
+
+def table_of_towns(odd=None):
+    """odd: the row that has a value of its own, and a number far from all others."""
+    return "key,size,town,ok\n" + "".join(
+        f"{i},{'' if i % 5 == 0 else 2 * i},{'Ulm' if i == odd else ['Bonn', 'Kiel'][i // 2 % 2]},"
+        f"{i % 2}\n"
+        for i in range(80)
+    )
+
+
+def test_numbers_are_held_out_and_scaled_as_those_they_are_learnt_from(tmp_path):
+    text = "key,price\n" + "".join(f"{i},{i * i + 0.5}\n" for i in range(40))
+    data = standardize(load(write(tmp_path / "d.csv", text), "price", validation_fraction=0.5))
+    assert [len(y) for _, y in (data.train, data.test, data.validation)] == [16, 8, 16]
+    x, y = data.validation
+    key = x[:, :1] * data.scaling.scale + data.scaling.mean
+    price = y * data.target_scaling.scale + data.target_scaling.mean
+    np.testing.assert_allclose(price, key**2 + 0.5, rtol=1e-4, atol=1e-3)
+    assert abs(data.train[1].mean()) < 1e-6 < abs(y.mean())
+
+
+@pytest.mark.parametrize("fraction", [1, -0.1, "0.2", math.nan])
+def test_validation_fraction_is_a_fraction(tmp_path, fraction):
+    with raises(f"load: validation_fraction is {fraction!r}; expected a number below 1"):
+        load(write(tmp_path / "d.csv", CSV), "kind", validation_fraction=fraction)
+
+
+def test_a_class_with_one_training_row_has_none_to_hold_out(tmp_path):
+    with raises("d.csv: class 'u' has 1 training row, too few to hold one out for validation"):
+        load(write(tmp_path / "d.csv", CSV), "kind", validation_fraction=0.5)
+    with raises("d.csv: there is 1 training row, too few to hold one out"):
+        text = "a,b\n1,0.5\n2,1.5\n"
+        load(write(tmp_path / "d.csv", text), "b", task="regression", validation_fraction=0.5)

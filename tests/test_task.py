@@ -67,7 +67,7 @@ def test_of_an_archive_y_holds_labels_unless_it_is_said(parts, tmp_path):
         assert len(datasets.load(path).classes) == 3
     else:
         np.testing.assert_array_equal(data.test[1], y[:3, None] + np.float32(0.25))
-        with raises("label 0.25 of row 1", "--task regression"):
+        with raises("label 0.25 in row 0", "--task regression"):
             datasets.load(path)
 
 
@@ -76,7 +76,10 @@ def test_of_an_archive_y_holds_labels_unless_it_is_said(parts, tmp_path):
     [
         (["1.5", "NA", "3", "", "4"], ["d.csv, line 3", "the target is 'NA', in 2 row(s)"]),
         (["1.5", "x", "3"], ["d.csv, line 3", "the target is 'x', in 1 row(s) no number"]),
-        (["1.5", "1e39", "3"], ["d.csv, line 3", "'1e39'", "finite numbers, drop such rows"]),
+        (
+            ["1.5", "1e39", "3"],
+            ["d.csv, line 3", "'1e39'", "finite numbers, drop these rows or fill them in"],
+        ),
         (["5", "5", "5"], ["d.csv", "the target is 5 in every row"]),
         ([f"{1.7e9 + i}" for i in range(9)], ["d.csv", "varies too little for float32", "offset"]),
     ],

@@ -70,7 +70,7 @@ def read_npz(path: Path) -> Parts:
             raise ValueError(
                 f"{path}, {y_key}: shape {y.shape}; expected one label per row, [rows]"
             )
-        where = f"{path}, {x_key}", f"{path}, {y_key}", f"{x_key}[{{}}]"
+        where = f"{path}, {x_key}", f"{path}, {y_key}", "row {}"
         tables.append(_table(where, x, y, features or _names(tables, x)))
     return Parts(tables, classes)
 

@@ -41,6 +41,8 @@ class Dataset:
         are numbers as they were.
     target: the name of the column with the labels; None where it has none.
     target_scaling: of a regression that is standardized, what was done to y, [1] each.
+    validation: (x, y) as those of train, which nothing was learnt from; None where no rows were
+        held out.
 
     >>> data = jaxnet.datasets.load("data/breast_cancer.csv", target="diagnosis")
     >>> x, y = data.train
@@ -56,12 +58,13 @@ class Dataset:
     columns: tuple[Column, ...] | None = None
     target: str | None = None
     target_scaling: Scaling | None = None
+    validation: tuple[Features, Labels] | None = None
 
 
 def standardize(data: Dataset) -> Dataset:
     """Shift and scale each feature to mean 0 and standard deviation 1 on the training set.
 
-    The test set goes through the same map and has no part in it. A constant feature is only
+    The other sets go through the same map and have no part in it. A constant feature is only
     shifted: its scale is 1. Features of a category, 0 or 1, stay as they are. The numbers that a
     regression predicts are scaled as well.
 
@@ -92,11 +95,18 @@ def standardize(data: Dataset) -> Dataset:
         mean, scale = mean.astype(np.float32), scale.astype(np.float32)
     scaling = Scaling(mean, scale)
     of_target = None if data.classes else _scaling_of(data.train[1])
-    train, test = (
-        (_scaled(x, scaling), y if of_target is None else _scaled(y, of_target))
-        for x, y in (data.train, data.test)
+
+    def mapped(x: Features, y: Labels) -> tuple[Features, Labels]:
+        return _scaled(x, scaling), y if of_target is None else _scaled(y, of_target)
+
+    return replace(
+        data,
+        train=mapped(*data.train),
+        test=mapped(*data.test),
+        validation=None if data.validation is None else mapped(*data.validation),
+        scaling=scaling,
+        target_scaling=of_target,
     )
-    return replace(data, train=train, test=test, scaling=scaling, target_scaling=of_target)
 
 
 def _scaling_of(x: Features) -> Scaling:
@@ -117,7 +127,8 @@ def hold_out(
 ) -> tuple[tuple[Features, Labels], tuple[Features, Labels]]:
     """Split (x, y) as `load` does: of each class a fraction, rounded, goes to the second part.
 
-    A validation set comes from the training set so, and `fit` chooses on it.
+    A validation set comes from the training set so, and `fit` chooses on it. `load` holds one out
+    by itself, with validation_fraction, before anything is learnt from the training set.
 
     data: (x [rows, ...], y [rows]), labels 0, 1, ... as those of a Dataset, or y floating, of
         which a fraction is held out.

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxnet.datasets._arrays import read_folder, read_npz
 from jaxnet.datasets._column import features_of
 from jaxnet.datasets._csv import read_csv
@@ -15,7 +13,7 @@ from jaxnet.datasets._dataset import Dataset
 from jaxnet.datasets._encoding import columns_of, encoded, warn_of_unseen
 from jaxnet.datasets._files import existing, suffix_of
 from jaxnet.datasets._frames import names_of, read_frame, table_of
-from jaxnet.datasets._options import Options, counters_of
+from jaxnet.datasets._options import Options, Shares, counters_of
 from jaxnet.datasets._table import Table, listed
 from jaxnet.datasets._targets import targets_of
 from jaxnet.datasets._task import require_task
@@ -32,6 +30,7 @@ def load(
     categorical: Collection[str] = (),
     impute: str | None = None,
     test_fraction: float = 0.2,
+    validation_fraction: float = 0.0,
     seed: int = 0,
 ) -> Dataset:
     """Read a data set from one of three layouts.
@@ -65,7 +64,9 @@ def load(
         None: missing numbers are an error.
     test_fraction: between 0 and 1, of each class what goes to the test set, where there is one
         part.
-    seed: of the shuffle, where there is one part.
+    validation_fraction: below 1, of each class what is held out of the training set, to choose on.
+        Nothing is learnt from these rows. 0: none.
+    seed: of the shuffle, where there is one part, and of what is held out.
     Returns a Dataset. Numbers are parsed in float64 and kept in float32. Classes are sorted, by
         value where all of them are numbers.
     Raises FileNotFoundError where a file is missing, ValueError for an argument or a file that is
@@ -80,9 +81,9 @@ def load(
     path = existing("load", path)
     require_task("load", task)
     options = Options("load", target, drop, features, categorical, impute)
-    _require_split("load", test_fraction, seed)
+    shares = Shares("load", test_fraction, validation_fraction, seed)
     tables, classes = _read(path, options)
-    return _dataset(tables, options, classes, test_fraction, seed, task=task)
+    return _dataset(tables, options, classes, shares, task)
 
 
 def from_table(
@@ -95,6 +96,7 @@ def from_table(
     categorical: Collection[str] = (),
     impute: str | None = None,
     test_fraction: float = 0.2,
+    validation_fraction: float = 0.0,
     seed: int = 0,
 ) -> Dataset:
     """A data set from a table in memory, as `load` makes one from a file.
@@ -108,6 +110,7 @@ def from_table(
     categorical: columns of numbers to take for categories.
     impute: "median" or "mean", for missing numbers; None where there are none.
     test_fraction: between 0 and 1, of each class what goes to the test set.
+    validation_fraction: below 1, of each class what is held out of the training set; 0: none.
     seed: of the shuffle.
     Returns a Dataset.
     Raises TypeError or ValueError for an argument or a table that is not as described.
@@ -119,40 +122,42 @@ def from_table(
     """
     require_task("from_table", task)
     options = Options("from_table", target, drop, features, categorical, impute)
-    _require_split("from_table", test_fraction, seed)
+    shares = Shares("from_table", test_fraction, validation_fraction, seed)
     names = names_of("from_table", table)
     wanted = options.wanted("from_table", names, "any")
     cells = read_frame("from_table", table, wanted)
     whole = table_of("from_table", cells, target, lambda row: f"row {row}")
-    return _dataset([whole], options, None, test_fraction, seed, task=task)
+    return _dataset([whole], options, None, shares, task)
 
 
 def _dataset(
     tables: list[Table],
     options: Options,
     classes: tuple[str, ...] | None,
-    test_fraction: float,
-    seed: int,
-    *,
+    shares: Shares,
     task: str | None,
 ) -> Dataset:
     """tables: the training and the test set, or one that is still to be split."""
-    shape = tables[0].rows, len(tables[0].columns)
-    if 0 in shape:
-        raise ValueError(
-            f"{tables[0].where}: shape {shape}; expected at least one row and one feature"
-        )
-    require_usable(tables, options.categorical, options.impute)
-    targets = targets_of(
-        tables, classes, test_fraction, seed, task=task, is_column=options.target is not None
-    )
-    columns = columns_of(tables[0], targets.rows[0], options.impute)
     first, last = tables[0], tables[-1]
-    train = encoded(first, columns, targets.rows[0]), targets.ys[0]
-    test = encoded(last, columns, targets.rows[1]), targets.ys[1]
-    warn_of_unseen(last, columns, targets.rows[1], " of the test set", stacklevel=4)
-    names = features_of(columns)
-    return Dataset(train, test, names, targets.classes, None, columns, options.target)
+    options.require_features(first)
+    require_usable(tables, options.categorical, options.impute)
+    targets = targets_of(tables, classes, shares, task, is_column=options.target is not None)
+    columns = columns_of(first, targets.rows[0], options.impute)
+    parts = {"training": first, "test": last, "validation": first}
+    sets = []
+    for (name, table), rows, y in zip(parts.items(), targets.rows, targets.ys, strict=False):
+        warn_of_unseen(table, columns, rows, f" of the {name} set", stacklevel=4)
+        sets.append((encoded(table, columns, rows), y))
+    train, test, *validation = sets
+    return Dataset(
+        train,
+        test,
+        features_of(columns),
+        targets.classes,
+        columns=columns,
+        target=options.target,
+        validation=validation[0] if validation else None,
+    )
 
 
 def _read(path: Path, options: Options) -> tuple[list[Table], tuple[str, ...] | None]:
@@ -176,13 +181,3 @@ def _read(path: Path, options: Options) -> tuple[list[Table], tuple[str, ...] | 
             stacklevel=4,
         )
     return [table_of(where, cells, options.target, read.place)], None
-
-
-def _require_split(function: str, test_fraction: object, seed: object) -> None:
-    if not isinstance(test_fraction, float | np.floating) or not 0 < test_fraction < 1:
-        raise ValueError(
-            f"{function}: test_fraction is {test_fraction!r}; "
-            f"expected a number between 0 and 1, such as 0.2"
-        )
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"{function}: seed is {seed!r}; expected a whole number, at least 0")

@@ -65,6 +65,20 @@ class Options:
                 )
         return {name: "text" if name in self.categorical else "any" for name in taken}
 
+    def require_features(self, table: Table) -> None:
+        """Raise ValueError unless there is a row, and a column to learn from."""
+        if not table.rows:
+            raise ValueError(f"{table.where}: no row; expected at least one to learn from")
+        if not table.columns:
+            raise ValueError(f"{table.where}: {self._why_no_features()}")
+
+    def _why_no_features(self) -> str:
+        if self.drop:
+            return f"drop leaves no column to learn from; leave one of {listed(self.drop)} in"
+        if self.features is not None:
+            return "features names no column; expected at least one, or leave it out to take all"
+        return f"no column beside the target, {self.target!r}; expected at least one to learn from"
+
     def _require_columns(self, where: str, option: str, names: Sequence[str]) -> None:
         for name in getattr(self, option) or ():
             if name == self.target:
@@ -83,6 +97,33 @@ class Options:
             for name, kind in kinds.items()
         }
         return table._replace(columns=columns)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Which share of the rows is tested on, which held out to choose on, and the seed of both."""
+
+    function: str
+    test: float
+    validation: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.test, float | np.floating) or not 0 < self.test < 1:
+            raise ValueError(
+                f"{self.function}: test_fraction is {self.test!r}; "
+                f"expected a number between 0 and 1, such as 0.2"
+            )
+        is_number = isinstance(self.validation, int | float | np.floating)
+        if not is_number or not 0 <= self.validation < 1:
+            raise ValueError(
+                f"{self.function}: validation_fraction is {self.validation!r}; "
+                f"expected a number below 1, such as 0.2, or 0 for no validation set"
+            )
+        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise ValueError(
+                f"{self.function}: seed is {self.seed!r}; expected a whole number, at least 0"
+            )
 
 
 def require_names(function: str, option: str, names: Any) -> None:

@@ -60,7 +60,7 @@ def numbers_of(table: Table, *, is_learnt: bool) -> NDArray[np.float32]:
         raise ValueError(
             f"{table.where_target}, {table.place(first)}: the target is "
             f"{_cell(table.target, first)!r}, in {len(bad)} row(s) no number; a regression takes "
-            f"finite numbers, drop such rows"
+            f"finite numbers, drop these rows or fill them in"
         )
     if is_learnt:
         _require_varied(table.where_target, values)

@@ -40,8 +40,8 @@ def others(args: argparse.Namespace, job: Job) -> dict[str, float]:
     except ImportError:
         return {}
     x, y = job.data.train
-    if job.validation is not None:
-        x, y = (np.concatenate(pair) for pair in zip((x, y), job.validation, strict=True))
+    if job.data.validation is not None:
+        x, y = map(np.concatenate, zip(job.data.train, job.data.validation, strict=True))
     x_test, y_test = job.data.test
     found = {}
     with warnings.catch_warnings():

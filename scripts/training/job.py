@@ -3,7 +3,6 @@
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import jaxnet
-from jaxnet.datasets import Dataset, hold_out, load, look, standardize
+from jaxnet.datasets import Dataset, load, look, standardize
 from jaxnet.networks import ACTIVATIONS
 from training.options import INITIALIZERS, OF_COLUMNS, OPTIMIZERS, SCHEDULES, is_sweep
 from training.results import making_room, size_of
@@ -20,8 +19,7 @@ from training.scores import LOSSES, is_regression, metrics_of
 
 
 class Job(NamedTuple):
-    data: Dataset  # the training set without the rows that are held out
-    validation: Any  # (x, y), or None
+    data: Dataset
     ranges: NDArray[np.float32]  # [2, features], in the units of the file
     sizes: tuple[int, ...]
     remarks: list[str]  # what the data may be other than a person thinks
@@ -37,12 +35,15 @@ class Run(NamedTuple):
 def read_job(args: argparse.Namespace) -> Job:
     """The data, scaled if they are to be; what args leave open of that is decided in place."""
     columns = {name: getattr(args, name) for name in OF_COLUMNS}
-    data = load(args.data, args.target, task=args.task, seed=args.seed, **columns)
-    validation = None
+    data = load(
+        args.data,
+        args.target,
+        task=args.task,
+        validation_fraction=args.validation,
+        seed=args.seed,
+        **columns,
+    )
     require_task(args, data)
-    if args.validation:
-        train, validation = hold_out(data.train, args.validation, seed=args.seed)
-        data = replace(data, train=train)
     remarks = look(data)
     ranges = np.stack([data.train[0].min(axis=0), data.train[0].max(axis=0)])
     for name in ("standardize", "shuffle"):  # the report did neither
@@ -50,13 +51,8 @@ def read_job(args: argparse.Namespace) -> Job:
             setattr(args, name, not args.data.is_dir())
     if args.standardize:
         data = standardize(data)
-        if validation is not None:
-            x, y = validation
-            if data.target_scaling is not None:
-                y = (y - data.target_scaling.mean) / data.target_scaling.scale
-            validation = ((x - data.scaling.mean) / data.scaling.scale, y)
     sizes = (len(data.features), *args.hidden, len(data.classes) or 1)
-    return Job(data, validation, ranges, sizes, remarks)
+    return Job(data, ranges, sizes, remarks)
 
 
 def require_task(args: argparse.Namespace, data: Dataset) -> None:
@@ -125,7 +121,7 @@ def fit(args: argparse.Namespace, job: Job) -> tuple[Any, jaxnet.History]:
             model_of(args),
             params,
             train=job.data.train,
-            validation=job.validation,
+            validation=job.data.validation,
             test=job.data.test,
             epochs=args.epochs,
             batch_size=args.batch_size,
