@@ -67,8 +67,22 @@ def test_dtypes_of_pandas():
     expected, found = of(frame, impute="mean"), of(other, impute="mean")
     assert found.columns == expected.columns
     np.testing.assert_array_equal(found.train[0], expected.train[0])
+    codes = frame.assign(count=pandas.Categorical([2, 5] * 4))
+    with raises("'count': numbers as text ('2' in row 0)", "categorical=['count']"):
+        of(codes, impute="mean")
+    found = of(codes, impute="mean", categorical=["count"])
+    assert found.columns[1] == Column("count", categories=("2", "5"))
     with raises("'when': dates"):
         of(frame.assign(when=pandas.date_range("2020", periods=8)), impute="mean")
+
+
+def test_what_polars_alone_has():
+    polars = pytest.importorskip("polars", reason="takes its DataFrames; .ci/long installs it")
+    frame = frame_of("polars")
+    with raises("the table is of type LazyFrame", "collect() it", error=TypeError):
+        of(frame.lazy())
+    with raises("column 'pair' holds a ndarray in row 0", "drop the column", error=TypeError):
+        of(frame.with_columns(pair=polars.Series([[1, 2]] * 8)), impute="mean")
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

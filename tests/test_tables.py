@@ -3,6 +3,7 @@
 import datetime
 import gzip
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -110,6 +111,27 @@ def test_a_value_of_the_test_set_alone_is_zeros_and_said(tmp_path):
         data = load(people(tmp_path, "\n".join(lines)), "ok")
     assert data.features[1:] == ("town=a", "town=b", "town=c")
     np.testing.assert_array_equal(data.test[0][0, 1:], 0)
+
+
+def test_booleans_of_other_programs_are_the_same(tmp_path):
+    of_r = PEOPLE.replace("True", "TRUE").replace("False", "FALSE")
+    expected = load(people(tmp_path), "ok")
+    assert load(people(tmp_path, of_r), "ok").columns == expected.columns
+    x = read_features(people(tmp_path, of_r.lower()), expected.columns)
+    np.testing.assert_array_equal(x[:, 3:], [[i % 4 > 0, i % 4 == 0] for i in range(24)])
+
+
+def test_blanks_that_are_not_of_ascii_are_no_part_of_a_number(tmp_path):
+    padded = re.sub(r"\n(\d+)", "\n\u00a0\\1\u00a0", PEOPLE)
+    assert padded != PEOPLE
+    np.testing.assert_array_equal(by_age(load(people(tmp_path, padded), "ok"))[:, 0], range(20, 44))
+
+
+def test_half_a_float_is_wide_enough():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = from_table({"a": np.float16([1, 2.5] * 4), "ok": [*"xy"] * 4}, "ok")
+    assert set(np.unique(data.train[0])) == {1, 2.5}
 
 
 def test_a_column_without_a_name_that_counts_is_left_out_and_said(tmp_path):
@@ -268,6 +290,11 @@ def test_what_a_look_says():
     for leak in (ok == "a", [{"a": "u", "b": "v"}[k] for k in ok], x * 0.01 + (ok == "a")):
         assert "'leak' alone gives the label of every" in remarks(x, ok, leak=leak)
     assert "alone gives" not in remarks(x, ok, town=rng.choice(["u", "v"], 60))
+    said = remarks(x, ok, mass=rng.choice(["2 kg", "12kg", ""], 60))
+    assert "'mass': texts that begin as numbers do, such as '12kg', each a category" in said
+    assert "begin as" not in remarks(x, ok, band=rng.choice(["2 kg", "heavy"], 60))
+    found = look(from_table({"x": x, "n": [1, 2] * 30, "ok": ok}, "ok", categorical=["n"]))
+    assert "begin as" not in " ".join(found)
 
 
 def test_what_a_look_says_of_classes():

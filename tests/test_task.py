@@ -44,6 +44,22 @@ def test_whole_numbers_may_be_either_and_who_knows_is_asked(kind, tmp_path):
     np.testing.assert_array_equal(y, 10 * (x % 3))  # a row keeps its number
 
 
+@pytest.mark.parametrize(
+    ("cells", "phrases"),
+    [
+        (["0,5", "1,5", "0,5"], ["numbers in a form that is not read, such as '0,5'", "1234.5"]),
+        (["12%", "7%", "NA", "12%"], ["such as '12%'", "--task classification"]),
+        (["$1.50", "$2"], ["such as '$1.50'"]),
+        (["2020-01-01", "2020-01-02", "?"], ["dates or times, such as '2020-01-01'", "a year"]),
+    ],
+)
+def test_numbers_of_another_country_and_dates_are_no_classes_unasked(cells, phrases, tmp_path):
+    path = file_of(tmp_path, [f'"{cell}"' for cell in cells * 4])
+    with raises("d.csv: the target holds", *phrases, "in Python task=..."):
+        datasets.load(path, "y")
+    assert set(datasets.load(path, "y", task="classification").classes) == set(cells)
+
+
 def test_a_table_in_memory_is_asked_too():
     table = {"a": np.arange(6.0), "y": np.array([0, 10, 20, 0, 10, 20])}
     with raises("3 different whole numbers"):
@@ -78,7 +94,7 @@ def test_of_an_archive_y_holds_labels_unless_it_is_said(parts, tmp_path):
         (["1.5", "x", "3"], ["d.csv, line 3", "the target is 'x', in 1 row(s) no number"]),
         (
             ["1.5", "1e39", "3"],
-            ["d.csv, line 3", "'1e39'", "finite numbers, drop these rows or fill them in"],
+            ["d.csv, line 3", "'1e39'", "finite numbers, written as 1234.5: drop these rows or"],
         ),
         (["5", "5", "5"], ["d.csv", "the target is 5 in every row"]),
         ([f"{1.7e9 + i}" for i in range(9)], ["d.csv", "varies too little for float32", "offset"]),

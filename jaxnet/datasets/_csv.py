@@ -58,24 +58,36 @@ def _read_columns(
 ) -> Read:
     header = [cell.strip() for cell in next(reader)]
     names = _names(path, header, reader.line_num)
+    chunks = _chunks(path, reader, len(header))
+    first = next(chunks, None)  # before a name is missed: the header may be further down
+    if first is None:
+        raise ValueError(f"{path}: a header without rows; expected a row of data per line below it")
     wanted = choose(names)
     collected = {name: Collected(kind) for name, kind in wanted.items()}
     places = {name: names.index(name) for name in wanted}
     lines: list[NDArray[np.int32]] = []
-    end, row = reader.line_num, 0
-    for rows in iter(lambda: list(islice(reader, _AT_ONCE)), []):
-        ends = _ends_of_rows(rows, end, reader.line_num)
-        _require_same_width(path, rows, ends, len(header))
+    row = 0
+    for rows, ends in chain([first], chunks):
         lines.append(ends)
         by_column = list(zip(*rows, strict=True))
         for name, cells in collected.items():
             cells.add(by_column[places[name]], row)
-        end, row = reader.line_num, row + len(rows)
-    if not row:
-        raise ValueError(f"{path}: a header without rows; expected a row of data per line below it")
+        row += len(rows)
     unnamed = frozenset(name for name, cell in zip(names, header, strict=True) if not cell)
     columns = {name: cells.column() for name, cells in collected.items()}
     return Read(columns, np.concatenate(lines), unnamed)
+
+
+def _chunks(
+    path: Path, reader: Any, width: int
+) -> Iterator[tuple[list[list[str]], NDArray[np.int32]]]:
+    """Some thousand rows at a time, and the lines in which they end."""
+    end = reader.line_num
+    for rows in iter(lambda: list(islice(reader, _AT_ONCE)), []):
+        ends = _ends_of_rows(rows, end, reader.line_num)
+        _require_same_width(path, rows, ends, width)
+        yield rows, ends
+        end = reader.line_num
 
 
 def _ends_of_rows(rows: Sequence[Sequence[str]], before: int, after: int) -> NDArray[np.int32]:
@@ -100,8 +112,13 @@ def _require_same_width(
     cells, why = rows[odd], ""
     if not cells:
         why = "; remove the empty line"
-    elif set(widths) == {width + 1}:
-        why = "; no row is as the header: give each column a name there, row names of R too"
+    elif set(widths) == {width + 1} and not any(cells[-1] for cells in rows):
+        why = "; no row is as the header: remove the separator at the end of each row"
+    elif len(set(widths)) == 1:
+        why = (
+            "; no row is as the header: give each column a name there, row names of R too, and "
+            "remove lines above it"
+        )
     elif len(cells) > width:
         why = "; put a cell that holds a separator into quotes"
     raise ValueError(

@@ -145,6 +145,6 @@ def require_encodable(table: Table, columns: Sequence[Column]) -> None:
         lines = "\n".join(f"  {name!r}: {said}" for name, said in faults)
         raise ValueError(
             f"{table.where}: cells that must hold numbers do not:\n{lines}\n"
-            f"fill them or drop the rows; a network trained with --impute median (in Python "
-            f"impute='median') takes missing ones"
+            f"write them as 1234.5, fill them in or drop the rows; a network trained with --impute "
+            f"median (in Python impute='median') takes missing ones"
         )

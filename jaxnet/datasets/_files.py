@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import sys
 import time
 import zlib
@@ -42,6 +43,11 @@ _FIRST_BYTES = {  # of files with a wrong name
     b"\x28\xb5\x2f\xfd": "compressed by zstd",
     b"\x93NUMPY": "an array of NumPy's",
     b"\x80\x04\x95": "a pickle",
+    b"<!DOCTYPE": "a page",
+    b"<html": "a page",
+    b"[{": "JSON",
+    b'{"': "JSON",
+    b"version https://git-lfs": "a pointer of Git LFS ('git lfs pull' fetches the file)",
 }
 
 
@@ -53,9 +59,10 @@ def existing(function: str, path: object) -> Path:
         )
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path}: no such file or folder; a relative path starts from {Path.cwd()}"
-        )
+        mend = f"a relative path starts from {Path.cwd()}"
+        if re.match(r"\w{2,}:/", str(path)):
+            mend = "download it, and give the path of the file"
+        raise FileNotFoundError(f"{path}: no such file or folder; {mend}")
     return path
 
 
@@ -115,7 +122,7 @@ def read_lines(path: Path) -> list[str]:
 def _require_text(path: Path, start: bytes) -> None:
     for first, kind in _FIRST_BYTES.items():
         if start.startswith(first):
-            raise ValueError(f"{path}: by its content {kind}, no text; {_SAVE}")
+            raise ValueError(f"{path}: by its content {kind}, no table in text; {_SAVE}")
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"{path}: not UTF-8 text but UTF-16; save it as UTF-8")
     if 3 * start.count(0) > len(start):

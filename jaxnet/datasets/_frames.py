@@ -25,11 +25,13 @@ _NO_VALUE = ("NAType", "NaTType")  # of pandas
 
 def names_of(function: str, frame: Any) -> list[str]:
     """The names of the columns, as text."""
-    found = frame if isinstance(frame, Mapping) else getattr(frame, "columns", None)
-    if found is None or not hasattr(frame, "__getitem__"):
+    found = None
+    if hasattr(frame, "__getitem__") and hasattr(frame, "__len__"):
+        found = frame if isinstance(frame, Mapping) else getattr(frame, "columns", None)
+    if found is None:
         raise TypeError(
             f"{function}: the table is of type {type(frame).__name__}; expected a DataFrame "
-            f"of pandas or polars, or a dict of columns by name"
+            f"of pandas or polars (of a LazyFrame: collect() it), or a dict of columns by name"
         )
     names = list(found)
     for name in names:
@@ -56,16 +58,22 @@ def as_target(where: str, name: str, cells: Cells) -> Texts | NDArray[Any]:
         case Texts():
             return cells
         case Mixed(_, count, _):
-            fault = f"text in {count} rows and numbers in others"
+            fault = f"text in {count} rows and numbers in others; expected one or the other"
         case Dates():
-            fault = "dates or times"
-    raise ValueError(f"{where}: target {name!r} holds {fault}; expected one or the other")
+            fault = "dates or times; expected what is to be predicted of them, such as a year"
+    raise ValueError(f"{where}: target {name!r} holds {fault}")
 
 
 def _cells(function: str, name: str, column: Any, kind: str) -> Cells:
+    if np.ma.isMaskedArray(column):
+        column = column.tolist()  # None for what is masked
     if isinstance(column, list | tuple):  # NumPy would make text of its numbers where one is text
         return _of_objects(function, name, list(column), kind)
+    if str(getattr(column, "dtype", "")) == "category":  # of pandas, which may be of numbers
+        kind = "text"
     array = np.asarray(column)
+    if array.dtype == np.float16:  # too narrow to be compared with what float32 holds
+        array = array.astype(np.float32)
     if array.ndim != 1:
         raise ValueError(
             f"{function}: column {name!r} has shape {array.shape}; expected one cell for each row"
@@ -105,10 +113,11 @@ def _value(cell: Any) -> Any:
 
 def _require_cell(where: str, row: int, cell: Any) -> None:
     is_one = isinstance(cell, str | bool | int | float | None) or hasattr(cell, "__float__")
+    is_one = is_one and not getattr(cell, "ndim", 0)  # an array has __float__ too
     if not is_one:
         raise TypeError(
             f"{where} holds a {type(cell).__name__} in row {row}; expected numbers, text or "
-            f"booleans"
+            f"booleans: drop the column, or make one of these of it"
         )
 
 
@@ -119,7 +128,9 @@ def _is_missing(cell: Any) -> bool:
 
 
 def _text(cell: Any) -> str:
-    return "" if cell is None else plain(str(cell).strip())
+    if cell is None:
+        return ""
+    return cell.strip() if isinstance(cell, str) else plain(str(cell))
 
 
 def length_of(where: str, columns: Mapping[str, Cells]) -> int:

@@ -163,12 +163,12 @@ def _dataset(
 def _read(path: Path, options: Options) -> tuple[list[Table], tuple[str, ...] | None]:
     layout = "folder" if path.is_dir() else suffix_of(path)
     if layout in ("folder", ".npz"):
+        tables, classes = read_folder(path) if layout == "folder" else read_npz(path)
         if options.target is not None:
             raise ValueError(
                 f"target is {options.target!r}, but {path} has no column of that name: it holds "
                 f"the labels apart, only a table in text has them in a column; leave it out"
             )
-        tables, classes = read_folder(path) if layout == "folder" else read_npz(path)
         return [options.applied(table) for table in tables], classes
     where = str(path)
     read = read_csv(path, lambda names: options.wanted(where, names, "text"))

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from jaxnet.datasets._column import Column
 from jaxnet.datasets._dataset import Dataset
-from jaxnet.datasets._table import MISSING, looks_like_data
+from jaxnet.datasets._forms import is_amount
+from jaxnet.datasets._table import MISSING, is_missing, looks_like_data, number_or_none
 
 FEW = 10  # rows of a class
 ENOUGH = 20  # rows, to take a pattern for no chance
@@ -73,6 +74,13 @@ def _of_columns(data: Dataset) -> Iterator[str]:
 
 
 def _of_categories(column: Column, x: NDArray[np.float32]) -> Iterator[str]:
+    held = [text for text in column.categories or () if not is_missing(text)]
+    amounts = [text for text in held if is_amount(text) and number_or_none(text) is None]
+    if amounts and all(map(is_amount, held)):
+        yield (
+            f"{column.name!r}: texts that begin as numbers do, such as {amounts[0]!r}, each a "
+            f"category; if they are amounts, write them as numbers alone"
+        )
     count = len(column.categories or ())
     if count > ENOUGH and 2 * count > len(x):
         yield (

@@ -136,8 +136,9 @@ def require_names(function: str, option: str, names: Any) -> None:
 
 
 def close_to(name: object, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(name), names, 1)
-    return f"; is it {close[0]!r}?" if close else ""
+    folded = {other.casefold(): other for other in names}
+    close = difflib.get_close_matches(str(name).casefold(), folded, 1)
+    return f"; is it {folded[close[0]]!r}?" if close else ""
 
 
 def _as_categories(cells: Cells) -> Cells:

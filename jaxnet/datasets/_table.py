@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST = float(np.finfo(np.float32).max)
-MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"})  # lower case
+MISSING = frozenset(  # in lower case
+    {"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "?", "-", "--", "."}
+)
 
 
 class Numbers(NamedTuple):
@@ -60,6 +62,7 @@ class Table(NamedTuple):
 
 def number_or_none(text: str) -> float | None:
     """What float reads, but for what only Python takes for a number, as 1_5 for 15."""
+    text = text.strip()  # of blanks, too, that are not of ASCII
     if "_" in text or not text.isascii():
         return None
     try:
@@ -74,7 +77,9 @@ def is_missing(text: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Whole numbers in one form: a table with a gap, or another program, writes 1.0 for 1."""
+    """In one form what programs write in several: 1 and 1.0, as with a gap; True, TRUE and true."""
+    if text.lower() in ("true", "false"):
+        return text.capitalize()
     if "." not in text:
         return text
     value = number_or_none(text)

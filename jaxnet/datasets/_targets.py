@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jaxnet.datasets._options import Shares
 from jaxnet.datasets._table import Table, Texts, as_texts, listed, number_or_none
 from jaxnet.datasets._task import REGRESSION, numbers_of, task_of
-from jaxnet.datasets._usable import missing_in_words
+from jaxnet.datasets._usable import SHOWN, missing_in_words
 
 Rows = NDArray[np.intp]
 Labels = NDArray[np.int32]
@@ -144,11 +144,16 @@ def _require_rows(
     where: str, classes: tuple[str, ...], counts: NDArray[np.intp], least: int
 ) -> None:
     """counts: the rows of each class."""
-    for class_name, count in zip(classes, counts, strict=True):
-        if count < least:
-            raise ValueError(
-                f"{where}: class {class_name!r} has {count} row(s), too few; expected {least}"
-            )
+    few = [f"{classes[i]!r} has {counts[i]} row(s)" for i in np.flatnonzero(counts < least)]
+    if few:
+        is_number = all(number_or_none(name) is not None for name in classes)
+        other = " (in Python task='regression') for numbers to predict"
+        raise ValueError(
+            f"{where}: class {', '.join(few[:SHOWN])}{', ...' * (len(few) > SHOWN)}, too few; "
+            f"expected {least} of each class: drop such rows, or join classes"
+            + f"; or say --task regression{other}"
+            * is_number
+        )
 
 
 def _with_validation(where: str, targets: Targets, shares: Shares) -> Targets:

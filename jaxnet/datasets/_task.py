@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxnet.datasets._forms import first_of_most, is_date, is_dressed
 from jaxnet.datasets._table import LARGEST, Table, Texts, is_missing, number_or_none
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
@@ -28,6 +29,8 @@ def task_of(asked: str | None, table: Table, is_column: bool) -> str:
     """
     if asked is not None:
         return asked
+    if is_column:
+        _require_plain(table)
     values = _different(table.target) if is_column else None
     if values is None or len(values) <= 2:
         return CLASSIFICATION
@@ -38,6 +41,20 @@ def task_of(asked: str | None, table: Table, is_column: bool) -> str:
         f"{values[0]:.15g} to {values[-1]:.15g}, which may be names of classes or a number to "
         f"predict; say --task {CLASSIFICATION} or --task {REGRESSION} (in Python task=...)"
     )
+
+
+def _require_plain(table: Table) -> None:
+    """Raise ValueError where the texts may be names, but look like numbers or dates."""
+    texts = table.target.texts if isinstance(table.target, Texts) else []
+    for what, is_one, mend in (
+        ("dates or times", is_date, "put what is to be predicted of them, such as a year, there"),
+        ("numbers in a form that is not read", is_dressed, "write them as 1234.5"),
+    ):
+        if first := first_of_most(texts, is_one):
+            raise ValueError(
+                f"{table.where_target}: the target holds {what}, such as {first!r}; {mend}, or say "
+                f"--task {CLASSIFICATION} (in Python task=...) to take each for a class"
+            )
 
 
 def _different(target: Any) -> NDArray[np.float64] | None:
@@ -60,7 +77,7 @@ def numbers_of(table: Table, *, is_learnt: bool) -> NDArray[np.float32]:
         raise ValueError(
             f"{table.where_target}, {table.place(first)}: the target is "
             f"{_cell(table.target, first)!r}, in {len(bad)} row(s) no number; a regression takes "
-            f"finite numbers, drop these rows or fill them in"
+            f"finite numbers, written as 1234.5: drop these rows or fill them in"
         )
     if is_learnt:
         _require_varied(table.where_target, values)

@@ -1,12 +1,12 @@
 """One error for all columns that cannot be used as they are, and one line that mends them all."""
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxnet.datasets._forms import first_of_most, is_date, is_dressed
 from jaxnet.datasets._table import (
     LARGEST,
     Cells,
@@ -22,15 +22,6 @@ from jaxnet.datasets._table import (
 
 MOST_CATEGORIES = 1000
 SHOWN = 3
-_DATES = re.compile(
-    r"(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})"
-    r"|(\d{1,2}[ -])?[A-Z][a-z]{2,8}\.?[ -](\d{1,2},? )?\d{2,4})"
-    r"([T ,]+\d{1,2}:\d{2}.*)?"
-    r"|\d{1,2}:\d{2}(:\d{2})?( ?[AaPp][Mm])?"
-)
-_MONTH = re.compile(r"Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec")
-# Of other countries and programs: 1,5 and 1.234,5 and $ 12 and 3 % and 1 200
-_DRESSED = re.compile(r"[-+]?[$€£]?\s?[-+]?\d[\d.,' ]*(e[-+]?\d+)?\s?[%$€£]?", re.IGNORECASE)
 
 
 class Fault(NamedTuple):
@@ -59,7 +50,7 @@ def _fault_of(
     """None or one."""
     match cells:
         case Dates(_, first):
-            yield _dates(first, table.place(0))
+            yield _dates(f"{first!r} in {table.place(0)}")
         case Mixed(_, count, first):
             yield _mixed(count, first, table)
         case Texts(codes, texts) if not is_categorical:
@@ -70,8 +61,8 @@ def _fault_of(
             pass
 
 
-def _dates(first: str, place: str) -> Fault:
-    said = f"dates or times ({first!r} in {place}), of which a network makes nothing"
+def _dates(first: str) -> Fault:
+    said = f"dates or times ({first}), of which a network makes nothing"
     return Fault(f"{said}; put what matters of them, such as a month, into a column", "drop")
 
 
@@ -88,33 +79,30 @@ def _mixed(count: int, first: list[tuple[int, str]], table: Table) -> Fault:
 def _of_texts(
     codes: NDArray[np.int32], texts: list[str], place: Callable[[int], str]
 ) -> Iterator[Fault]:
+    def where(text: str) -> str:
+        return f"{text!r} in {place(int(np.argmax(codes == texts.index(text))))}"
+
     held = [text for text in texts if not is_missing(text)]
-    if not held:
-        return
-    where = place(int(np.argmax(codes == texts.index(held[0]))))
-    if all(map(_is_date, held)):
-        yield _dates(held[0], where)
-    elif all(map(_is_dressed, held)):
+    if held and all(number_or_none(text) is not None for text in held):  # of a data frame
         yield Fault(
-            f"numbers in a form that is not read ({held[0]!r} in {where}); write them as 1234.5, "
-            f"or take every value for a category",
+            f"numbers as text ({where(held[0])}); make numbers of them, or take every value for a "
+            f"category",
+            "categorical",
+        )
+    elif date := first_of_most(texts, is_date):
+        yield _dates(where(date))
+    elif number := first_of_most(texts, is_dressed):
+        yield Fault(
+            f"numbers in a form that is not read ({where(number)}); write them as 1234.5, or take "
+            f"every value for a category",
             "categorical",
         )
     elif len(texts) > MOST_CATEGORIES:
         yield Fault(
-            f"{len(texts)} different texts ({held[0]!r} in {where}); leave the column out, or take "
-            f"each for a category, with a feature of its own",
+            f"{len(texts)} different texts ({where(held[0])}); leave the column out, or take each "
+            f"for a category, with a feature of its own",
             "drop",
         )
-
-
-def _is_date(text: str) -> bool:
-    has_month = text[:1].isdigit() or _MONTH.search(text) is not None
-    return has_month and _DATES.fullmatch(text) is not None
-
-
-def _is_dressed(text: str) -> bool:
-    return number_or_none(text) is None and _DRESSED.fullmatch(text) is not None
 
 
 def _of_numbers(

@@ -1,7 +1,6 @@
 """Predictions for the rows of a .csv file, by a network that was saved."""
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +12,7 @@ import jaxnet
 from jaxnet import metrics
 from jaxnet._files import write_whole
 from jaxnet.datasets import read_features, read_texts
+from jaxnet.datasets._table import number_or_none
 from training import generation
 from training.results import csv_text, require_room
 from training.scores import in_digits
@@ -79,7 +79,7 @@ def write_rows(args: argparse.Namespace, head: list[str], rows: list[Any], texts
 
 def show_error(numbers: NDArray[np.float32], cells: tuple[str, ...], target: str) -> None:
     """Of the rows whose target is a number."""
-    truth = np.array([number_or_nan(cell) for cell in cells], np.float32)
+    truth = np.array([number_or_none(cell) for cell in cells], np.float32)  # NaN for None
     known = np.isfinite(truth)
     if not known.all():
         print(f"{(~known).sum()} rows have no number as {target}")
@@ -87,13 +87,6 @@ def show_error(numbers: NDArray[np.float32], cells: tuple[str, ...], target: str
         pair = numbers[known], truth[known]
         r2, error = metrics.r2(*pair), metrics.mean_absolute_error(*pair)
         print(f"by {target}: R² {r2:.4f}, error {in_digits(error)}, of {known.sum()} rows")
-
-
-def number_or_nan(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
 
 
 def read_columns(args: argparse.Namespace, target: str | None) -> Texts:
