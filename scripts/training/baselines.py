@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from training.job import Job
-from training.scores import Score, in_digits, is_regression, scores_of
+from training.scores import Score, in_digits, is_regression, or_none, scores_of
 from training.sweep import Result
 
 WITHOUT = "where scikit-learn is installed, a linear model and boosted trees stand beside it"
@@ -24,13 +24,13 @@ def over_seeds(found: Sequence[Result], best: Result, score: Score) -> dict[str,
         "seeds": len(of_rate),
         "diverged": len(of_rate) - len(ended),
         "score": score.name,
-        "median": float(np.median(values)),
-        "least": float(values.min()),
-        "most": float(values.max()),
+        "median": or_none(np.median(values)),
+        "least": or_none(values.min()),
+        "most": or_none(values.max()),
     }
 
 
-def others(args: argparse.Namespace, job: Job) -> dict[str, float]:
+def others(args: argparse.Namespace, job: Job) -> dict[str, float | None]:
     """Scores of scikit-learn's models on the same test set, by name; none where it is missing.
 
     They choose nothing on rows that are held out, and so learn from these too.
@@ -48,7 +48,7 @@ def others(args: argparse.Namespace, job: Job) -> dict[str, float]:
         warnings.simplefilter("ignore")  # of more iterations that might help
         for name, model in models.items():
             model.fit(x, y.reshape(-1))
-            found[name] = float(model.score(x_test, y_test.reshape(-1)))  # accuracy, or R²
+            found[name] = or_none(model.score(x_test, y_test.reshape(-1)))  # accuracy, or R²
     return found
 
 

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import csv
 import io
-import math
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from common.files import write_json
 import jaxnet
 from jaxnet._files import write_whole
 from training import generation
+from training.scores import or_none
 
 CHECKPOINT = "checkpoint.npz"  # as fit calls it
 
@@ -131,9 +131,7 @@ def metrics(
 
 
 def values_at(row: int, history: jaxnet.History) -> dict[str, float | None]:
-    """None for what cannot be counted, such as R² of one row."""
-    found = {name: float(values[row]) for name, values in history.values.items()}
-    return {name: None if math.isnan(value) else value for name, value in found.items()}
+    return {name: or_none(values[row]) for name, values in history.values.items()}
 
 
 def kept(history: jaxnet.History) -> int:

@@ -20,10 +20,18 @@ def in_digits(value: float) -> str:
     return np.format_float_positional(value, 4, unique=False, fractional=False, trim="-")
 
 
+def or_none(value: float) -> float | None:
+    """None for what cannot be counted, such as R² of one row: JSON has no NaN."""
+    return None if math.isnan(value) else float(value)
+
+
 class Score(NamedTuple):
     name: str  # as a History and metrics.json have it
     title: str
-    text: Callable[[float], str]  # of its value
+    form: Callable[[float], str]
+
+    def text(self, value: float | None) -> str:
+        return "-" if value is None or math.isnan(value) else self.form(value)
 
 
 LOSS = Score("loss", "loss", "{:.4f}".format)
@@ -91,7 +99,7 @@ def of_numbers(
     unit = float(unit_of(data))
     share, absolute, squared = map(float, _measured(outputs, y))
     return {
-        "r2": None if math.isnan(share) else share,  # of one row
+        "r2": or_none(share),
         "mean_absolute_error": unit * absolute,
         "root_mean_squared_error": unit * squared,
     }
@@ -120,5 +128,4 @@ def always_in_words(data: Dataset, always: Mapping[str, Any], reached: float) ->
     if not is_regression(data):
         return f"always {always['class']}: {level:.2%} of the test rows{below}"
     mean, error = in_digits(always["prediction"]), in_digits(always["mean_absolute_error"])
-    share = "-" if level is None else score.text(level)
-    return f"always {mean}, the mean: R² {share}, error {error}{below}"
+    return f"always {mean}, the mean: R² {score.text(level)}, error {error}{below}"
