@@ -88,6 +88,12 @@ def count(text: str) -> int:
     return int(text)
 
 
+def seeds(text: str) -> int:
+    if count(text) < 2:
+        raise argparse.ArgumentTypeError("1 seed has no spread; give at least 2")
+    return count(text)
+
+
 def counts(text: str) -> tuple[int, ...]:
     return tuple(count(word) for word in text.split(","))
 
@@ -219,6 +225,9 @@ def add_tables(others: Any) -> None:
     )
     tables.set_defaults(job=compare_tables)
     tables.add_argument("names", nargs="*", metavar="NAME", help="a table; all by default")
+    tables.add_argument(
+        "--seeds", type=seeds, default=5, metavar="N", help="each a split (default: %(default)s)"
+    )
     add_json(tables)
 
 
