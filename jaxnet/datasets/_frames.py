@@ -65,31 +65,35 @@ def as_target(where: str, name: str, cells: Cells) -> Texts | NDArray[Any]:
 
 
 def _cells(function: str, name: str, column: Any, kind: str) -> Cells:
+    if str(getattr(column, "dtype", "")) == "category":  # of pandas, which may be of numbers
+        kind = "text"
     if np.ma.isMaskedArray(column):
         column = column.tolist()  # None for what is masked
     if isinstance(column, list | tuple):  # NumPy would make text of its numbers where one is text
         return _of_objects(function, name, list(column), kind)
-    if str(getattr(column, "dtype", "")) == "category":  # of pandas, which may be of numbers
-        kind = "text"
-    array = np.asarray(column)
-    if array.dtype == np.float16:  # too narrow to be compared with what float32 holds
-        array = array.astype(np.float32)
-    if array.ndim != 1:
-        raise ValueError(
-            f"{function}: column {name!r} has shape {array.shape}; expected one cell for each row"
-        )
+    array = _array_of(function, name, column)
     if array.dtype.kind in "mM":
         return Dates(len(array), str(array[0]) if len(array) else "")
     if array.dtype.kind in "iuf" and kind != "text":
         return Numbers(array)
     if array.dtype.kind == "b" and kind == "numbers":
         return Numbers(array)
-    if array.dtype.kind not in "biufOUT":
+    return _of_objects(function, name, array.tolist(), kind)
+
+
+def _array_of(function: str, name: str, column: Any) -> NDArray[Any]:
+    array = np.asarray(column)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{function}: column {name!r} has shape {array.shape}; expected one cell for each row"
+        )
+    if array.dtype.kind not in "biufOUTmM":
         raise TypeError(
             f"{function}: column {name!r} is of dtype {array.dtype}; expected numbers, text or "
             f"booleans"
         )
-    return _of_objects(function, name, array.tolist(), kind)
+    # float16 is too narrow to be compared with what float32 holds.
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _of_objects(function: str, name: str, cells: list[Any], kind: str) -> Cells:
