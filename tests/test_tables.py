@@ -3,6 +3,7 @@
 import datetime
 import gzip
 import re
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -232,6 +233,18 @@ def test_what_is_missing_in_a_frame(tmp_path):
         from_table(frame | {"ok": [0, 1] * 3}, "ok")
     data = from_table(frame | {"ok": [0, 1] * 3}, "ok", drop=["when", "odd"], impute="mean")
     assert {"a", "a is missing", "b=x"} <= set(data.features)
+
+
+def test_a_frame_costs_no_copy_but_the_one_into_float32():
+    values = np.random.default_rng(0).normal(size=(20, 50_000))
+    frame = Frame({f"x{i}": column for i, column in enumerate(values)}, ok=[0, 1] * 25_000)
+    tracemalloc.start()
+    data = from_table(frame, "ok")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    kept = sum(x.nbytes for x, _ in (data.train, data.test))
+    assert kept == values.nbytes / 2
+    assert most < 1.8 * kept  # labels, and a column or two meanwhile
 
 
 # ---- a network keeps it
