@@ -303,11 +303,12 @@ def test_what_a_look_says():
     for leak in (ok == "a", [{"a": "u", "b": "v"}[k] for k in ok], x * 0.01 + (ok == "a")):
         assert "'leak' alone gives the label of every" in remarks(x, ok, leak=leak)
     assert "alone gives" not in remarks(x, ok, town=rng.choice(["u", "v"], 60))
-    said = remarks(x, ok, mass=rng.choice(["2 kg", "12kg", ""], 60))
-    assert "'mass': texts that begin as numbers do, such as '12kg', each a category" in said
-    assert "begin as" not in remarks(x, ok, band=rng.choice(["2 kg", "heavy"], 60))
-    found = look(from_table({"x": x, "n": [1, 2] * 30, "ok": ok}, "ok", categorical=["n"]))
-    assert "begin as" not in " ".join(found)
+    said = remarks(x, ok, mass=[f"{i % 12} kg" for i in range(60)])
+    assert "'mass': texts that begin as numbers do, such as '0 kg', each a category" in said
+    for few in (["1st", "2nd", "3rd"] * 20, [f"g{i % 12}" for i in range(60)]):
+        assert "begin as" not in remarks(x, ok, grade=few)
+    codes = {"x": x, "n": [i % 12 for i in range(60)], "ok": ok}
+    assert "begin as" not in " ".join(look(from_table(codes, "ok", categorical=["n"])))
 
 
 def test_what_a_look_says_of_classes():

@@ -12,6 +12,7 @@ from jaxnet.datasets._forms import is_amount
 from jaxnet.datasets._table import MISSING, is_missing, looks_like_data, number_or_none
 
 FEW = 10  # rows of a class
+MANY = 10  # categories, of which hardly anybody has thought as such
 ENOUGH = 20  # rows, to take a pattern for no chance
 _ID = re.compile(r"(.*[ _.-])?(id|ids|index|key|nr|no|number|row|rownames?|uuid)", re.IGNORECASE)
 _ID_AT_END = re.compile(r".*[a-z](ID|Id)")
@@ -76,7 +77,7 @@ def _of_columns(data: Dataset) -> Iterator[str]:
 def _of_categories(column: Column, x: NDArray[np.float32]) -> Iterator[str]:
     held = [text for text in column.categories or () if not is_missing(text)]
     amounts = [text for text in held if is_amount(text) and number_or_none(text) is None]
-    if amounts and all(map(is_amount, held)):
+    if amounts and len(held) > MANY and all(map(is_amount, held)):
         yield (
             f"{column.name!r}: texts that begin as numbers do, such as {amounts[0]!r}, each a "
             f"category; if they are amounts, write them as numbers alone"
