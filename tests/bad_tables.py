@@ -140,6 +140,8 @@ FILES = {
     "a class of one": ("d.csv", OK + "9,9,z\n", {}, ["class 'z' has 1 row(s)", "expected 2"]),
     "classes of one": ("d.csv", "a,ok\n" + "".join(f"1,t{i}\n" for i in range(9)), {},
         ["class 't0' has 1 row(s), 't1' has 1 row(s), 't2' has 1 row(s), ..., too few", "drop"]),
+    "infinite target": ("d.csv", "a,ok\n1,0.5\n2,inf\n3,2.5\n4,3.5\n", {},
+        ["line 3: the target is 'inf', in 1 row(s) no number", "drop"]),
     "two numbers": ("d.csv", "a,ok\n1,1.5\n2,2.5\n", {}, ["say --task regression"]),
     "decimal commas for labels": ("d.csv", "a;ok\n1;0,5\n2;1,5\n3;0,5\n4;1,5\n", {},
         ["the target holds numbers in a form that is not read, such as '0,5'", "1234.5"]),
@@ -147,6 +149,7 @@ FILES = {
     "labels alone": ("d.csv", "ok\nx\ny\nx\ny\n", {}, ["no column beside the target, 'ok'"]),
     # what is asked for
     "drop none": ("d.csv", OK, {"drop": ["c"]}, ["drop has 'c', which is no column", "'a', 'b'"]),
+    "drop two as one": ("d.csv", OK, {"drop": ["a,b"]}, ["drop has 'a,b'", "2 columns? then give"]),
     "drop all": ("d.csv", OK, {"drop": ["a", "b"]}, ["drop leaves no column", "leave one of 'a'"]),
     "features of none": ("d.csv", OK, {"features": []}, ["features names no column", "take all"]),
     "drop the target": ("d.csv", OK, {"drop": ["ok"]}, ["drop has the target", "leave it out"]),

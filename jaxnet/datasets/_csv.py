@@ -116,8 +116,8 @@ def _require_same_width(
         why = "; no row is as the header: remove the separator at the end of each row"
     elif len(set(widths)) == 1:
         why = (
-            "; no row is as the header: give each column a name there, row names of R too, and "
-            "remove lines above it"
+            "; no row is as the header: give each column a name there, row names of R too, remove "
+            "lines above it, and put cells that hold a separator into quotes"
         )
     elif len(cells) > width:
         why = "; put a cell that holds a separator into quotes"

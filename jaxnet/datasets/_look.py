@@ -75,19 +75,25 @@ def _of_columns(data: Dataset) -> Iterator[str]:
 
 
 def _of_categories(column: Column, x: NDArray[np.float32]) -> Iterator[str]:
-    held = [text for text in column.categories or () if not is_missing(text)]
-    amounts = [text for text in held if is_amount(text) and number_or_none(text) is None]
-    if amounts and len(held) > MANY and all(map(is_amount, held)):
+    count = len(column.categories or ())
+    if amount := _amount(column):
         yield (
-            f"{column.name!r}: texts that begin as numbers do, such as {amounts[0]!r}, each a "
+            f"{column.name!r}: texts that begin as numbers do, such as {amount!r}, each a "
             f"category; if they are amounts, write them as numbers alone"
         )
-    count = len(column.categories or ())
     if count > ENOUGH and 2 * count > len(x):
         yield (
             f"{column.name!r}: {count} different texts in {len(x)} rows, as names or ids, each a "
             f"feature of its own; they say nothing of new rows: drop it?"
         )
+
+
+def _amount(column: Column) -> str | None:
+    """One of the categories, where there are many and each begins as a number, but is none."""
+    held = [text for text in column.categories or () if not is_missing(text)]
+    if len(held) <= MANY or not all(map(is_amount, held)):
+        return None
+    return next((text for text in held if number_or_none(text) is None), None)
 
 
 def _is_id(name: str, values: NDArray[np.float32]) -> bool:

@@ -136,6 +136,9 @@ def require_names(function: str, option: str, names: Any) -> None:
 
 
 def close_to(name: object, names: Sequence[str]) -> str:
+    parts = str(name).split(",")
+    if len(parts) > 1 and set(parts) <= set(names):
+        return f"; are these {len(parts)} columns? then give them apart"
     folded = {other.casefold(): other for other in names}
     close = difflib.get_close_matches(str(name).casefold(), folded, 1)
     return f"; is it {folded[close[0]]!r}?" if close else ""

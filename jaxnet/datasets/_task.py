@@ -61,11 +61,15 @@ def _different(target: Any) -> NDArray[np.float64] | None:
     """The numbers in it, sorted; None where it is not of numbers. What is missing is neither."""
     if isinstance(target, Texts):
         found = [number_or_none(text) for text in target.texts if not is_missing(text)]
-        numbers = [value for value in found if value is not None and math.isfinite(value)]
-        return np.unique(numbers) if found and len(numbers) == len(found) else None
+        numbers = [value for value in found if value is not None]
+        return _finite(np.array(numbers)) if found and len(numbers) == len(found) else None
     if target.dtype.kind not in "iuf":
         return None
-    return np.unique(target[np.isfinite(target)].astype(np.float64))
+    return _finite(target.astype(np.float64))
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.unique(values[np.isfinite(values)])
 
 
 def numbers_of(table: Table, *, is_learnt: bool) -> NDArray[np.float32]:

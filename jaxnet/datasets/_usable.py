@@ -124,7 +124,10 @@ def _of_numbers(
         said = missing_in_words(missing, place)
         yield Fault(f"{said}; drop the rows, or have what is missing filled in", "impute")
     elif rounds_too_much(values):
-        yield Fault("varies too little for float32; subtract an offset or leave it out", "drop")
+        yield Fault(
+            "varies too little for float32; subtract an offset, change the unit, or leave it out",
+            "drop",
+        )
 
 
 def missing_in_words(missing: NDArray[np.bool_], place: Callable[[int], str]) -> str:
