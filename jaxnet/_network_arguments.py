@@ -1,6 +1,6 @@
 """What a network must be, and the features that it is given."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -153,14 +153,22 @@ def _require_columns(network: Any) -> None:
         )
 
 
-def features_of(network: Any, x: Any) -> NDArray[np.float32]:
-    count = len(network.features)
-    if hasattr(x, "columns"):  # a data frame
-        columns = network.columns or [Column(name) for name in network.features]
-        x = features_of_frame("Network", x, columns)
+def _numbers(x: Any) -> NDArray[Any]:
     array = np.asarray(x)
     if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, np.floating):
-        raise TypeError(f"Network: x must hold numbers, got dtype {array.dtype}")
+        raise TypeError(
+            f"Network: x must hold numbers, got dtype {array.dtype}; a table that holds text goes "
+            f"in as a DataFrame, or as a dict of columns"
+        )
+    return array
+
+
+def features_of(network: Any, x: Any) -> NDArray[np.float32]:
+    count = len(network.features)
+    if hasattr(x, "columns") or isinstance(x, Mapping):  # a data frame, or columns by name
+        columns = network.columns or [Column(name) for name in network.features]
+        x = features_of_frame("Network", x, columns)
+    array = _numbers(x)
     if array.ndim != 2 or array.shape[1] != count:
         raise ValueError(
             f"Network: x must be [rows, {count}], a column for each feature, got shape "

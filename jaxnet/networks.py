@@ -83,8 +83,8 @@ class Network:
     def probabilities(self, x: ArrayLike) -> NDArray[Any]:
         """The probability of each class, by softmax.
 
-        x: [rows, features], numbers in the units of the file: not scaled; or a DataFrame, in which
-            the columns are found by name, as `datasets.read_features` finds them in a file.
+        x: [rows, features], numbers in the units of the file: not scaled; or a DataFrame or
+            dict, whose columns are found by name, as `datasets.read_features` finds them in a file.
         Returns [rows, classes], float32 where the parameters are.
         Raises TypeError or ValueError where x is not so, or holds what is not finite, where the
             outputs of the network are not finite, and where it predicts a number.
@@ -119,7 +119,7 @@ class Network:
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """The name of the most probable class of each row, of equals the first; or its number.
 
-        x: [rows, features], numbers in the units of the file: not scaled; or a DataFrame.
+        x: [rows, features], numbers in the units of the file: not scaled; or a DataFrame or dict.
         Returns [rows], text; without classes floating, in the units of the target.
         Raises as `probabilities` does.
 

@@ -231,6 +231,12 @@ def test_columns_of_a_frame_are_found_by_name():
         ([[1, 2, np.nan]], ValueError, "x[0, 2] is nan, of feature 'depth'"),
         ([[1, 1e39, 0]], ValueError, "x[0, 1] is 1e+39, of feature 'height'"),
         (Frame(width=[1], depth=[2]), ValueError, "no column 'height'; add or rename it"),
+        ({"width": [1], "depth": [2]}, ValueError, "no column 'height'; add or rename it"),
+        (
+            Frame(width=["1.5", "2"], height=[1, 2], depth=[1, 2]),
+            ValueError,
+            "'width': '1.5' in row 0 is text, no number",
+        ),
         (
             Frame(width=[1, np.nan], height=[1, 2], depth=["a", 3]),
             ValueError,

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,26 +126,31 @@ def warn_of_unseen(
 
 def require_encodable(table: Table, columns: Sequence[Column]) -> None:
     """Raise ValueError, for all columns together, unless each holds what its features are of."""
-    faults = []
-    for column in columns:
-        cells = table.columns[column.name]
-        if isinstance(cells, Numbers):
-            missing = np.isnan(cells.values)
-            infinite = np.flatnonzero(~(np.abs(cells.values) <= LARGEST) & ~missing)
-            if len(infinite):
-                value, place = cells.values[infinite[0]], table.place(int(infinite[0]))
-                faults.append((column.name, f"{value:g} in {place} is no finite float32"))
-            elif column.fill is None and missing.any():
-                faults.append((column.name, missing_in_words(missing, table.place)))
-        elif isinstance(cells, Mixed):
-            row, text = cells.first[0]
-            faults.append((column.name, f"{text!r} in {table.place(row)} is no number"))
-        elif isinstance(cells, Dates):
-            faults.append((column.name, f"dates or times, such as {cells.first!r}"))
-    if faults:
-        lines = "\n".join(f"  {name!r}: {said}" for name, said in faults)
+    faults = {column.name: _fault_of(table, column) for column in columns}
+    lines = "\n".join(f"  {name!r}: {said}" for name, said in faults.items() if said)
+    if lines:
         raise ValueError(
             f"{table.where}: cells that must hold numbers do not:\n{lines}\n"
             f"write them as 1234.5, fill them in or drop the rows; a network trained with --impute "
             f"median (in Python impute='median') takes missing ones"
         )
+
+
+def _fault_of(table: Table, column: Column) -> str | None:
+    match table.columns[column.name]:
+        case Numbers(values):
+            return _fault_of_numbers(table, values, column.fill is not None)
+        case Mixed(_, _, [(row, text), *_]):
+            return f"{text!r} in {table.place(row)} is no number"
+        case Texts(codes, texts) if column.categories is None and len(codes):  # of a data frame
+            return f"{texts[codes[0]]!r} in {table.place(0)} is text, no number"
+        case Dates(_, first):
+            return f"dates or times, such as {first!r}"
+    return None
+
+
+def _fault_of_numbers(table: Table, values: NDArray[Any], is_filled: bool) -> str | None:
+    missing = np.isnan(values)
+    for row in np.flatnonzero(~(np.abs(values) <= LARGEST) & ~missing)[:1]:
+        return f"{values[row]:g} in {table.place(int(row))} is no finite float32"
+    return missing_in_words(missing, table.place) if missing.any() and not is_filled else None
