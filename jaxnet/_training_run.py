@@ -28,7 +28,8 @@ from jaxnet._training_program import (
 )
 from jaxnet._training_step import Set
 
-# A call costs about a millisecond: long enough to hide it, short enough to stop at once.
+# What the steps of a segment take: long enough to hide that a call costs about a millisecond,
+# short enough to stop at once.
 SEGMENT_SECONDS = 0.2
 # How long a step takes is not known before, and the first may have been compiled: segments start
 # with one step and grow at most by so much.
@@ -70,10 +71,12 @@ def run_epochs(
     run = checkpoint.load(Saved(state, [], position=0, seconds=time.perf_counter() - began))
     loaded = run.position
     checkpoint.require_epochs(run.position / steps, epochs)
-    length, stopped = 1, False
+    length, stopped, idle = 1, False, 0.0
     with stop_on(*checkpoint.signals) as came, progress_display(epochs, progress) as show:
         while run.position < epochs * steps and not _has_ended(run) and not stopped:
-            run, length = _go_on(segments, run, length, steps, epochs)
+            run, length = _go_on(segments, run, length, steps, epochs, idle)
+            if not idle:
+                run, idle = _without_a_step(segments, run, steps)
             length, stopped, due = agreed(length, bool(came), checkpoint.is_due)
             show(run.position / steps, run.measured[0])
             if due and not stopped:
@@ -91,10 +94,26 @@ def _has_ended(run: Saved) -> bool:
     return bool(on_host(run.state.ended).all())
 
 
+def _without_a_step(segments: Callable[..., Any], run: Saved, steps: int) -> tuple[Saved, float]:
+    """The run as it is, and the seconds of a call that does nothing.
+
+    It draws the order of all rows, as every call does. A million rows take a second of that: did it
+    count as a step, segments would shrink to one, and each step would pay for it.
+    """
+    start = time.perf_counter()
+    here = _position(run.position, steps)
+    state, buffer = segments(run.state, here, here)
+    jax.tree.map(np.asarray, buffer)  # waits for it
+    return run._replace(state=state), time.perf_counter() - start
+
+
 def _go_on(
-    segments: Callable[..., Any], run: Saved, length: int, steps: int, epochs: int
+    segments: Callable[..., Any], run: Saved, length: int, steps: int, epochs: int, idle: float
 ) -> tuple[Saved, int]:
-    """The run after a segment of at most so many steps, and how long the next one should be."""
+    """The run after a segment of at most so many steps, and how long the next one should be.
+
+    idle: the seconds that a segment takes without a step.
+    """
     start = time.perf_counter()
     axis = run.state.ended.ndim  # of the epochs in what a segment returns
     room = buffer_epochs(values.shape[1 + axis :] for values in run.measured)
@@ -102,7 +121,8 @@ def _go_on(
     state, buffer = segments(run.state, _position(begin, steps), _position(end, steps))
     measured = _longer(run.measured, buffer, axis, end // steps - begin // steps)
     seconds = time.perf_counter() - start
-    length = int(min(SEGMENT_SECONDS * (end - begin) / seconds, GROWTH * (end - begin)))
+    of_steps = max(seconds - idle, seconds / GROWTH)
+    length = int(min(SEGMENT_SECONDS * (end - begin) / of_steps, GROWTH * (end - begin)))
     return Saved(state, measured, end, run.seconds + seconds), max(1, length)
 
 

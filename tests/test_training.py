@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import types
 from functools import partial
 
 import jax
@@ -338,6 +339,27 @@ def test_one_compilation_of_the_run_whatever_its_segments(compilations, monkeypa
         "the same objects and shapes must not compile again, whatever the number of epochs"
     )
     np.testing.assert_array_equal(in_segments.train_loss, at_once.train_loss[:7])
+
+
+def test_what_a_call_takes_without_a_step_shrinks_no_segment(monkeypatch):
+    """A second for the order of the rows, 2 ms for a step: a hundred steps are 0.2 s, not one."""
+    from jaxnet._training_run import Saved, _go_on, _without_a_step
+
+    seconds = [0.0]
+    monkeypatch.setattr(jaxnet._training_run.time, "perf_counter", lambda: seconds[0])
+
+    def segments(state, first, stop):
+        done = int(stop.step - first.step) + 800 * int(stop.epoch - first.epoch)
+        seconds[0] += 1 + 0.002 * done
+        return state, []
+
+    start = Saved(types.SimpleNamespace(ended=np.zeros(())), [], 0, 0.0)
+    run, length = _go_on(segments, start, 1, 800, 9, 0.0)
+    run, idle = _without_a_step(segments, run, 800)
+    assert (run.position, idle) == (1, pytest.approx(1.0))
+    for _ in range(3):
+        run, length = _go_on(segments, run, length, 800, 9, idle)
+    assert 99 <= length <= 101
 
 
 def test_runs_longer_than_the_buffer(monkeypatch):
