@@ -31,6 +31,9 @@ KNOWN: dict[str, Known] = {
     "jax_md.rigid_body.quaternion_rotate": Known(
         Kind.CONVENTION, "the part that would change a unit quaternion's length is taken off"
     ),
+    "ott.solvers.linear.solve implicitly": Known(
+        Kind.CONVENTION, "a potential is known up to a constant: without its mean the two agree"
+    ),
     "mujoco.mjx._src.collision_sdf._cylinder": Known(
         Kind.BY_DESIGN, "the gradient is that of the position; of the size there is none"
     ),
