@@ -2,6 +2,7 @@
 
 from trial.outcomes import Kind, Known
 
+IMPLICIT = "an implicit reparameterization, and that it is (mpmath); the path's is another"
 ROUNDED = "the cotangent is rounded to float8 on its way, which is what it is for"
 
 KNOWN: dict[str, Known] = {
@@ -13,6 +14,10 @@ KNOWN: dict[str, Known] = {
         Kind.FAULT,
         "in low and high it is the derivative of the density, not of its logarithm; high's sign",
     ),
+    "tensorflow_probability.substrates.jax.math.hpsd_quadratic_form_solve": Known(
+        Kind.FAULT,
+        "in rhs it is 2 A^-1 rhs g, and right is A^-1 rhs (g + gT): of symmetric cotangents alone",
+    ),
     "flax.nnx.custom_vjp of a module, called in the forward": Known(
         Kind.FAULT, "grad of grad is 0, where differences of the gradient are not"
     ),
@@ -20,6 +25,12 @@ KNOWN: dict[str, Known] = {
         Kind.BY_DESIGN,
         "a difference of two digammas, as a comment there says: 121 eps are lost (mpmath)",
         ("imprecise",),
+    ),
+    "tensorflow_probability.substrates.jax.distributions.Gamma a sample": Known(
+        Kind.BY_DESIGN, IMPLICIT
+    ),
+    "tensorflow_probability.substrates.jax.distributions.VonMises a sample": Known(
+        Kind.BY_DESIGN, IMPLICIT
     ),
     "jax_md.space.transform": Known(
         Kind.BY_DESIGN,

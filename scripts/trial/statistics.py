@@ -68,7 +68,6 @@ call(
     POSITIVE,
 )
 call(f"{TFP}.bijectors.Softplus", VECTOR, lambda made: made(low=0.3).forward)
-call(f"{TFP}.bijectors.Sigmoid", VECTOR, lambda made: made(low=-1.0, high=2.0).forward)
 
 # ---- TFP: positive definite matrices
 
