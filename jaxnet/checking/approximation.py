@@ -59,14 +59,14 @@ def off(r: Array, t: Array) -> float:
 def is_near(r: Array, t: Array, rtol: float) -> Array:
     """Where r is within rtol of the largest |t|.
 
-    Nowhere, where all that is large is far nearer: what is off in small elements alone is another
-    formula there, and no approximation.
+    Where all that is large is far nearer, what is off in small elements alone is another formula
+    there: then rtol is of each element itself.
     """
     error, size = distance(r, t), largest(t)
     near: Array = (error <= rtol * size) & np.isfinite(r)  # two NaN are no distance apart
     of_all = np.max(error, initial=0, where=near)
     of_large = np.max(error, initial=0, where=near & (np.abs(t) >= size / LARGE))
-    return near if of_large >= of_all / FAR_NEARER else np.zeros_like(near)
+    return near if of_large >= of_all / FAR_NEARER else near & (error <= rtol * np.abs(t))
 
 
 def verdict_of(bad: Array, r: Array, t: Array, rtol: float) -> Verdict:

@@ -1388,6 +1388,16 @@ right(
 )
 right("a polynomial for the sine", sine_by_a_polynomial(1), NEAR_ZERO, ref=jnp.sin)
 
+BELOW_AND_ABOVE_1 = given([0.3, 20.0, 0.7, 40.0])
+
+
+def square_by_pieces(off):
+    """Below 1 another formula, off by that much; its slope is that of the square."""
+    return by_hand(lambda x: x**2 * jnp.where(x < 1, 1 + off, 1.0), lambda x, dy: (2 * x * dy,))
+
+
+right("a square by pieces, one of them rough", square_by_pieces(1e-7), BELOW_AND_ABOVE_1)
+
 # ---- a gradient of which all terms cancel
 
 

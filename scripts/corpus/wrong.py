@@ -1471,6 +1471,12 @@ wrong(
 
 # ---- beside what is right to the digits that its arguments have
 
+wrong(
+    "a square by pieces, one of them off by more",
+    "x",
+    right.square_by_pieces(1e-4),
+    right.BELOW_AND_ABOVE_1,
+)
 SMALL = np.array([False, False, True, False])
 wrong(
     "twice too large in small elements alone",
