@@ -255,6 +255,20 @@ replaced(
     by=lambda r, t, rtol: np.ones(t.shape, bool),
 )
 replaced(
+    "a value that loses digits costs the gradient none",
+    noticed_by="a root by small steps, which end early in float32",
+    owner=precision,
+    attribute="_apart",
+    by=lambda look, runs: 0.0,
+)
+replaced(
+    "digits of a gradient are those of the value",
+    noticed_by="1.3 times the gradient, straight through a cast to float8",
+    owner=programs,
+    attribute="narrowest_of_cotangents",
+    by=traces.narrowest_float,
+)
+replaced(
     "small elements alone may be off",
     noticed_by="twice too large in small elements alone",
     owner=approximation,

@@ -61,6 +61,8 @@ WITNESSES = [
     "a logarithm whose slope forgets its epsilon",
     "a polynomial for the sine",
     "a polynomial for the sine, its slope a hundredth too large",
+    "a root by small steps, which end early in float32",
+    "1.3 times the gradient, straight through a cast to float8",
     "twice too large in small elements alone",
     "batch norm, summed up",
     "straight through a clip, all of it on the ends",

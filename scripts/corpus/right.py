@@ -1388,6 +1388,43 @@ right(
 )
 right("a polynomial for the sine", sine_by_a_polynomial(1), NEAR_ZERO, ref=jnp.sin)
 
+
+def root_by_small_steps(x):
+    """In float32 a step is soon nothing: far fewer digits than of one operation are left."""
+
+    def change(y):
+        return 1e-3 * (x - y**2)
+
+    def is_large(y):
+        return jnp.any(jnp.abs(change(y)) > 1e-9) & jnp.any(y + change(y) != y)
+
+    return jax.lax.while_loop(is_large, lambda y: y + change(y), jnp.ones_like(x))
+
+
+right(
+    "a root by small steps, which end early in float32",
+    by_hand(root_by_small_steps, lambda x, dy: (dy / (2 * root_by_small_steps(x)),)),
+    uniform(0.5, 2, (5,)),
+    ref=jnp.sqrt,
+)
+
+
+def sine_in_a_loop(x):
+    """Nobody can differentiate it in reverse."""
+    return jax.lax.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, jnp.sin(s[1])), (0, x))[1]
+
+
+def cosine_to_a_tolerance(x, dy):
+    """Of which the next derivative does not know."""
+    return (dy * (jnp.cos(x) + jax.lax.stop_gradient(1e-7 * jnp.sin(1 + 3 * x))),)
+
+
+right(
+    "a slope to a tolerance, whose own slope is 0",
+    by_hand(sine_in_a_loop, cosine_to_a_tolerance),
+    given([0.0, 1.0]),
+)
+
 BELOW_AND_ABOVE_1 = given([0.3, 20.0, 0.7, 40.0])
 
 

@@ -8,6 +8,8 @@ rule's may be the largest of
     4 times the conditioning  how far t moves when the inputs move by an eps of the dtype: whoever
                               rounds the inputs once makes that error
     8 eps of the largest |t|  a handful of operations
+    8 times what the value lost  where `ref` is given: autodiff's digits are those of another way
+                              to compute it, and f may end its iterations early in this dtype
 
 In 16 bits one more cotangent has numbers of one sign: a sum over rows that is kept in 16 bits stops
 growing then, where numbers of either sign only make it a little inexact.
@@ -18,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnet.checking.approximation import ANOTHER, OF_APART, off
 from jaxnet.checking.arrays import FEW_DIGITS, Array, distance, index_of, largest, spread
 from jaxnet.checking.bench import Bench, Draw, Look, move
 from jaxnet.checking.conventions import FLOAT8
@@ -56,6 +59,7 @@ class Compared(NamedTuple):
     noise: Array
     eps: float
     least: float = 0.0  # size of what t is to be taken for, where all of it is noise
+    apart: float = 0.0  # the function's own value from the true one, where autodiff is not of it
 
 
 class Spoiled(NamedTuple):
@@ -148,7 +152,15 @@ def _leaf(
         noise=np.where(distrusted, 0, noise),
         eps=eps_of(draw.working.dtypes[k]),
         least=bench.natural(look, k) if is_noise and not is_tail else 0.0,
+        apart=_apart(look, runs) if bench.problem.ref_is_given else 0.0,
     )
+
+
+def _apart(look: Look, runs: list[NarrowRun]) -> float:
+    """How far the value is off in the working dtype; 0 where half of the digits are lost."""
+    pairs = zip(runs[0].value, look.runs[0].value, strict=True)
+    lost = max(off(value, true) for value, true in pairs)
+    return lost if lost < ANOTHER else 0.0
 
 
 def _is_noise(bench: Bench, look: Look, k: int) -> bool:
@@ -157,7 +169,7 @@ def _is_noise(bench: Bench, look: Look, k: int) -> bool:
 
 
 def _judged(bench: Bench, leaf: str, compared: Compared) -> Finding:
-    r, a, t, noise, eps, least = compared
+    r, a, t, noise, eps, least, apart = compared
     note, floor = "", FLOOR
     if bench.programs.route is Route.DIFFERENCES:
         note, floor = NO_AUTODIFF, float(eps**-0.5)
@@ -173,7 +185,8 @@ def _judged(bench: Bench, leaf: str, compared: Compared) -> Finding:
     error = np.where(no_such_number, 0, error)
     of_auto = largest(auto_error)
     factor = FACTOR if of_auto <= LOST * eps * scale else FACTOR_OF_LUCK
-    allowed = max(factor * of_auto, FACTOR * largest(noise), floor * eps * scale)
+    floor = max(floor * eps, OF_APART * apart)
+    allowed = max(factor * of_auto, FACTOR * largest(noise), floor * scale)
     unit = max(eps * scale, np.finfo(float).tiny)
     in_eps = float(np.max(error, initial=0)) / unit, of_auto / unit
     if (error <= allowed).all():

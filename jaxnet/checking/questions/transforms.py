@@ -134,13 +134,14 @@ def _compared_with_itself(bench: Bench, cell: Cell, look: Look, algebra: Algebra
     """The second derivative at the point, and beside it where that shows no fault."""
     was_measured = False
     here = bench.look_under(cell, look.x, look.cs, None)
+    least = max(4096 * bench.eps, bench.rtol(look))
     for k, name in enumerate(bench.problem.names):
         of_gradient = bench.arbiter(cell, here, k, own=True)
         r = here.rule(cell, k)[0]
         for i in _elements(r, algebra.distrusted[k], bench.stream(f"{SECOND_ORDER} {name}")):
             slopes = of_gradient(0, i)
             was_measured |= slopes.is_finite
-            if _is_excluded(float(r.flat[i]), largest(r), slopes, bench.eps):
+            if _is_excluded(float(r.flat[i]), largest(r), slopes, least):
                 return [_wrong(cell, name, r, i, slopes)]
     found = _compared_beside(bench, cell, look)
     if was_measured and found[0].verdict is Verdict.UNSUPPORTED:
@@ -157,11 +158,14 @@ def _elements(r: Array, distrusted: Array, rng: np.random.Generator) -> list[int
     return list(dict.fromkeys([*first.tolist(), *largest_first[: MEASURED // 4].tolist()]))
 
 
-def _is_excluded(r: float, largest_r: float, slopes: Slopes, eps: float) -> bool:
-    """Whether it is not the slope of the rule's gradient. A gradient that jumps has none."""
+def _is_excluded(r: float, largest_r: float, slopes: Slopes, least: float) -> bool:
+    """Whether it is not the slope of the rule's gradient. A gradient that jumps has none.
+
+    least: how far it is at least, relative to the largest.
+    """
     if not slopes.is_finite or not np.isfinite(r):
         return False
-    far = max(4 * slopes.bar, EXCLUDED * max(abs(r), abs(slopes.central)), 4096 * eps * largest_r)
+    far = max(4 * slopes.bar, EXCLUDED * max(abs(r), abs(slopes.central)), least * largest_r)
     if slopes.kink:
         return not slopes.between(r)
     return abs(r - slopes.central) > far
