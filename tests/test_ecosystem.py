@@ -130,6 +130,20 @@ def test_witnesses_see_digits_that_a_rule_loses():
     assert 20 < witness.lost < 2000
 
 
+def test_formulas_know_a_wrong_rule_from_a_right_one():
+    mpmath = pytest.importorskip("mpmath")
+    from trial.exact import EXACT, elementwise
+
+    assert set(EXACT) <= set(KNOWN)
+    of_sine = elementwise(0, lambda value, x: mpmath.cos(x))
+    args = (jnp.array([0.3, 0.8]),)
+    for factor, least, most in ((1, 0, 3), (1.01, 0.009, 0.011)):
+        rule = by_hand(jnp.sin, lambda x, dy, factor=factor: (factor * jnp.cos(x) * dy,))
+        eps = [float(line.split()[-2]) for line in of_sine(rule, args)]
+        unit = 1 if factor == 1 else float(jnp.finfo("float32").eps)
+        assert all(least <= e * unit <= most for e in eps)
+
+
 def test_rows_are_read_back_and_the_last_of_a_rule_counts(tmp_path, capsys):
     file = tmp_path / "rows.jsonl"
     first, second = ({**vars(row("some.right", v))} for v in ("wrong", "ok"))

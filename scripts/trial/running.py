@@ -66,7 +66,7 @@ def judged(name: str, budget: float) -> dict[str, Any]:
     except Exception as error:
         return {"verdict": CRASHED, "said": f"{type(error).__name__}: {error}"[:300]}
     verdict = "ok" if report.ok else str(worst(f.verdict for f in report.findings))
-    other = [] if report.ok else opinion(f, args)
+    other = [] if report.ok else opinion(name, f, args)
     return {
         "verdict": verdict,
         "said": report.sentence(),
@@ -77,13 +77,24 @@ def judged(name: str, budget: float) -> dict[str, Any]:
     }
 
 
-def opinion(f: Any, args: Any) -> list[str]:
-    from trial.witness import witnesses
+def opinion(name: str, f: Any, args: Any) -> list[str]:
+    def differences() -> list[str]:
+        from trial.witness import witnesses
 
-    try:
         return [str(witness) for witness in witnesses(f, args)]
-    except Exception as error:
-        return [f"no differences: {type(error).__name__}: {error}"[:200]]
+
+    def formulas() -> list[str]:
+        from trial.exact import exact
+
+        return exact(name, f, args)
+
+    lines = []
+    for said in (differences, formulas):
+        try:
+            lines += said()
+        except Exception as error:
+            lines.append(f"no {said.__name__}: {type(error).__name__}: {error}"[:200])
+    return lines
 
 
 # ---- and in the one that asks

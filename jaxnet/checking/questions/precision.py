@@ -152,12 +152,14 @@ def _leaf(
         noise=np.where(distrusted, 0, noise),
         eps=eps_of(draw.working.dtypes[k]),
         least=bench.natural(look, k) if is_noise and not is_tail else 0.0,
-        apart=_apart(look, runs) if bench.problem.ref_is_given else 0.0,
+        apart=_apart(bench, look, runs),
     )
 
 
-def _apart(look: Look, runs: list[NarrowRun]) -> float:
+def _apart(bench: Bench, look: Look, runs: list[NarrowRun]) -> float:
     """How far the value is off in the working dtype; 0 where half of the digits are lost."""
+    if not bench.problem.ref_is_given:
+        return 0.0
     pairs = zip(runs[0].value, look.runs[0].value, strict=True)
     lost = max(off(value, true) for value, true in pairs)
     return lost if lost < ANOTHER else 0.0
