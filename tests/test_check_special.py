@@ -124,6 +124,13 @@ def test_positive_numbers_are_not_made_0():
     assert all((there < 0).all() for (there,) in points_of(None, -x).values())
 
 
+def test_fixed_numbers_stay():
+    x = np.random.default_rng(3).normal(size=12).astype(np.float32)
+    wrong_near_0 = half_as_steep_where(lambda x: jnp.abs(x) < 5e-3)
+    assert not check(wrong_near_0, x, transforms=()).ok
+    assert check(wrong_near_0, x, domain={"x": "fixed"}, transforms=()).ok
+
+
 def test_numbers_in_order_and_one_hot_rows_stay():
     assert not points_of(None, np.arange(6.0), np.eye(3, dtype=np.float32))
 

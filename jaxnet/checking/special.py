@@ -37,7 +37,7 @@ def points(
     for how, made in _KINDS.items():
         rng = stream(how)
         pairs = zip(domains, map(_host, x), strict=True)
-        leaves = [None if d == FIXED else made(d, a, rng) for d, a in pairs]
+        leaves = [None if d.kind is Kind.FIXED else made(d, a, rng) for d, a in pairs]
         yield how, [*_together(problem, x, leaves), *_alone(problem, x, leaves).values()]
     another = _of_another(domains, x, stream(ANOTHER))
     yield ANOTHER, _together(problem, x, another)
@@ -51,7 +51,7 @@ def moved_a_little(problem: Problem, x: Leaves, n: int) -> Leaves:
 
     def moved(k: int, leaf: Any) -> Any:
         domain, value = elementwise(problem, k), _host(leaf)
-        if domain == FIXED:
+        if domain.kind is Kind.FIXED:
             return leaf
         nearer = value * (1 - LITTLE * np.abs(np.sin(1e6 * (n + 1) * value)))
         if domain.kind is Kind.UNIT:
@@ -174,7 +174,7 @@ def _of_another(
     made: list[Array | None] = []
     for k, x in enumerate(leaves):
         alike = [j for j in range(k) if leaves[j].shape == x.shape and domains[j] == domains[k]]
-        if not alike or domains[k] == FIXED:
+        if not alike or domains[k].kind is Kind.FIXED:
             made.append(None)
             continue
         chosen = rng.choice(x.size, -(-x.size // 3), replace=False)
