@@ -54,6 +54,23 @@ def test_where_no_difference_can_be_taken_autodiff_is_believed(lost):
     assert report.ok is not lost, report
 
 
+def test_a_backward_that_raises_in_the_working_dtype_alone_is_an_error_and_no_crash():
+    """A solver that float32 is not enough for, say."""
+
+    def solved(dy):
+        if dy.dtype == np.float32:
+            raise ValueError("singular")
+        return dy
+
+    def backward(x, dy):
+        return (jax.pure_callback(solved, dy, dy, vmap_method="sequential") * jnp.cos(x),)
+
+    report = check(by_hand(jnp.sin, backward), X, transforms=())
+    assert not report.ok
+    assert report.sentence().startswith("ERROR (precision float32): it raised when it was run")
+    assert "singular" in report.sentence()
+
+
 def test_a_transformation_that_raises_when_it_runs_is_no_crash():
     """Its neighbour is outside of the domain."""
 

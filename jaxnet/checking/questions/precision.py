@@ -29,6 +29,7 @@ from jaxnet.checking.problem import as_dtypes, eps_of
 from jaxnet.checking.programs import NarrowRun, Run
 from jaxnet.checking.questions import vacuous
 from jaxnet.checking.questions.algebra import Algebra
+from jaxnet.checking.traces import first_line
 from jaxnet.checking.truth import Route
 
 # Where autodiff itself has lost digits to cancellation (more than 64 eps), how many is luck, and
@@ -71,12 +72,18 @@ class Spoiled(NamedTuple):
 
 def ask(bench: Bench, draw: Draw, look: Look, algebra: Algebra, spoiled: Spoiled) -> Precision:
     """look: the same draw in the dtypes of the algebra."""
-    if draw.working.name in bench.programs.working:
-        draw, look = _with_one_sign(bench, draw, look)
-    runs = bench.narrow_runs(draw)
+    name = draw.working.name
+    try:
+        if name in bench.programs.working:
+            draw, look = _with_one_sign(bench, draw, look)
+        runs = bench.narrow_runs(draw)
+    except Exception as e:  # in float64 it did not
+        note = f"it raised when it was run: {first_line(e)}"
+        return Precision(
+            [Finding(Question.PRECISION, "", Verdict.ERROR, note=note, detail=name)], []
+        )
     if not runs:
         return Precision([], [])
-    name = draw.working.name
     moved = _moved(bench, draw, look)
     found = []
     for k, output in enumerate(bench.problem.outputs):
