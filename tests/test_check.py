@@ -17,7 +17,8 @@ from corpus.right import divided_difference, exponential, exponential_backward, 
 import jaxnet
 from jaxnet import check
 from jaxnet.checking import arrays, hints, programs
-from jaxnet.checking.findings import WIDTH, Finding, Question, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.reports import WIDTH
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 

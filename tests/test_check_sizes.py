@@ -10,7 +10,8 @@ import pytest
 import jaxnet
 from jaxnet.checking import _check_sizes
 from jaxnet.checking.cover import Cover
-from jaxnet.checking.findings import Finding, Question, Report, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.reports import Report
 
 WRONG, OK, VACUOUS = Verdict.WRONG, Verdict.OK, Verdict.VACUOUS
 

@@ -12,7 +12,8 @@ import pytest
 from jaxnet.__main__ import colour_first_line, draw_array, main
 from jaxnet.checking import Verdict
 from jaxnet.checking.domains import Domain, Kind, drawn
-from jaxnet.checking.findings import Never, Report
+from jaxnet.checking.findings import Never
+from jaxnet.checking.reports import Report
 
 ROOT = Path(__file__).parents[1]
 

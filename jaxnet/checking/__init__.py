@@ -10,5 +10,5 @@ from jaxnet.checking._check_sizes import ReportOfSizes as ReportOfSizes
 from jaxnet.checking._check_sizes import check_sizes as check_sizes
 from jaxnet.checking.findings import Finding as Finding
 from jaxnet.checking.findings import Question as Question
-from jaxnet.checking.findings import Report as Report
 from jaxnet.checking.findings import Verdict as Verdict
+from jaxnet.checking.reports import Report as Report

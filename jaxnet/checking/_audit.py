@@ -21,22 +21,12 @@ from jaxnet.checking._check import (
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cut_out import problem_at
 from jaxnet.checking.examination import examine
-from jaxnet.checking.findings import (
-    Finding,
-    Judgement,
-    Question,
-    Report,
-    Verdict,
-    clip,
-    row,
-    said_of_cut,
-    said_of_proof,
-    worst,
-)
+from jaxnet.checking.findings import Finding, Question, Verdict, worst
 from jaxnet.checking.problem import Problem
 from jaxnet.checking.products import said_of_device
 from jaxnet.checking.questions import vacuous
 from jaxnet.checking.references import give_references, require_references, with_references
+from jaxnet.checking.reports import Judgement, Report, clip, row, said_of_cut, said_of_proof
 from jaxnet.checking.repro import Case
 from jaxnet.checking.sites import (
     Found,

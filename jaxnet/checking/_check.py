@@ -19,9 +19,10 @@ from jaxnet.checking.by_design import leaves_by_design, with_by_design
 from jaxnet.checking.cells import TRANSFORMS
 from jaxnet.checking.domains import domains_of, require_domains
 from jaxnet.checking.examination import examine
-from jaxnet.checking.findings import Finding, Question, Report, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Arguments, Problem, output_names, shape_text
 from jaxnet.checking.products import in_full, said_of_device
+from jaxnet.checking.reports import Report
 from jaxnet.checking.repro import Case
 from jaxnet.proving import require_functions, require_untraced
 

@@ -10,15 +10,8 @@ import jax
 from jaxnet.checking._check import check, name_of, quietly, require_budget, require_seed
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cover import Combination, Cover, Part, smaller
-from jaxnet.checking.findings import (
-    Finding,
-    Judgement,
-    Question,
-    Report,
-    Verdict,
-    clip,
-    said_of_cut,
-)
+from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.reports import Judgement, Report, clip, said_of_cut
 from jaxnet.checking.traces import first_line
 from jaxnet.proving import require_arguments, require_functions, require_make_args, require_sizes
 

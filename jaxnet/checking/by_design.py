@@ -7,9 +7,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
-from jaxnet.checking.findings import Finding, Question, Report, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.large import WHOLE
 from jaxnet.checking.problem import Problem
+from jaxnet.checking.reports import Report
 
 MEANT = "another gradient than the derivative, by design"
 # Both are asked of all arguments together.

@@ -13,7 +13,7 @@ from jaxnet.checking.bench import Bench, Draw, Look, working_dtypes
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cost import cost_of
 from jaxnet.checking.domains import domains_of
-from jaxnet.checking.findings import Finding, Question, Report, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Problem, eps_of
 from jaxnet.checking.products import lost_digits
 from jaxnet.checking.programs import Programs, as_users_compile, programs_for
@@ -34,6 +34,7 @@ from jaxnet.checking.questions import (
     vacuous,
     values,
 )
+from jaxnet.checking.reports import Report
 from jaxnet.checking.traces import (
     NARROWER,
     Failed,

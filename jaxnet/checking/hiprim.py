@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxnet import _graph
-from jaxnet.checking.findings import Finding, Question, Report, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.methods import BACKWARD, METHODS
 from jaxnet.checking.problem import Problem
 from jaxnet.checking.questions import methods
+from jaxnet.checking.reports import Report
 from jaxnet.checking.sites import Found, find_in_float64, meet_values, rules_in, trace_flat
 from jaxnet.checking.traces import first_line
 

@@ -40,10 +40,11 @@ from jaxnet.checking.blocks import (
 )
 from jaxnet.checking.cost import cost_of
 from jaxnet.checking.domains import Domain, domain_of, of_sample
-from jaxnet.checking.findings import Cost, Finding, Question, Report, Verdict
+from jaxnet.checking.findings import Cost, Finding, Question, Verdict
 from jaxnet.checking.problem import LARGE, NO_ARGUMENT, Function, Leaves, Problem, eps_of
 from jaxnet.checking.programs import compiler_options
 from jaxnet.checking.questions import structure
+from jaxnet.checking.reports import Report
 from jaxnet.checking.traces import (
     WIDE,
     AtDtypes,

@@ -20,8 +20,9 @@ from jaxnet._auto import auto
 from jaxnet.checking import written
 from jaxnet.checking.arrays import Array, index_of, typical
 from jaxnet.checking.cells import SECOND_ORDER
-from jaxnet.checking.findings import Finding, Question, Verdict, clip
+from jaxnet.checking.findings import Finding, Question, Verdict
 from jaxnet.checking.problem import Arguments, Leaves
+from jaxnet.checking.reports import clip
 from jaxnet.checking.traces import WIDE, first_line, precision_of
 
 LINES = 30

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnet.checking.findings import WIDTH
 from jaxnet.checking.problem import Arguments, Leaves
+from jaxnet.checking.reports import WIDTH
 
 FEW = 20  # numbers that are written out before random ones are tried
 SEEDS = 3  # of random arguments
