@@ -221,7 +221,7 @@ def add_tables(others: Any) -> None:
         "tables",
         help="train.py on tables of other packages, beside scikit-learn",
         description="Does train.py take tables as people have them, and how good is it beside "
-        "scikit-learn? Takes some minutes; docs/training.md says what it needs.",
+        "scikit-learn? Takes half an hour; docs/tables.md says what it needs.",
     )
     tables.set_defaults(job=compare_tables)
     tables.add_argument("names", nargs="*", metavar="NAME", help="a table; all by default")

@@ -15,7 +15,7 @@ from jaxnet.datasets import read_features, read_texts
 from jaxnet.datasets._table import number_or_none
 from training import generation
 from training.results import csv_text, require_room
-from training.scores import in_digits
+from training.scores import OF_NUMBERS, in_digits
 
 SHOWN = 5
 PREDICTIONS = "predictions.csv"
@@ -85,8 +85,9 @@ def show_error(numbers: NDArray[np.float32], cells: tuple[str, ...], target: str
         print(f"{(~known).sum()} rows have no number as {target}")
     if known.any():
         pair = numbers[known], truth[known]
-        r2, error = metrics.r2(*pair), metrics.mean_absolute_error(*pair)
-        print(f"by {target}: R² {r2:.4f}, error {in_digits(error)}, of {known.sum()} rows")
+        r2, error = map(float, (metrics.r2(*pair), metrics.mean_absolute_error(*pair)))
+        share = OF_NUMBERS[0].text(r2)
+        print(f"by {target}: R² {share}, error {in_digits(error)}, of {known.sum()} rows")
 
 
 def read_columns(args: argparse.Namespace, target: str | None) -> Texts:
