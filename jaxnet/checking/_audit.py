@@ -276,7 +276,7 @@ def audit(
     require_rtol("audit", rtol)
     limit = Budget(budget)
     problem, reference, *_, taken = problem_of("audit", f, args, kwargs or {}, None)
-    problem = replace(problem, rtol=rtol)
+    problem = replace(problem, rtol=rtol, as_met=True)
     said = f"{reference} and the refs of {len(ref)} rules" if ref else reference
     case, notes = Case(f, ref, taken), said_of_device()
     report = Report(name_of(f), signature_of(problem), said, (), notes=notes, _case=case)

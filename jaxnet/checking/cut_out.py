@@ -44,7 +44,7 @@ def _problem_of(site: Found, values: list[Any], finish: Callable[[Any], Function
         ref_is_given=site.ref is not None,
         never_alone=frozenset(_never_alone(moved)),
         rtol=site.rtol,
-        has_fixed_shapes=True,
+        as_met=True,
     )
 
 

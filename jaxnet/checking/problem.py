@@ -47,7 +47,7 @@ class Problem:
     domains: tuple[Any, ...] = ()  # of each leaf (domains.py); none where any numbers will do
     rtol: float | None = None  # that the caller allows (approximation.py)
     is_long: bool = False  # one run of it takes a second: half as many must do
-    has_fixed_shapes: bool = False  # cut out of a graph, it takes none but those of its leaves
+    as_met: bool = False  # in an audit: at no special points, at no other shapes
 
 
 def is_floating(x: Any) -> bool:

@@ -23,6 +23,8 @@ OVERFLOWS = "it overflows where autodiff does not"
 
 def ask(bench: Bench, draw: Draw, precise: Sequence[Finding]) -> list[Finding]:
     """The precision's findings, those of a rule that overflows among them now."""
+    if bench.problem.as_met:
+        return list(precise)
     found: dict[str, Finding] = {}
     for far in FAR:
         how = f"the arguments {far}"

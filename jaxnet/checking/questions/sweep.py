@@ -37,7 +37,8 @@ MOVES = 8
 def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
     """The algebra with what is wrong at special points, and what these do not enter either."""
     # Differences of 16 bits settle nothing; and of what is very large a run takes a second.
-    if bench.value_eps > FEW_DIGITS or bench.problem.is_long or budget.is_spent(NAME):
+    cannot_tell = bench.value_eps > FEW_DIGITS or bench.problem.is_long
+    if bench.problem.as_met or cannot_tell or budget.is_spent(NAME):
         return reached
     findings, never = reached.algebra, reached.never
     for how, variants in special.points(bench.problem, look.x, bench.stream):
