@@ -52,6 +52,8 @@ call(
 call(
     f"{TFP}.distributions.von_mises.von_mises_cdf",
     together(normal((3,)), uniform(0.5, 4.0, (3,))),
+    lambda cdf: lambda x, concentration: cdf(x, concentration),
+    options={"domain": {"concentration": "positive"}},
 )
 call(
     f"{TFP}.distributions.NoncentralChi2 its cdf",
