@@ -22,6 +22,24 @@ KNOWN: dict[str, Known] = {
     "tensorflow_probability.substrates.jax.distributions.NoncentralChi2 its cdf": Known(
         Kind.FAULT, "in df it is 0 (the backward returns None), where differences are not"
     ),
+    "numpyro.distributions.DoublyTruncatedPowerLaw its cdf": Known(
+        Kind.FAULT,
+        "above and below the support the value is constant, and its derivative is not 0",
+        at=([0.2, 5.0], [1.2, 1.2], [0.5, 0.5], [3.0, 3.0]),
+    ),
+    "numpyro.distributions.DoublyTruncatedPowerLaw its icdf": Known(
+        Kind.FAULT,
+        "in alpha it is NaN where low is 0, as it may be",
+        at=([0.3], [1.2], [0.0], [3.0]),
+    ),
+    "distrax._src.utils.math.power_no_nan": Known(
+        Kind.FAULT, "in y it is NaN where x is 0 and y above", at=([0.0], [1.5])
+    ),
+    "folx.wrapped_functions.complex_abs of complex numbers": Known(
+        Kind.FAULT,
+        "it is NaN at 0, where that of jnp.abs, for which it stands, is 0",
+        at=([0.0], [0.0]),
+    ),
     "flax.nnx.custom_vjp of a module, called in the forward": Known(
         Kind.FAULT, "grad of grad is 0, where differences of the gradient are not"
     ),

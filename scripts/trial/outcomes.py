@@ -28,6 +28,7 @@ class Known:
     kind: Kind
     reason: str  # in one line
     verdicts: tuple[str, ...] = ("wrong",)  # of which this is known
+    at: tuple[list[float], ...] = ()  # arguments that show it, where those of the call do not
 
 
 @dataclass(frozen=True)

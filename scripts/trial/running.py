@@ -79,9 +79,14 @@ def judged(name: str, budget: float) -> dict[str, Any]:
 
 def opinion(name: str, f: Any, args: Any) -> list[str]:
     def differences() -> list[str]:
+        import jax.numpy as jnp
+
+        from trial.known import KNOWN
         from trial.witness import witnesses
 
-        return [str(witness) for witness in witnesses(f, args)]
+        at = KNOWN[name].at if name in KNOWN else ()
+        points = [args, tuple(map(jnp.asarray, at))] if at else [args]
+        return [str(witness) for point in points for witness in witnesses(f, point)]
 
     def formulas() -> list[str]:
         from trial.exact import exact

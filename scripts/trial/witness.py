@@ -82,7 +82,10 @@ def along(value: Any, args: Sequence[Any], which: int, slope: Any, rng: Any) -> 
 
     def moved(step: float) -> float:
         there = [x + step * direction if i == which else x for i, x in enumerate(args)]
-        return float(value(*there))
+        try:
+            return float(value(*there))
+        except ValueError:  # outside of the domain
+            return float("nan")
 
     slopes = [(moved(step) - moved(-step)) / (2 * step) for step in STEPS]
     once = [(4 * fine - coarse) / 3 for coarse, fine in itertools.pairwise(slopes)]
