@@ -131,6 +131,22 @@ def test_fixed_numbers_stay():
     assert check(wrong_near_0, x, domain={"x": "fixed"}, transforms=()).ok
 
 
+def test_symmetric_matrices_stay_symmetric():
+    def backward(x, p, dy):
+        return 2 * dy * (p @ x), dy * jnp.outer(x, x)
+
+    b = X[:, :2]
+    form = by_hand(lambda x, p: x @ p @ x, backward)
+    assert check(form, X[:, 2], b @ b.T + np.eye(4, dtype=np.float32), transforms=()).ok
+
+
+def test_ids_of_rows_keep_their_rows():
+    """With the first row alone they would be out of range, and JAX clamps them as it reads."""
+    add = by_hand(lambda t, i, u: t.at[i].add(u), lambda t, i, u, dy: (dy, None, dy[i]))
+    table, ids = np.ones((7, 3), np.float32) * X[0], jnp.array([5, 0, 3, 2])
+    assert check(add, table, ids, X, transforms=()).ok
+
+
 def test_numbers_in_order_and_one_hot_rows_stay():
     assert not points_of(None, np.arange(6.0), np.eye(3, dtype=np.float32))
 

@@ -122,7 +122,9 @@ def _confirmed(report: Report, problem: Problem, asked: Asked) -> Report:
 
 
 def _may_be_for_its_options(finding: Finding) -> bool:
-    """Rounding, and what is not finite: what is far off is so with any."""
+    """Rounding, what is not finite, and what raised of it: what is far off is so with any."""
+    if finding.verdict is Verdict.ERROR:
+        return finding.question is Question.PRECISION
     if finding.verdict is not Verdict.WRONG:
         return finding.verdict is Verdict.IMPRECISE
     numbers = finding.rule, finding.true

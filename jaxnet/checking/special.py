@@ -2,8 +2,8 @@
 
 Some faults show only at 0, at an integer, where two numbers are equal, where all of a row are. Of
 each leaf a part is replaced and the rest stays, so that what is small somewhere is held against
-what is not. What holds of whole rows (an order, a sum of one) is left alone, and so is 0 where all
-numbers are positive: a positive number is not 0.
+what is not. What holds of whole rows (an order, a sum of one) or of a matrix (that it is symmetric)
+is left alone, and so is 0 where all numbers are positive: a positive number is not 0.
 """
 
 from collections.abc import Callable, Iterator
@@ -65,8 +65,15 @@ def elementwise(problem: Problem, k: int) -> Domain:
     """The domain of a leaf, FIXED where its numbers are not to be changed one by one."""
     domain = domain_of(problem, k)
     is_elementwise = domain.kind in ELEMENTWISE and not (domain.is_sorted or domain.project)
-    is_whole = problem.names[k] in problem.wholes or not problem.leaves[k].size
+    x = problem.leaves[k]
+    is_whole = problem.names[k] in problem.wholes or not x.size or _is_symmetric(x)
     return domain if is_elementwise and not is_whole else FIXED
+
+
+def _is_symmetric(x: Array) -> bool:
+    """A matrix, or several, that may have to be so: a number alone must not be replaced."""
+    is_square = x.ndim > 1 and x.shape[-1] == x.shape[-2] > 1
+    return is_square and bool((x == np.swapaxes(x, -1, -2)).all())
 
 
 def _together(problem: Problem, x: Leaves, leaves: list[Array | None]) -> list[Leaves]:

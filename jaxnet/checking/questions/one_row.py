@@ -61,7 +61,7 @@ def ask(look: Look, alone: OneRow, algebra: Sequence[Finding]) -> list[Finding]:
 def _of_rows(count: int, problem: Problem) -> Problem | None:
     """The first of them, where there are more."""
     rows = next((x.shape[0] for x in problem.leaves if x.ndim), 0)
-    if rows <= count or problem.wholes or problem.as_met:
+    if rows <= count or problem.wholes or problem.as_met or _names_rows(problem, rows):
         return None
 
     def first(x: Any) -> Any:
@@ -69,6 +69,12 @@ def _of_rows(count: int, problem: Problem) -> Problem | None:
 
     leaves, others = (tuple(map(first, arrays)) for arrays in (problem.leaves, problem.others))
     return replace(problem, leaves=leaves, others=others)
+
+
+def _names_rows(problem: Problem, rows: int) -> bool:
+    """Whether integers, of another number than the rows, may say which rows are meant."""
+    of_integers = [x.shape for x in problem.others if np.ndim(x)]
+    return any(shape[0] != rows for shape in of_integers)
 
 
 def _takes_two(bench: Bench) -> bool:
