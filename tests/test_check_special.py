@@ -131,6 +131,13 @@ def test_fixed_numbers_stay():
     assert check(wrong_near_0, x, domain={"x": "fixed"}, transforms=()).ok
 
 
+def test_an_iteration_is_not_sent_where_it_does_not_converge():
+    for seed in range(3):
+        x, w = right.CONTRACTION(np.random.default_rng(seed))
+        report = check(right.by_implicit_function, x, w, transforms=(), seed=seed)
+        assert report.ok, report
+
+
 def test_symmetric_matrices_stay_symmetric():
     def backward(x, p, dy):
         return 2 * dy * (p @ x), dy * jnp.outer(x, x)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jaxnet.checking.arrays import Array, typical
+from jaxnet.checking.arrays import Array, largest, typical
 from jaxnet.checking.domains import ELEMENTWISE, FIXED, Domain, Kind, domain_of
 from jaxnet.checking.problem import Leaves, Problem
 
@@ -19,6 +19,8 @@ LITTLE = 1e-4  # of a number: what is rounded in a cancelling formula is another
 # In typical sizes, between them and twice that: above an epsilon that a rule may leave out, and
 # below the numbers where functions switch to a series.
 SMALL = {"1,000": 1e-3, "50,000": 2e-5}
+# Times the largest number given: an iteration that converges at those need not much further out.
+REACH = 2
 ANOTHER = "a third of the numbers those of another argument"
 SIGNS = {Kind.POSITIVE: 1.0, Kind.NEGATIVE: -1.0}
 
@@ -140,11 +142,12 @@ def _with(x: Array, chosen: Array, numbers: Array | None) -> Array | None:
 
 
 def _numbers(*values: float) -> Numbers:
-    """These in turn, all of one sign."""
+    """Those of these, all of one sign, that are in reach, in turn."""
 
     def numbers(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
         has_them = domain.kind is Kind.ANY or values[0] * SIGNS.get(domain.kind, 0.0) > 0
-        return np.resize(np.array(values), chosen.size) if has_them else None
+        within = [value for value in values if abs(value) <= REACH * largest(x)]
+        return np.resize(np.array(within), chosen.size) if has_them and within else None
 
     return numbers
 
