@@ -138,6 +138,13 @@ def test_an_iteration_is_not_sent_where_it_does_not_converge():
         assert report.ok, report
 
 
+def test_a_sort_may_pay_equal_numbers_in_any_order():
+    f = right.sort_with_ties_in_order(3, 5, 1, 2, 0, 7, 6, 4)
+    for seed in range(3):
+        x = jnp.array([1.0, 2.0, 2.0, 2.0, 3.0, 2.0, 1.0, 5.0])
+        assert check(f, x, transforms=(), seed=seed).ok
+
+
 def test_symmetric_matrices_stay_symmetric():
     def backward(x, p, dy):
         return 2 * dy * (p @ x), dy * jnp.outer(x, x)

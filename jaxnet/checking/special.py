@@ -120,6 +120,16 @@ def _third(numbers: Numbers) -> Callable[..., Array | None]:
     return made
 
 
+def _one(numbers: Numbers) -> Callable[..., Array | None]:
+    """One of the leaf's numbers replaced: at a kink no other is then equal to it."""
+
+    def made(domain: Domain, x: Array, rng: np.random.Generator) -> Array | None:
+        chosen = rng.choice(x.size, 1)
+        return _with(x, chosen, numbers(domain, x, chosen, rng))
+
+    return made
+
+
 def _row(numbers: Numbers) -> Callable[..., Array | None]:
     """A row of the leaf's replaced, where there are several."""
 
@@ -194,6 +204,7 @@ def _of_another(
 
 _KINDS: dict[str, Callable[..., Array | None]] = {
     "a third of the numbers 0": _third(_numbers(0.0)),
+    "one number 0": _one(_numbers(0.0)),
     "a third of the numbers 1": _third(_numbers(1.0)),
     "a third of the numbers -1": _third(_numbers(-1.0)),
     "a third of the numbers 2, 3 and 4": _third(_numbers(2.0, 3.0, 4.0)),

@@ -140,7 +140,10 @@ def _is_beyond_doubt(bench: Bench, there: Look, k: int, finding: Finding) -> boo
     rule, true = float(r[row, i]), float(t[row, i])
     if not _is_far(bench, there, k, r[row], t[row])[i]:
         return False
-    if not _is_settled(rule, true, bench.arbiter(bench.plain, there, k)(row, i)):
+    slopes, x = bench.arbiter(bench.plain, there, k)(row, i), np.ravel(there.x[k])
+    if slopes.kink and np.isfinite(rule) and np.sum(x == x[i]) > 1:
+        return False  # of equal numbers a sort may pay any, and one what others would get
+    if not _is_settled(rule, true, slopes):
         return False
     is_number = bool(np.isfinite(rule))
     return not is_number or abs(rule - true) > BEYOND * _noise_of_rule(bench, there, k, row)
