@@ -62,7 +62,7 @@ class Judgement:
         Returns a string.
 
         >>> print(jaxnet.check(jaxnet.relu, jnp.array([-1.0, 2.0]), budget=0).sentence())
-        ok; not asked: precision float32 and 7 more
+        ok; not asked: precision float32 and ... more
         """
         raise NotImplementedError
 
