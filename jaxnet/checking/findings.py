@@ -139,7 +139,8 @@ class Finding:
 
         Returns a string.
 
-        >>> jaxnet.check(jaxnet.relu, jnp.array([0.0, 2.0]), budget=0).findings[1].where()
+        >>> x, ref = jnp.array([0.0, 2.0]), lambda x: jnp.maximum(x, 0)
+        >>> jaxnet.check(jaxnet.relu, x, ref=ref, budget=0).findings[1].where()
         'kink in `x` at (0)'
         """
         leaf = f" in `{self.leaf}`" if self.leaf else ""
