@@ -60,7 +60,7 @@ def ask(look: Look, alone: OneRow, algebra: Sequence[Finding]) -> list[Finding]:
 
 def _of_rows(count: int, problem: Problem) -> Problem | None:
     """The first of them, where there are more."""
-    rows = next((x.shape[0] for x in problem.leaves if x.ndim), 0)
+    rows = next((x.shape[0] for x in problem.leaves if x.ndim > 1), 0)
     if rows <= count or problem.wholes or problem.as_met or _names_rows(problem, rows):
         return None
 
