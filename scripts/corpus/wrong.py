@@ -67,6 +67,45 @@ wrong(
     sine_with(lambda x, dy: (jnp.cos(x) * dy * jnp.minimum(1, 1 / jnp.linalg.norm(dy)),)),
     MATRIX,
 )
+
+def scaled_by_row(x, dy):
+    """The largest of a row is taken out of the cotangent and put back: 0 / 0 in a row of zeros."""
+    size = jnp.max(jnp.abs(dy), -1, keepdims=True)
+    scaled = jnp.cos(x) * (dy / size) * size
+    return (jnp.where(jnp.any(dy != 0), scaled, 0),)
+
+
+def sine_and_square(x):
+    return jnp.sin(x), x**2
+
+
+def ends_early(x, dy):
+    of_sine, of_square = dy
+    slope = of_sine * jnp.cos(x) + of_square * 2 * x
+    return (jnp.where(jnp.all(of_sine == 0), 0, slope),)
+
+
+wrong(
+    "a row of zeros in the cotangent is divided by its size",
+    "x",
+    sine_with(scaled_by_row),
+    MATRIX,
+    what="law",
+)
+wrong(
+    "no gradient where the cotangent of the first output is 0",
+    "x",
+    by_hand(sine_and_square, ends_early),
+    MATRIX,
+    what="law",
+)
+wrong(
+    "half, where all but one number of the cotangent are 0",
+    "x",
+    sine_with(lambda x, dy: (jnp.cos(x) * dy * jnp.where(jnp.sum(dy != 0) == 1, 0.5, 1),)),
+    MATRIX,
+    what="law",
+)
 wrong(  # no cotangent of ordinary size enters the clip
     "gradient clipping at a large value",
     "x",

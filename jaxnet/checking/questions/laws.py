@@ -9,9 +9,12 @@ again with 2ᵏ c and c / 2ᵏ (far outside ordinary sizes), with 0, and with c 
     r(0) = 0                   exactly
     r(c + d) = r(c) + r(d)     sums are rounded, and where terms cancel by much more than their eps:
                                half of the digits, and 64 eps of the natural size of a slope
+
+The last is asked of two parts of c as well, each 0 where the other is not: of what a loss leaves
+out the cotangent is 0, and of random ones no row and no number is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +39,7 @@ from jaxnet.checking.traces import NOT_DETERMINISTIC, SAME_TWICE
 ALL_LAWS = f"linear, zero for zero, {SAME_TWICE}"
 # Beyond any clip that somebody would write. In float16 2⁴: 2²⁰ has no room there.
 FAR, FAR_IN_FEW_DIGITS = 2.0**20, 2.0**4
+MOST_OUTPUTS = 4  # whose cotangents are given alone
 
 
 class Names(NamedTuple):
@@ -69,6 +73,7 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
     laws = laws_of(look.cs[:2], r, s, bench.eps, BACKWARD)
     # The second cotangent is the neighbour's under vmap, which no law looks at.
     runs = [(law, bench.run(look.x, law.given, look.cs[1])) for law in laws]
+    sums = [(law, *_sums(bench, look, law.given)) for law in laws_of_parts(bench, look)]
     found = []
     for k, leaf in enumerate(bench.problem.names):
         r = look.runs[0].rule[key][k]
@@ -84,6 +89,7 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
                 broken(law, leaf, k, run.rule[key][k], run.ref[key][k], standard)
                 for law, run in runs
             ]
+            checked += [broken(law, leaf, k, got[k], ref[k], standard) for law, got, ref in sums]
             first = first_of_the_worst(checked)
         kept = Finding(Question.LAWS, leaf, Verdict.OK, detail=ALL_LAWS)
         found.append(first or kept)
@@ -127,6 +133,64 @@ def laws_of(given: Sequence[Leaves], r: Leaves, s: Leaves, eps: float, names: Na
         floor=64 * eps,
     )
     return [*scaled, zero, additive]
+
+
+# -- parts of a cotangent
+
+
+def laws_of_parts(bench: Bench, look: Look) -> Iterator[Law]:
+    """What is given is a part of the first cotangent, what is expected the result of the whole."""
+    rng = bench.stream("parts of a cotangent")
+    for what, masks in _parts([np.shape(a) for a in look.cs[0]], rng):
+        yield Law(
+            "additive",
+            f"the backward is not linear: with {what} it gives another part of the result",
+            _where(masks, look.cs[0]),
+            list(look.runs[0].rule[bench.plain.key]),
+            relative=float(np.sqrt(bench.eps)),
+            floor=64 * bench.eps,
+        )
+
+
+def _sums(bench: Bench, look: Look, part: Leaves) -> tuple[list[Array], list[Array]]:
+    """By leaf, what rule and reference give for a part and for the rest, added up."""
+    key, whole = bench.plain.key, look.cs[0]
+    rest = _where([p == 0 for p in part], whole)
+    runs = [bench.run(look.x, c, look.cs[1]) for c in (part, rest)]
+    with np.errstate(all="ignore"):
+        rules = [a + b for a, b in zip(*(run.rule[key] for run in runs), strict=True)]
+        references = [a + b for a, b in zip(*(run.ref[key] for run in runs), strict=True)]
+    return rules, references
+
+
+def _parts(
+    shapes: Sequence[tuple[int, ...]], rng: np.random.Generator
+) -> Iterator[tuple[str, list[Array]]]:
+    """In words, and which numbers of each output are of the part."""
+    for j in range(min(len(shapes), MOST_OUTPUTS) if len(shapes) > 1 else 0):
+        alone = [np.full(shape, i == j) for i, shape in enumerate(shapes)]
+        yield "the cotangent of one output alone", alone
+    if any(np.prod(shape[:-1]) > 1 for shape in shapes):
+        of_rows = [(*shape[:-1], 1) if shape else () for shape in shapes]
+        yield "rows of zeros in the cotangent", [_some(shape, rng) for shape in of_rows]
+    if any(np.prod(shape) > 1 for shape in shapes):
+        yield "zeros in the cotangent", [_some(shape, rng) for shape in shapes]
+        yield "all but one 0 in the cotangent", [_some(shape, rng, 1) for shape in shapes]
+
+
+def _some(shape: tuple[int, ...], rng: np.random.Generator, count: int | None = None) -> Array:
+    """So many of the numbers; half of them."""
+    size = int(np.prod(shape))
+    order = rng.permutation(size)
+    some: Array = order < (-(-size // 2) if count is None else count)
+    return some.reshape(shape)
+
+
+def _where(masks: Sequence[Array], c: Leaves) -> Leaves:
+    return tuple(np.where(m, a, 0).astype(a.dtype) for m, a in zip(masks, c, strict=True))
+
+
+# -- is a law broken?
 
 
 class Standard(NamedTuple):
