@@ -167,7 +167,9 @@ def _change(here: Any, sizes: Any, there: Any, c: Any, x: Any) -> tuple[Any, Any
     for a, s, b, w in zip(here, sizes, there, c, strict=True):
         same = (a == b) | (jnp.isnan(a) & jnp.isnan(b))
         change += jnp.sum(jnp.where(same, 0, w * (b - a)))
-        size += jnp.sum(jnp.where(same, 0, jnp.abs(w) * s))
+        # What is 0 here, with nothing that could be rounded in it, is rounded there.
+        rounded = jnp.maximum(s, jnp.abs(b - a))
+        size += jnp.sum(jnp.where(same, 0, jnp.abs(w) * rounded))
         finite = jnp.where(jnp.isfinite(a), jnp.abs(w) * s, 0)
         largest = jnp.maximum(largest, jnp.max(finite, initial=0))
         weight = jnp.maximum(weight, jnp.max(jnp.abs(w), initial=0))
