@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from corpus import by_hand
+from corpus.wrong import WRONG
 
 from jaxnet import check
 from jaxnet.checking.findings import Verdict
@@ -21,6 +22,15 @@ def only_in(*dtypes):
         return by_hand(sine, lambda x, dy: ((factor * jnp.cos(x) * dy).astype(x.dtype),))
 
     return rule_times
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_a_sum_in_16_bits_is_no_tail(seed):
+    """Though it is the same in both dtypes, and moves with its inputs' 16 bits."""
+    example = WRONG["a weight's gradient is accumulated in bfloat16"]
+    report = check(example.f, *example.args(np.random.default_rng(seed)), transforms=(), seed=seed)
+    (found,) = (f for f in report.findings if f.verdict.bad)
+    assert (found.leaf, found.verdict) == ("weight", Verdict.IMPRECISE)
 
 
 def numbers(dtype, seed=0):

@@ -174,7 +174,8 @@ def _apart(bench: Bench, look: Look, runs: list[NarrowRun]) -> float:
 
 def _is_noise(bench: Bench, look: Look, k: int) -> bool:
     """Whether terms cancel to 0: nothing is left of the gradient."""
-    return largest(look.ref(bench.plain, k)) <= 64 * largest(look.noise(bench.plain, k))
+    size, noise = (largest(of(bench.plain, k)) for of in (look.ref, look.noise))
+    return vacuous.cancels(bench, look, k, size, noise)
 
 
 def _judged(bench: Bench, leaf: str, compared: Compared) -> Finding:

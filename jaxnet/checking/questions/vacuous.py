@@ -82,13 +82,18 @@ def _is_noise(
     narrow: Sequence[Sequence[NarrowRun]],
 ) -> bool:
     """size: of the largest element of the gradient that was seen."""
-    # 64 times the noise is what the algebra allows: of a gradient below that nothing was judged.
     noise = max(float(np.nanmax(there.noise(bench.plain, k))) for there in looks)
+    is_lost = cancels(bench, looks[0], k, size, noise)
+    return is_lost and not is_definite(bench, looks[0], k, narrow)
+
+
+def cancels(bench: Bench, look: Look, k: int, size: float, noise: float) -> bool:
+    """Whether of a gradient of that size, and that noise, nothing but noise is left."""
+    # 64 times the noise is what the algebra allows: of a gradient below that nothing was judged.
     if size > 64 * noise:
         return False
     # But what has half of the natural size's digits is a slope, whatever moves it.
-    is_large = size > np.sqrt(bench.eps) * bench.natural(looks[0], k)
-    return not is_large and not is_definite(bench, looks[0], k, narrow)
+    return size <= float(np.sqrt(bench.eps)) * bench.natural(look, k)
 
 
 def is_definite(bench: Bench, look: Look, k: int, narrow: Sequence[Sequence[NarrowRun]]) -> bool:
