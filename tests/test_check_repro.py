@@ -19,6 +19,7 @@ import jaxnet
 TESTS = Path(__file__).parent
 pytestmark = pytest.mark.many
 X = np.array([0.3, -1.2, 0.7, 2.0], np.float32)
+ROWS = np.outer(X, [1, -2, 0.5]).astype(np.float32)
 LARGE = np.random.default_rng(0).normal(size=(7, 30)).astype(np.float32)
 PAIR = wrong_functions.Pair(X, X[::-1].copy())
 # What is imported, its arguments, and under which transformations it is checked.
@@ -32,6 +33,10 @@ CASES = {
     "rounding": ((np.array([5.0, 6.0, 7.0], np.float32),), ()),
     "in_complex": ((np.array([1 + 2j, 0.5 - 1j], np.complex64),), ()),
     "far_out": ((X,), ()),
+    "by_row": ((ROWS,), ()),
+    "of_both": ((X,), ()),
+    "alone": ((X,), ()),
+    "largest_of_row": ((ROWS,), ()),
     "with_labels": ((PAIR, np.array([1, 0, 1, 2])), ()),
     "once": ((X,), ("grad of grad",)),
     "shifted": ((X,), ()),

@@ -50,6 +50,25 @@ another = jax.custom_vjp(forward_of_another)
 another.defvjp(lambda x: (jnp.cos(x) + 0.01, x), lambda x, dy: (-jnp.sin(x) * dy,))
 
 
+# Wrong where the cotangent has a row of zeros, where one output's is 0, all but one of its numbers.
+by_row = attached(
+    lambda x: jnp.sin(x),
+    lambda x, dy: (jnp.cos(x) * dy * jnp.where(jnp.any(jnp.all(dy == 0, -1)), jnp.nan, 1),),
+)
+of_both = attached(
+    lambda x: (jnp.sin(x), x**2),
+    lambda x, dy: (jnp.where(jnp.all(dy[0] == 0), 0, jnp.cos(x) * dy[0] + 2 * x * dy[1]),),
+)
+alone = attached(
+    lambda x: jnp.sin(x),
+    lambda x, dy: (jnp.cos(x) * dy * jnp.where(jnp.sum(dy != 0) == 1, 0.5, 1),),
+)
+largest_of_row = attached(
+    lambda x: jnp.max(x, -1),
+    lambda x, dy: (jnp.where(x == jnp.max(x, -1, keepdims=True), dy[:, None], 0),),
+)
+
+
 def wide(x):
     return opposite(x).sum(axis=1)
 

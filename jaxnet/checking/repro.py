@@ -27,8 +27,15 @@ from jaxnet.checking.traces import WIDE, first_line, precision_of
 
 LINES = 30
 FINDINGS = 3  # the worst
-TRIES = 24  # of each
+TRIES = 64  # of each
 FACTORS = ("2.0**20", "2.0**-20", "2.0**4", "0.0", "-1.0")  # of cotangents: each may break a law
+WEIGHTS = "rng.normal(size=np.shape(y))"  # of an output
+# What of them is 0: rows, some numbers, all but the first.
+PARTS = (
+    "rng.integers(2, size=(*np.shape(y)[:-1], 1))",
+    "rng.integers(2, size=np.shape(y))",
+    "np.eye(1, np.size(y)).reshape(np.shape(y))",
+)
 SHOWN = (Verdict.WRONG, Verdict.IMPRECISE)
 
 
@@ -93,6 +100,8 @@ class Sketch:
     of: str = ""  # whose number slope is, where not an element's
     right: str = ""  # what low and high are, where not from values
     second_order: bool = False
+    part: str = ""  # of the weights, that is not 0
+    outputs: str = "outputs"  # those that are weighted
     imports: tuple[str, ...] = ()
     names: tuple[str, ...] = field(default=(), repr=False)  # of the variables, by leaf
     complex_outputs: bool = False
@@ -109,17 +118,23 @@ class Sketch:
 
     def values(self) -> list[str]:
         """Up to the function that is differentiated, of one leaf."""
-        weights = "rng.normal(size=np.shape(y))"
-        product = f"jnp.vdot({weights}, y)"
+        product = f"jnp.vdot({WEIGHTS}, y)"
         if self.complex_outputs:
-            product = f"jnp.vdot({weights} * (1 + 0.7j), y).real"
+            product = f"jnp.vdot({WEIGHTS} * (1 + 0.7j), y).real"
+        returned = [f"    return sum({product} for y in {self.outputs})"]
+        if self.part:
+            returned = [
+                f"    weights = [{WEIGHTS} for y in outputs]",
+                f"    parts = [{self.part} for y in outputs]",
+                "    return sum(jnp.vdot(w * p, y) for w, p, y in zip(weights, parts, outputs))",
+            ]
         lines = [*self.imports, "", *self.arrays, ""]
         name = "total" if self.second_order else "value"
         lines += [
             f"def {name}({self.x}, f=f):",
             f"    outputs = jax.tree.leaves(f({self.call}))",
             "    rng = np.random.default_rng(1)",
-            f"    return sum({product} for y in outputs)",
+            *returned,
             "",
         ]
         if self.second_order:
@@ -202,6 +217,10 @@ def _of_law(base: Sketch, finding: Finding) -> Iterator[Sketch]:
         many = f"slope = jax.grad(lambda x: {k} * value(x))({{x}}){{at}}"
         asked = f"low = high = {k} * jax.grad(value)({base.x})[at]"
         yield replace(base, rule=many, asked=(asked,), right="linearity asks for")
+    for part in PARTS:
+        yield from _of_slope(replace(base, part=part), finding)
+    for outputs in ("outputs[:1]", "outputs[1:]"):
+        yield from _of_slope(replace(base, outputs=outputs), finding)
 
 
 def _of_value(base: Sketch, finding: Finding) -> Iterator[Sketch]:
