@@ -100,6 +100,48 @@ replaced(
     by=lambda *args: None,
 )
 replaced(
+    "cotangents are never taken apart",
+    noticed_by="a row of zeros in the cotangent is divided by its size",
+    owner=laws,
+    attribute="laws_of_parts",
+    by=find_nothing,
+)
+replaced(
+    "the forward's value is compared at the arguments given alone",
+    noticed_by="the forward returns NaN at 0",
+    owner=values,
+    attribute="at_made",
+    by=lambda bench, there, known, how: known,
+)
+replaced(
+    "numbers in the code are no special points",
+    noticed_by="Huber's slope is 0 where the linear part begins",
+    owner=_graph,
+    attribute="named_numbers",
+    by=find_nothing,
+)
+replaced(
+    "an approximation is not looked at twice",
+    noticed_by="eps outside the root in the backward",
+    owner=sweep,
+    attribute="ROUGH",
+    by=np.inf,
+)
+replaced(
+    "no slope is asked where autodiff is NaN, but for the points given",
+    noticed_by="the cube of a norm: slope 1 in a row of zeros, where autodiff is NaN",
+    owner=sweep,
+    attribute="_without_autodiff",
+    by=lambda *args: None,
+)
+replaced(
+    "of special points kinks are judged one by one",
+    noticed_by="the largest of a row: every tie is paid in full, and none was given",
+    owner=sweep,
+    attribute="_along_several",
+    by=lambda *args: None,
+)
+replaced(
     "vacuous leaves pass",
     noticed_by="a softmax with gradient 0, seen through its sum alone",
     owner=vacuous,
@@ -300,8 +342,8 @@ replaced(
     "kinks are judged one by one",
     noticed_by="the largest of a row: every tie is paid in full",
     owner=kinks,
-    attribute="ask",
-    by=lambda bench, look, algebra: algebra,
+    attribute="_wrong",
+    by=find_nothing,
 )
 replaced(
     "no two kinks go together",
@@ -466,7 +508,7 @@ replaced(
 )
 replaced(
     "every rule that takes no one row is wrong",
-    noticed_by="a sort that takes ties in an order of its own",
+    noticed_by="a backward for four rows, and no other number",
     owner=one_row,
     attribute="_takes_two",
     by=lambda bench: True,

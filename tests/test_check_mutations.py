@@ -75,9 +75,16 @@ WITNESSES = [
     "a tail that is taken for 0",
     "a variance by n - 1, of one row too",
     "a squeeze of one row, which raises",
+    "a backward for four rows, and no other number",
     "the slope of tanh by exponentials that are both large",
     "a power that overflows, whose slope divides by it",
     "a sum over many rows, kept in bfloat16",
+    "a row of zeros in the cotangent is divided by its size",
+    "the forward returns NaN at 0",
+    "Huber's slope is 0 where the linear part begins",
+    "eps outside the root in the backward",
+    "the cube of a norm: slope 1 in a row of zeros, where autodiff is NaN",
+    "the largest of a row: every tie is paid in full, and none was given",
 ]
 
 

@@ -32,6 +32,13 @@ def of_corpus(name, seed=0):
         ("a norm, guarded for the array as a whole", "a row of zeros"),
         ("the arcsine of what is below 1, no slope at the ends", "at the ends of their interval"),
         ("the slope of tanh by exponentials that are both large", "the arguments times -64"),
+        ("the forward returns NaN at 0", "a third of the numbers 0"),
+        ("the larger of two: nobody is paid where they are equal", "a kink together"),
+        ("a product whose slope is 0 where a number is", "one number 0"),
+        ("Huber's slope is 0 where the linear part begins", "numbers that the code names"),
+        ("the slope of the exponential ends at 30", "numbers twice those that the code names"),
+        ("the energy of pairs: NaN where two rows are equal", "two rows equal"),
+        ("the cube of a norm: slope 1 in a row of zeros, where autodiff is NaN", "a row of zeros"),
         ("a variance by n - 1, of one row too", "the first row alone"),
     ],
 )

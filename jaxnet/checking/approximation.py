@@ -19,6 +19,8 @@ from jaxnet.checking.findings import Finding, Verdict
 from jaxnet.checking.problem import Problem, eps_of
 
 ROOM = 64  # as for a rule that sums in another order (arrays.tolerance)
+# Of the largest number, at points that were made: tails may be approximate.
+FAR = ROOM * eps_of(np.float32)
 OF_APART = 8  # a slope is a little farther off than its value
 # From here on a ref is another function than f, and not another way to compute it.
 ANOTHER = float(np.sqrt(eps_of(np.float32)))

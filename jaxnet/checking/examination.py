@@ -233,16 +233,16 @@ def _ask_more(
             there = bench.look_at(draw, None) if n else look
             asked = precision.ask(bench, draw, there, slope, spoiled)
             digits.append(replace(asked, findings=overflow.ask(bench, draw, asked.findings)))
-    reached = sweep.ask(bench, look, reach.ask(bench, look, slope, budget), budget)
+    reached = sweep.ask(bench, look, reach.ask(bench, look, value, slope, budget), budget)
     seen = vacuous.ask(bench, look, reached.looks, reached.algebra, [d.runs for d in digits])
     precise = [finding for d in digits for finding in d.findings]
-    findings = [*value, *form, *seen, *law, *precise]
+    findings = [*reached.value, *form, *seen, *law, *precise]
     yield (report := replace(report, findings=tuple(findings), never_entered=reached.never))
 
     alone = one_row.begin(bench, budget)
     transformed = transforms.ask(bench, look, slope, budget)
     seen = one_row.ask(look, alone, seen)
-    findings = [*value, *form, *seen, *law, *precise, *alone.raised, *transformed]
+    findings = [*reached.value, *form, *seen, *law, *precise, *alone.raised, *transformed]
     yield (report := replace(report, findings=tuple(findings)))
 
     findings += forward.ask(bench, look, value, slope, transformed, budget)

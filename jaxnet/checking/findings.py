@@ -2,8 +2,10 @@
 
 import enum
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+
+NOT_GIVEN = "only at points that you did not give"
 
 
 class Verdict(enum.StrEnum):
@@ -233,3 +235,9 @@ class Never(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.side} in " + (f"`{self.line}` ({self.place})" if self.line else self.place)
+
+
+def made(finding: Finding, how: str) -> Finding:
+    """The finding, which says how its point was made."""
+    made = f"{NOT_GIVEN}, with {how}"
+    return replace(finding, note="; ".join(filter(None, [made, finding.note])))

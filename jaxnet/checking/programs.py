@@ -119,6 +119,7 @@ class Programs:
     draws: bool  # random numbers are drawn, which are others in other dtypes
     is_one_rule: bool  # the function is nothing but one rule
     branches: Branches
+    named: tuple[float, ...]  # numbers in the code that a value or a gradient is computed with
     notes: tuple[str, ...]
     working: dict[str, "Future[Any]"] = field(default_factory=dict)  # by dtype, Point -> NarrowRun
     _pulls: "dict[str, _Pulls | Finding]" = field(default_factory=dict)  # by cell
@@ -308,6 +309,7 @@ def programs_for(
         draws=draws_random_numbers(at.ref.jaxpr),
         is_one_rule=_graph.is_one_rule(at.value.jaxpr),
         branches=branches_of(at.rule.jaxpr, at.ref_value.jaxpr),
+        named=_named(at.ref_value.jaxpr, at.rule.jaxpr),
         notes=traces.notes + _not_precise(working, dtype),
     )
     return programs
@@ -324,6 +326,10 @@ def _always_zero(ref: Any, count: int) -> tuple[bool, ...]:
     """Of the cotangents, the last outputs of the reference's pullback: computed from no input."""
     every = range(len(_graph.plain(ref).invars))
     return tuple(not reached for reached in _graph.outputs_reached(ref, every)[-count:])
+
+
+def _named(*jaxprs: Any) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(x for jaxpr in jaxprs for x in _graph.named_numbers(jaxpr)))
 
 
 def _is_used(ref_value: Any, count: int) -> tuple[bool, ...]:

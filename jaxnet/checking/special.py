@@ -6,7 +6,8 @@ what is not. What holds of whole rows (an order, a sum of one) or of a matrix (t
 is left alone, and so is 0 where all numbers are positive: a positive number is not 0.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,11 @@ SMALL = {"1,000": 1e-3, "50,000": 2e-5}
 # Times the largest number given: an iteration that converges at those need not much further out.
 REACH = 2
 ANOTHER = "a third of the numbers those of another argument"
+ROW_OF_ANOTHER = "a row that of another argument"
+# Such as a function may compare with. What is beyond them too, where none of those given is.
+NAMED, BEYOND_NAMED = "numbers that the code names", "numbers twice those that the code names"
+MOST_NAMED = 8  # of them
+FARTHEST = 1000  # times the largest number given
 SIGNS = {Kind.POSITIVE: 1.0, Kind.NEGATIVE: -1.0}
 
 # The numbers to be put in the place of those chosen of a leaf; None where its domain has none such.
@@ -29,11 +35,15 @@ Numbers: TypeAlias = Callable[[Domain, Array, Array, np.random.Generator], Array
 
 
 def points(
-    problem: Problem, x: Leaves, stream: Callable[[str], np.random.Generator]
+    problem: Problem,
+    x: Leaves,
+    stream: Callable[[str], np.random.Generator],
+    named: Sequence[float] = (),
 ) -> Iterator[tuple[str, list[Leaves]]]:
     """Each with how it was made: in all arguments together, then, where that fails, in each alone.
 
-    x: the leaves given, in the dtypes to be made; the numbers are such as those given can hold.
+    x: the leaves given, in the dtypes to be made; the numbers are such as those given can hold,
+        but for those named: that the code compares with, say.
     """
     domains = [elementwise(problem, k) for k in range(len(x))]
     for how, made in _KINDS.items():
@@ -43,6 +53,11 @@ def points(
         yield how, [*_together(problem, x, leaves), *_alone(problem, x, leaves).values()]
     another = _of_another(domains, x, stream(ANOTHER))
     yield ANOTHER, _together(problem, x, another)
+    yield ROW_OF_ANOTHER, _together(problem, x, _row_of_another(domains, x, stream(ROW_OF_ANOTHER)))
+    wide = replace(problem, leaves=x)  # a threshold of 0.1 is none in float32
+    for how, numbers in ((NAMED, _within_reach), (BEYOND_NAMED, _beyond)):
+        leaves = _of_the_code(domains, x, stream(how), named, numbers)
+        yield how, [*_together(wide, x, leaves), *_alone(wide, x, leaves).values()]
     zeros = [_zeros(d, _host(a)) for d, a in zip(domains, x, strict=True)]
     for name, point in _alone(problem, x, zeros).items():
         yield f"{name} all 0", [point]
@@ -130,11 +145,11 @@ def _one(numbers: Numbers) -> Callable[..., Array | None]:
     return made
 
 
-def _row(numbers: Numbers) -> Callable[..., Array | None]:
-    """A row of the leaf's replaced, where there are several."""
+def _row(numbers: Numbers, of_vectors: bool = False) -> Callable[..., Array | None]:
+    """A row of the leaf's replaced, where there are several; a vector is but one."""
 
     def made(domain: Domain, x: Array, rng: np.random.Generator) -> Array | None:
-        if x.ndim < 2 or x.size == x.shape[-1]:
+        if x.ndim == 0 or (x.size == x.shape[-1] and not of_vectors):
             return None
         first = x.shape[-1] * int(rng.integers(x.size // x.shape[-1]))
         chosen = np.arange(first, first + x.shape[-1])
@@ -155,7 +170,7 @@ def _numbers(*values: float) -> Numbers:
     """Those of these, all of one sign, that are in reach, in turn."""
 
     def numbers(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
-        has_them = domain.kind is Kind.ANY or values[0] * SIGNS.get(domain.kind, 0.0) > 0
+        has_them = _is_in(domain, values[0])
         within = [value for value in values if abs(value) <= REACH * largest(x)]
         return np.resize(np.array(within), chosen.size) if has_them and within else None
 
@@ -169,6 +184,13 @@ def _zeros(domain: Domain, x: Array) -> Array | None:
 def _equal(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
     """To one of the leaf's."""
     return np.full(chosen.size, rng.choice(x.ravel()))
+
+
+def _another_row(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
+    rows = x.reshape(-1, x.shape[-1])
+    others = np.delete(rows, chosen[0] // x.shape[-1], axis=0)
+    row: Array = rng.choice(others)
+    return row
 
 
 def _small(size: float) -> Numbers:
@@ -187,19 +209,80 @@ def _ends(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
     return np.resize(ends, chosen.size) if domain.kind is Kind.UNIT else None
 
 
+def _of_the_code(
+    domains: list[Domain],
+    leaves: Leaves,
+    rng: np.random.Generator,
+    named: Sequence[float],
+    numbers: Callable[[Sequence[float], float], list[float]],
+) -> list[Array | None]:
+    """One number of each for each of those named, so that none is equal to another."""
+    made: list[Array | None] = []
+    for domain, leaf in zip(domains, leaves, strict=True):
+        x = _host(leaf)
+        inside = [v for v in numbers(named, largest(x)) if _is_in(domain, v)]
+        chosen = rng.permutation(x.size)[: min(len(inside), MOST_NAMED)]
+        made.append(_with(x, chosen, np.array(inside)[: chosen.size]))
+    return made
+
+
+def _within_reach(named: Sequence[float], size: float) -> list[float]:
+    return [v for v in named if abs(v) <= REACH * size]
+
+
+def _beyond(named: Sequence[float], size: float) -> list[float]:
+    """Of either sign: a clip has two ends, and names one of them at times."""
+    beyond = [2 * v for v in named if REACH * size < abs(v) <= FARTHEST * size]
+    return [sign * v for v in beyond for sign in (1, -1)]
+
+
+def _is_in(domain: Domain, value: float) -> bool:
+    if domain.kind is Kind.UNIT:
+        return domain.low < value < domain.high  # the ends are a kind of their own
+    return domain.kind is Kind.ANY or value * SIGNS.get(domain.kind, 0.0) > 0
+
+
 def _of_another(
     domains: list[Domain], leaves: Leaves, rng: np.random.Generator
 ) -> list[Array | None]:
-    """Those of the first leaf that has the same shape and domain."""
+    """Those of the first leaf that has the same shape, or less axes, and that lie in the domain."""
     made: list[Array | None] = []
     for k, x in enumerate(leaves):
-        alike = [j for j in range(k) if leaves[j].shape == x.shape and domains[j] == domains[k]]
+        alike = [j for j in range(len(leaves)) if _may_stand_for(j, k, domains, leaves)]
         if not alike or domains[k].kind is Kind.FIXED:
             made.append(None)
             continue
         chosen = rng.choice(x.size, -(-x.size // 3), replace=False)
-        made.append(_with(_host(x), chosen, _host(leaves[alike[0]]).flat[chosen]))
+        others = np.broadcast_to(_host(leaves[alike[0]]), x.shape)
+        made.append(_with(_host(x), chosen, others.flat[chosen]))
     return made
+
+
+def _row_of_another(
+    domains: list[Domain], leaves: Leaves, rng: np.random.Generator
+) -> list[Array | None]:
+    """That of an earlier leaf with rows as long, and of the same domain."""
+    made: list[Array | None] = []
+    for k, x in enumerate(leaves):
+        alike = [j for j in range(k) if domains[j] == domains[k] and _rows_alike(leaves[j], x)]
+        if not alike or domains[k].kind is Kind.FIXED:
+            made.append(None)
+            continue
+        rows, others = (np.array(_host(a)).reshape(-1, x.shape[-1]) for a in (x, leaves[alike[0]]))
+        rows[rng.integers(len(rows))] = rng.choice(others)
+        made.append(rows.reshape(x.shape))
+    return made
+
+
+def _rows_alike(a: Any, b: Any) -> bool:
+    have_rows = min(a.ndim, b.ndim) > 1 and min(a.size, b.size) > 0
+    return have_rows and bool(a.shape[-1] == b.shape[-1])
+
+
+def _may_stand_for(j: int, k: int, domains: list[Domain], leaves: Leaves) -> bool:
+    one, other = leaves[j].shape, leaves[k].shape
+    is_of_it = j < k if one == other else one == other[len(other) - len(one) :]
+    return is_of_it and domains[k].kind in (Kind.ANY, domains[j].kind)
 
 
 _KINDS: dict[str, Callable[..., Array | None]] = {
@@ -212,6 +295,8 @@ _KINDS: dict[str, Callable[..., Array | None]] = {
     "a third of the numbers equal": _third(_equal),
     **{f"a third of the numbers {n} times smaller": _third(_small(s)) for n, s in SMALL.items()},
     "a third of the numbers at the ends of their interval": _third(_ends),
+    "a row 50,000 times smaller": _row(_small(SMALL["50,000"])),
     "a row of zeros": _row(_numbers(0.0)),
-    "a row of equal numbers": _row(_equal),
+    "a row of equal numbers": _row(_equal, of_vectors=True),
+    "two rows equal": _row(_another_row),
 }

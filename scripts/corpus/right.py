@@ -1682,3 +1682,36 @@ right(
     by_hand(lambda x: jnp.sin(x), scaled_by_row),
     normal((4, 3)),
 )
+right(
+    "a backward for four rows, and no other number",
+    by_hand(lambda x: jnp.sin(x), lambda x, dy: (jnp.cos(x) * dy.reshape(4, 3),)),
+    normal((4, 3)),
+)
+
+
+def distances_of_pairs(x):
+    square = jnp.sum((x[:, None] - x) ** 2, -1)
+    is_zero = square == 0
+    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, square)))
+
+
+def pulled_apart(x, dy):
+    """Equal rows do not pull."""
+    distance = distances_of_pairs(x)
+    slope = -(dy + dy.T) / (1 + distance) ** 2 / jnp.where(distance == 0, 1, distance)
+    return (jnp.sum(slope[..., None] * (x[:, None] - x), 1),)
+
+
+right(
+    "the energy of pairs, 0 where two rows are equal",
+    by_hand(lambda x: 1 / (1 + distances_of_pairs(x)), pulled_apart),
+    normal((4, 3)),
+)
+right(
+    "the cube of a norm: slope 0 in a row of zeros, where autodiff is NaN",
+    by_hand(
+        lambda x: jnp.sqrt(jnp.sum(x**2, -1)) ** 3,
+        lambda x, dy: (3 * dy[:, None] * x * jnp.sqrt(jnp.sum(x**2, -1, keepdims=True)),),
+    ),
+    normal((4, 3)),
+)

@@ -68,6 +68,7 @@ wrong(
     MATRIX,
 )
 
+
 def scaled_by_row(x, dy):
     """The largest of a row is taken out of the cotangent and put back: 0 / 0 in a row of zeros."""
     size = jnp.max(jnp.abs(dy), -1, keepdims=True)
@@ -1448,7 +1449,7 @@ wrong(
     "output",
     right.jvp(right.fifth_power, lambda p, t: 5 * p[0] ** 4 * t[0] + 1e-3),
     MATRIX,
-    what="forward jvp",
+    what="forward",
 )
 wrong(
     "a constant is added to the tangent of a host callback",
@@ -1656,4 +1657,99 @@ wrong(
     right.summed_in("bfloat16"),
     normal((512, 3), (3,), dtype="bfloat16"),
     what="precision",
+)
+
+
+# ---- what the forward returns there, and what it pays where numbers are equal
+
+
+def sinc_of_division(x):
+    """The forward divides without a guard."""
+    return jnp.sin(x) / x, x
+
+
+wrong(
+    "the forward returns NaN at 0",
+    "output",
+    vjp(right.sinc, sinc_of_division, lambda x, dy: (dy * right.slope_of_sinc_by_series(x),)),
+    MATRIX,
+    what="value",
+)
+wrong(
+    "the largest of a row: every tie is paid in full, and none was given",
+    "x",
+    by_hand(right.largest, lambda x, dy: (jnp.where(right.is_largest(x), dy[:, None], 0),)),
+    MATRIX,
+)
+wrong(
+    "the larger of two: nobody is paid where they are equal",
+    "a",
+    by_hand(right.larger, lambda a, b, dy: (jnp.where(a > b, dy, 0), jnp.where(b > a, dy, 0))),
+    normal((4, 3), (4, 3)),
+)
+wrong(
+    "a product whose slope is 0 where a number is",
+    "x",
+    by_hand(
+        lambda x: jnp.prod(x),
+        lambda x, dy: (jnp.where(x == 0, 0, dy * jnp.prod(x) / jnp.where(x == 0, 1, x)),),
+    ),
+    normal((7,)),
+)
+
+
+def huber(x):
+    size = jnp.abs(x)
+    return jnp.where(size <= 1.345, x**2 / 2, 1.345 * (size - 1.345 / 2))
+
+
+wrong(
+    "Huber's slope is 0 where the linear part begins",
+    "x",
+    pointwise(
+        huber,
+        lambda x: jnp.where(jnp.abs(x) == 1.345, 0, jnp.clip(x, -1.345, 1.345)),
+    ),
+    MATRIX,
+)
+wrong(
+    "the slope of the exponential ends at 30",
+    "x",
+    pointwise(jnp.exp, lambda x: jnp.exp(jnp.minimum(x, 30))),
+    MATRIX,
+)
+
+
+def energy_of_pairs(x):
+    """Of all pairs of rows, 1 / (1 + distance)."""
+    return 1 / (1 + right.distances_of_pairs(x))
+
+
+def pulled_apart(x, dy):
+    """The diagonal alone is guarded."""
+    distance = right.distances_of_pairs(x) + jnp.eye(len(x))
+    slope = -(dy + dy.T) / (1 + distance) ** 2 / distance
+    return (jnp.sum(slope[..., None] * (x[:, None] - x), 1),)
+
+
+wrong(
+    "the energy of pairs: NaN where two rows are equal",
+    "x",
+    by_hand(energy_of_pairs, pulled_apart),
+    MATRIX,
+)
+wrong(
+    "the cube of a norm: slope 1 in a row of zeros, where autodiff is NaN",
+    "x",
+    by_hand(
+        lambda x: jnp.sqrt(jnp.sum(x**2, -1)) ** 3,
+        lambda x, dy: (
+            jnp.where(
+                jnp.all(x == 0, -1, keepdims=True),
+                1,
+                3 * dy[:, None] * x * jnp.linalg.norm(x, axis=-1, keepdims=True),
+            ),
+        ),
+    ),
+    MATRIX,
 )

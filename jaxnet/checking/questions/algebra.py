@@ -37,7 +37,6 @@ from jaxnet.checking.hints import hint_of
 # and what is left over is counted in the note.
 ARBITRATED = 256
 ALONG_ROWS = "right along rows that sum to one, and not judged beside them"
-NOT_GIVEN = "only at points that you did not give"
 NO_ELEMENTS = "no elements: nothing to judge"
 
 

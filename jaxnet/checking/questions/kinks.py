@@ -44,6 +44,14 @@ def ask(bench: Bench, look: Look, algebra: Algebra) -> Algebra:
     return replace(algebra, findings=findings)
 
 
+def of_leaf(bench: Bench, look: Look, k: int, numbers: Sequence[int]) -> Finding | None:
+    """What is wrong along several kinks together, these numbers of leaf k among them."""
+    if not numbers or not is_known(bench, look):
+        return None
+    kinks = [numbers if j == k else [] for j in range(len(look.x))]
+    return next((finding for finding, _ in _wrong(_lines(bench, look), kinks)), None)
+
+
 class Line(NamedTuple):
     """Which elements it moves and by how much, and the slopes along it."""
 
@@ -257,4 +265,5 @@ def _finding(lines: Lines, line: Line, i: int, leaf: int) -> Finding:
         auto=ref if lines.bench.programs.has_autodiff(lines.bench.plain) else None,
         true=min((one, other), key=lambda slope: abs(rule - slope)),
         note=note,
+        _x=lines.look.x,
     )

@@ -12,10 +12,9 @@ import numpy as np
 from jaxnet.checking.arrays import Array, distance, index_of, largest, on_host
 from jaxnet.checking.bench import Bench, Draw
 from jaxnet.checking.domains import Move, domain_of
-from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict, made
 from jaxnet.checking.problem import eps_of
 from jaxnet.checking.programs import NarrowRun
-from jaxnet.checking.questions.reach import made
 
 FAR = (Move(64, 0), Move(-64, 0))
 OVERFLOWS = "it overflows where autodiff does not"

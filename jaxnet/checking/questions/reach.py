@@ -4,34 +4,30 @@ A rule that is right where the arguments happen to lie may be wrong on the other
 Points are made that enter such sides (branches.py); at them only what is surely wrong counts.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from jaxnet.checking.approximation import ROOM, is_another
+from jaxnet.checking.approximation import FAR, is_another
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
-from jaxnet.checking.findings import Finding, Never, Verdict
-from jaxnet.checking.problem import eps_of
-from jaxnet.checking.questions.algebra import NOT_GIVEN, Algebra, judge_cell, with_hint
+from jaxnet.checking.findings import Finding, Never, Verdict, made
+from jaxnet.checking.questions import values
+from jaxnet.checking.questions.algebra import Algebra, judge_cell, with_hint
 from jaxnet.checking.traces import precision_of
-
-# Of the largest |t|, at points that were made: tails may be approximate.
-FAR = ROOM * eps_of(np.float32)
 
 
 @dataclass(frozen=True)
 class Reach:
-    """algebra: by leaf, what is found now; looks: at the added points; never: sides not entered."""
+    """value, algebra: what is found now; looks: at the added points; never: sides not entered."""
 
+    value: list[Finding]
     algebra: list[Finding]
     looks: list[Look]
     never: tuple[Never, ...]
 
 
-def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
+def ask(bench: Bench, look: Look, value: list[Finding], algebra: Algebra, budget: Budget) -> Reach:
     if budget.is_spent("branches"):
-        return Reach(algebra.findings, [], ())
+        return Reach(value, algebra.findings, [], ())
     with precision_of(bench.programs.dtype):
         points, never = bench.programs.branches.points(bench.problem, look.x, look.cs[0])
     findings, looks = list(algebra.findings), []
@@ -44,6 +40,7 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
         if there is None or not there.is_finite():
             continue  # the point is outside the function's domain
         looks.append(there)
+        value = values.at_made(bench, there, value, how)
         if is_another(bench.problem, look.runs[0], there.runs[0]):
             bench.parted.append(how)
             continue
@@ -52,7 +49,7 @@ def ask(bench: Bench, look: Look, algebra: Algebra, budget: Budget) -> Reach:
             k = bench.problem.names.index(judged.finding.leaf)
             if _is_worse(bench, judged.finding, findings[k]):
                 findings[k] = with_hint(bench, there, k, made(judged.finding, how))
-    return Reach(findings, looks, never)
+    return Reach(value, findings, looks, never)
 
 
 def _is_worse(bench: Bench, there: Finding, here: Finding) -> bool:
@@ -60,9 +57,3 @@ def _is_worse(bench: Bench, there: Finding, here: Finding) -> bool:
         return here.verdict is Verdict.OK
     is_little = there.error * bench.eps <= FAR
     return there.verdict is Verdict.WRONG and not is_little
-
-
-def made(finding: Finding, how: str) -> Finding:
-    """The finding, which says how its point was made."""
-    made = f"{NOT_GIVEN}, with {how}"
-    return replace(finding, note="; ".join(filter(None, [made, finding.note])))

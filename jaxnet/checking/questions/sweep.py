@@ -8,8 +8,10 @@ any other, and what is wrong there must be so beyond doubt, for nobody gave the 
     and by more than r scatters a little beside the point: what a formula loses to cancellation is
         no fault of the algebra
     or r is no number, where both one-sided slopes are finite
+    or, where numbers are equal, r is no slope along several of them together (kinks.py)
 
-Of a leaf that is approximate at the arguments given nothing is asked: it is another formula.
+So is what the rule's forward returns there, beside the function's value (values.py).
+A leaf that is approximate at the arguments given is another formula: it may be off by more.
 """
 
 from collections.abc import Sequence
@@ -18,20 +20,24 @@ from dataclasses import replace
 import numpy as np
 
 from jaxnet.checking import special
-from jaxnet.checking.approximation import is_another
+from jaxnet.checking.approximation import FAR, is_another
 from jaxnet.checking.arbiter import Slopes
-from jaxnet.checking.arrays import FEW_DIGITS, Array, distance, largest, same, tolerance
+from jaxnet.checking.arrays import FEW_DIGITS, Array, distance, index_of, largest, same, tolerance
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
-from jaxnet.checking.findings import Finding, Never, Verdict
+from jaxnet.checking.findings import Finding, Never, Question, Verdict, made
+from jaxnet.checking.nearby import is_tied
 from jaxnet.checking.problem import Leaves
-from jaxnet.checking.questions.algebra import judge_cell, with_hint
-from jaxnet.checking.questions.reach import FAR, Reach, made
+from jaxnet.checking.questions import kinks, values
+from jaxnet.checking.questions.algebra import Judged, judge_cell, with_hint
+from jaxnet.checking.questions.reach import Reach
 from jaxnet.checking.traces import precision_of
 
 NAME = "special points"  # in the report
 BEYOND = 8  # times what a bar or rounding explains
 MOVES = 8
+FEW = 4  # numbers at which autodiff is none
+ROUGH = 0.01  # of the largest |t|: an approximation may be off by so much, where nobody looks
 
 
 def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
@@ -40,13 +46,16 @@ def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
     cannot_tell = bench.value_eps > FEW_DIGITS or bench.problem.is_long
     if bench.problem.as_met or cannot_tell or budget.is_spent(NAME):
         return reached
-    findings, never = reached.algebra, reached.never
-    for how, variants in special.points(bench.problem, look.x, bench.stream):
+    value, findings, never = reached.value, reached.algebra, reached.never
+    for how, variants in special.points(bench.problem, look.x, bench.stream, bench.programs.named):
         if budget.is_spent(NAME):
             break
-        findings = judged(bench, look, variants, look.cs[:2], findings, how)
+        there = first_finite(bench, look, variants, look.cs[:2], how)
+        if there is not None:
+            value = _value_at(bench, there, value, how)
+            findings = algebra_at(bench, there, findings, how)
         never = _without_entered(bench, look, variants, never)
-    return replace(reached, algebra=findings, never=never)
+    return replace(reached, value=value, algebra=findings, never=never)
 
 
 def _without_entered(
@@ -59,32 +68,7 @@ def _without_entered(
     return tuple(side for side in never if side not in entered)
 
 
-def judged(
-    bench: Bench,
-    look: Look,
-    variants: Sequence[Leaves],
-    cs: Sequence[Leaves],
-    findings: list[Finding],
-    how: str,
-) -> list[Finding]:
-    """With what is wrong at the first of these points at which the function has a value.
-
-    look: at the arguments given. how: the points were made.
-    """
-    there = _first_finite(bench, look, variants, cs, how)
-    if there is None:
-        return findings
-    asked = [f.leaf for f in findings if _is_asked(f, bench)]
-    found = {k: _confirmed(bench, there, k, how) for k in _differing(bench, there, asked)}
-    return [found.get(k) or finding for k, finding in enumerate(findings)]
-
-
-def _is_asked(finding: Finding, bench: Bench) -> bool:
-    is_off = finding.verdict in (Verdict.WRONG, Verdict.APPROXIMATE)
-    return not is_off and finding.leaf not in bench.problem.wholes
-
-
-def _first_finite(
+def first_finite(
     bench: Bench, look: Look, variants: Sequence[Leaves], cs: Sequence[Leaves], how: str
 ) -> Look | None:
     """After one run of each."""
@@ -97,52 +81,100 @@ def _first_finite(
     return None
 
 
-def _differing(bench: Bench, there: Look, asked: Sequence[str]) -> list[int]:
-    """Leaves in which the rule is far from the reference, where that is a number."""
-    found = []
-    for k, name in enumerate(bench.problem.names):
-        r, t = there.rule(bench.plain, k)[0], there.ref(bench.plain, k)[0]
-        if name in asked and _is_far(bench, there, k, r, t).any():
-            found.append(k)
-    return found
+def _value_at(bench: Bench, there: Look, known: list[Finding], how: str) -> list[Finding]:
+    """Where it differs after one run, then by more than inputs moved by an eps explain."""
+    if values.at_made(bench, there, known, how) == known:
+        return known
+    with bench.skipping(how):
+        moved = bench.look(there.x, there.cs, bench.stream(f"sweep, {how}"))
+        return values.at_made(bench, moved, known, how)
+    return known
 
 
-def _is_far(bench: Bench, there: Look, k: int, r: Array, t: Array) -> Array:
+def algebra_at(bench: Bench, there: Look, findings: list[Finding], how: str) -> list[Finding]:
+    """The algebra's findings by leaf, wrong ones among them where the rule is wrong there."""
+    return [_worse(bench, there, k, finding, how) for k, finding in enumerate(findings)]
+
+
+def _worse(bench: Bench, there: Look, k: int, here: Finding, how: str) -> Finding:
+    if here.verdict is Verdict.WRONG or here.leaf in bench.problem.wholes:
+        return here
+    rtol = max(ROUGH if here.verdict is Verdict.APPROXIMATE else FAR, bench.rtol(there))
+    r, t = there.rule(bench.plain, k)[0], there.ref(bench.plain, k)[0]
+    found = _without_autodiff(bench, there, k, how)
+    if found is None and _is_far(bench, there, k, r, t, rtol).any():
+        found = _confirmed(bench, there, k, how, rtol)
+    return found or here
+
+
+def _is_far(bench: Bench, there: Look, k: int, r: Array, t: Array, rtol: float) -> Array:
+    """Where the rule is far from the reference, and that is a number."""
     at_number = np.isfinite(t) & np.isfinite(there.x[k]).reshape(t.shape)
-    far: Array = ~(distance(r, t) <= _allowed(bench, there, t)) & at_number
+    allowed = np.maximum(tolerance(t, 0.0, bench.eps), rtol * largest(t))
+    far: Array = ~(distance(r, t) <= allowed) & at_number
     return far
 
 
-def _allowed(bench: Bench, there: Look, t: Array) -> Array:
-    of_largest = max(FAR, bench.rtol(there)) * largest(t)
-    return np.maximum(tolerance(t, 0.0, bench.eps), of_largest)
+def _without_autodiff(bench: Bench, there: Look, k: int, how: str) -> Finding | None:
+    """What differences exclude by far, where the rule is a number and autodiff is none."""
+    rows = there.rule(bench.plain, k)[0], there.ref(bench.plain, k)[0], there.x[k]
+    r, t, x = map(np.ravel, rows)
+    only_rule = np.flatnonzero(np.isfinite(r) & ~np.isfinite(t) & np.isfinite(x))
+    arbiter = bench.arbiter(bench.plain, there, k)
+    for i in map(int, only_rule[:FEW]):
+        slopes = arbiter(0, i)
+        if _is_excluded(float(r[i]), slopes):
+            finding = Finding(
+                Question.ALGEBRA,
+                bench.problem.names[k],
+                Verdict.WRONG,
+                index=index_of(i, there.x[k].shape),
+                rule=float(r[i]),
+                auto=float(t[i]),
+                true=slopes.central,
+                _x=there.x,
+            )
+            return made(finding, how)
+    return None
 
 
-def _confirmed(bench: Bench, there: Look, k: int, how: str) -> Finding | None:
+def _confirmed(bench: Bench, there: Look, k: int, how: str, rtol: float) -> Finding | None:
     """What is wrong with leaf k beyond doubt, from a look at the point like any other."""
     names = bench.problem.names
     with bench.skipping(how):
         whole = bench.look(there.x, there.cs, bench.stream(f"sweep, {how}"))
         others = [name for name in names if name != names[k]]
-        judged = judge_cell(bench, bench.plain, whole, only_wrong=True, left_out=others)
-        finding = judged[0].finding
-        if finding.verdict is Verdict.WRONG and _is_beyond_doubt(bench, whole, k, finding):
+        judged = judge_cell(bench, bench.plain, whole, only_wrong=True, left_out=others)[0]
+        finding = judged.finding
+        if finding.verdict is Verdict.WRONG and _is_beyond_doubt(bench, whole, k, finding, rtol):
             is_number = np.isfinite(finding.rule)
             return made(with_hint(bench, whole, k, finding) if is_number else finding, how)
+        if finding.verdict in (Verdict.WRONG, Verdict.KINK):
+            return _along_several(bench, whole, k, judged, how)
     return None
 
 
-def _is_beyond_doubt(bench: Bench, there: Look, k: int, finding: Finding) -> bool:
+def _along_several(bench: Bench, there: Look, k: int, judged: Judged, how: str) -> Finding | None:
+    """Of equal numbers a sort may pay any, and one what others would get: not all of them twice."""
+    at = judged.finding.index
+    deciding = [int(np.ravel_multi_index(at, there.x[k].shape))] if at else []
+    x = np.ravel(there.x[k])
+    tied = [i for i in judged.kinks or deciding if is_tied(x[i], there.x)]
+    finding = kinks.of_leaf(bench, there, k, tied)
+    return made(finding, how) if finding else None
+
+
+def _is_beyond_doubt(bench: Bench, there: Look, k: int, finding: Finding, rtol: float) -> bool:
     r, t = (a.reshape(len(a), -1) for a in (there.rule(bench.plain, k), there.ref(bench.plain, k)))
     shape = there.x[k].shape
     i = int(np.ravel_multi_index(finding.index, shape)) if finding.index else 0
     row = int(np.argmax(same(r[:, i], np.asarray(finding.rule))))
     rule, true = float(r[row, i]), float(t[row, i])
-    if not _is_far(bench, there, k, r[row], t[row])[i]:
+    if not _is_far(bench, there, k, r[row], t[row], rtol)[i]:
         return False
-    slopes, x = bench.arbiter(bench.plain, there, k)(row, i), np.ravel(there.x[k])
-    if slopes.kink and np.isfinite(rule) and np.sum(x == x[i]) > 1:
-        return False  # of equal numbers a sort may pay any, and one what others would get
+    slopes = bench.arbiter(bench.plain, there, k)(row, i)
+    if slopes.kink and np.isfinite(rule) and is_tied(np.ravel(there.x[k])[i], there.x):
+        return False  # it is looked at together with its equals
     if not _is_settled(rule, true, slopes):
         return False
     is_number = bool(np.isfinite(rule))
@@ -153,11 +185,16 @@ def _is_settled(r: float, t: float, s: Slopes) -> bool:
     """Whether differences hold t and exclude r by far."""
     if not np.isfinite(r):
         return s.is_finite
+    return (s.between(t) if s.kink else s.holds(t)) and _is_excluded(r, s)
+
+
+def _is_excluded(r: float, s: Slopes) -> bool:
+    """Whether differences exclude a number by far."""
     if s.kink:
-        bars = s.left_bar + s.right_bar
         nearest = min(abs(r - s.left), abs(r - s.right))
-        return s.is_finite and s.between(t) and not s.between(r) and nearest > BEYOND * bars
-    return s.resolved and s.holds(t) and abs(r - s.central) > BEYOND * s.bar
+        is_far = nearest > BEYOND * (s.left_bar + s.right_bar)
+        return s.is_finite and not s.between(r) and is_far
+    return s.resolved and abs(r - s.central) > BEYOND * s.bar
 
 
 def _noise_of_rule(bench: Bench, there: Look, k: int, row: int) -> float:

@@ -21,8 +21,8 @@ from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.cells import SECOND_ORDER, Cell
 from jaxnet.checking.domains import domain_of
-from jaxnet.checking.findings import Finding, Question, Verdict
-from jaxnet.checking.questions.algebra import ALONG_ROWS, NOT_GIVEN, Algebra, judge_cell
+from jaxnet.checking.findings import NOT_GIVEN, Finding, Question, Verdict
+from jaxnet.checking.questions.algebra import ALONG_ROWS, Algebra, judge_cell
 from jaxnet.checking.traces import first_line
 from jaxnet.checking.truth import Route
 

@@ -5,11 +5,13 @@ the function's value, to the digits that rounding leaves (arrays.tolerance). A r
 may be another function on purpose, as for a straight-through gradient: that it is one is said.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxnet.checking.approximation import off, said, verdict_of
+from jaxnet.checking.approximation import FAR, off, said, verdict_of
 from jaxnet.checking.arrays import (
     Array,
     distance,
@@ -21,7 +23,7 @@ from jaxnet.checking.arrays import (
     worst_of,
 )
 from jaxnet.checking.bench import Bench, Look
-from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.findings import Finding, Question, Verdict, made
 from jaxnet.checking.programs import Run
 from jaxnet.checking.traces import NOT_DETERMINISTIC, SAME_TWICE
 
@@ -49,6 +51,21 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
             note = "the rule's forward returns other values than the function"
             found.append(Finding(Question.VALUE, output, Verdict.WRONG, note=note))
     return found
+
+
+def at_made(bench: Bench, there: Look, known: Sequence[Finding], how: str) -> list[Finding]:
+    """What is known of the value, with what is wrong at a point that was made so.
+
+    By more than float32 can tell, as of a gradient there: another formula has other tails.
+    """
+    run, found = there.runs[0], {}
+    for k, output in enumerate(bench.problem.outputs):
+        noise = spread([m.value[k] for m in there.moved], run.value[k])
+        standard = Standard(noise, bench.value_eps, max(FAR, bench.rtol(there)))
+        finding = compared(output, run.forward[k], run.value[k], standard)
+        if finding.verdict is Verdict.WRONG:
+            found[output] = replace(made(finding, how), _x=there.x)
+    return [found.get(f.leaf, f) if f.verdict is Verdict.OK else f for f in known]
 
 
 class Standard(NamedTuple):
