@@ -1,8 +1,9 @@
 """Where a leaf's numbers may lie, so that points are made there alone.
 
 The numbers given suggest it: rows that sum to one, or of one 1 and zeros, and numbers in order, are
-so by intent; of FEW numbers or more that are all of one sign, or fill [0, 1] to its ends, that is
-likely, unless the function has a branch for others (branches.py). `domain=` says it exactly.
+so by intent; of numbers that are all of one sign, or FEW or more that fill [0, 1] to its ends, that
+is likely, unless the function has a branch for others (branches.py). A number alone beside arrays,
+a scale or a bound, is likely of that size too. `domain=` says it exactly.
 """
 
 import enum
@@ -16,9 +17,10 @@ import numpy as np
 from jaxnet.checking.arrays import Array, typical
 from jaxnet.checking.problem import LARGE, Problem, eps_of
 
-FEW = 8  # of fewer numbers that all are positive, say, nothing is suggested
+FEW = 8  # fewer numbers fill no interval
 IN_ORDER = 5  # numbers of a row: of so few, 1 in 120 rows is in order by chance
 ENDS = 0.05  # of the interval from 0 to 1: there is a number as near to each end, or nearer
+NEAR = 2  # times itself, at most, is a number alone made larger or smaller
 
 
 class Move(NamedTuple):
@@ -35,6 +37,10 @@ class Move(NamedTuple):
     def of(self, value: Array) -> Array:
         moved: Array = value * self.factor + self.shift * typical(value)
         return moved
+
+    def nearer(self) -> "Move":
+        """By a factor that is not large, alone."""
+        return Move(float(np.clip(abs(self.factor), 1 / NEAR, NEAR)), 0)
 
 
 class Kind(enum.StrEnum):
@@ -61,10 +67,15 @@ class Domain:
 
     is_given: bool = False  # by the caller
     is_sorted: bool = False  # beside a sign or a range
+    is_near: bool = False  # beside a sign: not far from the number given
 
     def as_a_branch_has_it(self) -> "Domain":
-        """What a branch for other numbers leaves of it: a sign is a guess, unless it is given."""
-        is_a_guess = self.kind in (Kind.POSITIVE, Kind.NEGATIVE, Kind.UNIT) and not self.is_given
+        """What a branch for other numbers leaves of it: a sign is a guess, unless it is given.
+
+        That of a number alone is left: most branches beside it are for those of the arrays.
+        """
+        may_be_a_guess = self.kind in (Kind.POSITIVE, Kind.NEGATIVE, Kind.UNIT)
+        is_a_guess = may_be_a_guess and not (self.is_given or self.is_near)
         without = Domain(Kind.SORTED) if self.is_sorted else ANY
         return without if is_a_guess else self
 
@@ -76,6 +87,7 @@ class Domain:
         """The numbers after a move, in the domain; as they are, where it has no such move."""
         if self.project:
             return np.asarray(self.project(move.of(value)), np.float64)
+        move = move.nearer() if self.is_near else move
         moved = _MOVES[self.kind](self, value, move)
         return np.sort(moved, axis=-1) if self.is_sorted else moved
 
@@ -108,8 +120,11 @@ def domain_of(problem: Problem, k: int) -> Domain:
 def domains_of(problem: Problem, given: Given) -> tuple[Domain, ...]:
     """Of each leaf: as given for its argument, or as its numbers suggest."""
     names = [problem.arguments[a] for a in problem.argument]
-    pairs = zip(names, problem.leaves, strict=True)
-    return tuple(given[name] if name in given else suggested(x) for name, x in pairs)
+    most = max((x.size for x in problem.leaves), default=0)
+    return tuple(
+        given[name] if name in given else suggested(x, x.size < most)
+        for name, x in zip(names, problem.leaves, strict=True)
+    )
 
 
 def of_sample(domain: Domain) -> tuple[Domain, Domain]:
@@ -124,14 +139,17 @@ def of_sample(domain: Domain) -> tuple[Domain, Domain]:
 # -- what the numbers suggest
 
 
-def suggested(leaf: Any) -> Domain:
+def suggested(leaf: Any, beside_larger: bool = False) -> Domain:
+    """beside_larger: is there a leaf of more numbers?"""
     x = np.asarray(_some(leaf), np.float64)
-    if not x.size or not np.isfinite(x).all():
+    is_alone = x.size == 1
+    if not x.size or not np.isfinite(x).all() or (is_alone and not beside_larger):
         return ANY
     is_sorted = _are_in_order(x)
     for kind, suggests in _SUGGESTS.items():
         if suggests(x, eps_of(leaf.dtype)):
-            return Domain(kind, is_sorted=is_sorted and kind not in OF_ROWS)
+            in_order = is_sorted and kind not in OF_ROWS
+            return Domain(kind, is_sorted=in_order, is_near=is_alone)
     return Domain(Kind.SORTED) if is_sorted else ANY
 
 
@@ -177,8 +195,8 @@ _SUGGESTS: dict[Kind, Callable[[Array, float], bool]] = {
     Kind.ONE_HOT: _are_one_hot,
     Kind.SIMPLEX: _sum_to_one,
     Kind.UNIT: _fill_the_unit,
-    Kind.POSITIVE: lambda x, eps: x.size >= FEW and bool((x >= 0).all() and x.any()),
-    Kind.NEGATIVE: lambda x, eps: x.size >= FEW and bool((x <= 0).all() and x.any()),
+    Kind.POSITIVE: lambda x, eps: bool((x >= 0).all() and x.any()),
+    Kind.NEGATIVE: lambda x, eps: bool((x <= 0).all() and x.any()),
 }
 
 

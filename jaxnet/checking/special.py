@@ -81,7 +81,8 @@ def moved_a_little(problem: Problem, x: Leaves, n: int) -> Leaves:
 def elementwise(problem: Problem, k: int) -> Domain:
     """The domain of a leaf, FIXED where its numbers are not to be changed one by one."""
     domain = domain_of(problem, k)
-    is_elementwise = domain.kind in ELEMENTWISE and not (domain.is_sorted or domain.project)
+    is_bound = domain.is_sorted or domain.is_near or domain.project
+    is_elementwise = domain.kind in ELEMENTWISE and not is_bound
     x = problem.leaves[k]
     is_whole = problem.names[k] in problem.wholes or not x.size or _is_symmetric(x)
     return domain if is_elementwise and not is_whole else FIXED

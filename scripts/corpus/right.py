@@ -1714,4 +1714,29 @@ right(
         lambda x, dy: (3 * dy[:, None] * x * jnp.sqrt(jnp.sum(x**2, -1, keepdims=True)),),
     ),
     normal((4, 3)),
+def leaky_backward(x, slope, dy):
+    return dy * jnp.where(x > 0, 1, slope), jnp.sum(dy * jnp.minimum(x, 0))
+
+
+right(
+    "leaky relu by a maximum: a slope is below 1",
+    by_hand(lambda x, slope: jnp.maximum(x, slope * x), leaky_backward),
+    lambda rng: (*MATRIX(rng), jnp.float32(0.2)),
+)
+right(
+    "the bounds of a clip, the lower below the upper",
+    by_hand(
+        lambda x, low, high: jnp.clip(x, low, high),
+        lambda x, low, high, dy: (
+            dy * ((x >= low) & (x <= high)),
+            jnp.sum(dy * (x < low)),
+            jnp.sum(dy * (x > high)),
+        ),
+    ),
+    lambda rng: (*MATRIX(rng), jnp.float32(-0.9), jnp.float32(0.4)),
+)
+right(
+    "a product whose slope divides by few positive numbers",
+    by_hand(lambda x: jnp.prod(x), lambda x, dy: (dy * jnp.prod(x) / x,)),
+    uniform(0.3, 2, (5,)),
 )
