@@ -125,6 +125,20 @@ def test_a_domain_that_cannot_be():
         check(SQUARE, X, domain={"x": "negative"})
 
 
+UNIT_ROWS = LOGITS / np.linalg.norm(LOGITS, axis=-1, keepdims=True)
+
+
+def test_rows_of_length_one_stay():
+    """The tangent plane of the sphere, without a division by the norm."""
+    to_sphere = by_hand(
+        lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True),
+        lambda x, dy: (dy - x * jnp.sum(x * dy, -1, keepdims=True),),
+    )
+    assert check(to_sphere, UNIT_ROWS, transforms=("vmap",)).ok
+    assert not check(to_sphere, UNIT_ROWS, transforms=(), domain={"x": "any"}).ok
+    assert not check(to_sphere, LOGITS, transforms=()).ok
+
+
 EIGHT = np.linspace(0.2, 2, 8)[::-1]
 
 
@@ -144,6 +158,10 @@ EIGHT = np.linspace(0.2, 2, 8)[::-1]
         (LABELS, Kind.ONE_HOT),
         (0.9 * LABELS + 0.02, Kind.SIMPLEX),
         (0.9 * LABELS, Kind.POSITIVE),
+        (UNIT_ROWS, Kind.FIXED),
+        (np.abs(UNIT_ROWS), Kind.FIXED),
+        (UNIT_ROWS * np.float32(1.00001), Kind.ANY),
+        (np.array([[1], [-1]]), Kind.ANY),
         (np.array(0.5), Kind.ANY),
         (np.array([np.nan] * 9), Kind.ANY),
     ],

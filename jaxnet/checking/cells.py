@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnet.checking.domains import Domain, domain_of
+from jaxnet.checking.domains import Domain, Kind, domain_of
 from jaxnet.checking.findings import Question
 from jaxnet.checking.problem import Function, Leaves, Problem
 from jaxnet.checking.traces import pull
@@ -109,6 +109,8 @@ def _vmapped(problem: Problem, which: set[int], f: Function) -> Function:
 
 def _stacked(problem: Problem, which: set[int], inputs: Inputs) -> Point:
     def two(x: Any, domain: Domain) -> Any:
+        if domain.kind is Kind.FIXED:
+            return jnp.stack([x, x])
         # A neighbour that no domain, mask or tie can tell from x: zeros stay, signs stay.
         wave = jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
         return jnp.stack([x, domain.near(x * (1 + 2.0**-9 * wave))])

@@ -1,9 +1,10 @@
 """Where a leaf's numbers may lie, so that points are made there alone.
 
 The numbers given suggest it: rows that sum to one, or of one 1 and zeros, and numbers in order, are
-so by intent; of numbers that are all of one sign, or FEW or more that fill [0, 1] to its ends, that
-is likely, unless the function has a branch for others (branches.py). A number alone beside arrays,
-a scale or a bound, is likely of that size too. `domain=` says it exactly.
+so by intent, and rows of length one, which are left as they are. Of numbers that are all of one
+sign, or FEW or more that fill [0, 1] to its ends, that is likely, unless the function has a branch
+for others (branches.py). A number alone beside arrays, a scale or a bound, is likely of that size
+too. `domain=` says it exactly.
 """
 
 import enum
@@ -165,9 +166,19 @@ def _are_one_hot(x: Array, eps: float) -> bool:
 
 
 def _sum_to_one(x: Array, eps: float) -> bool:
-    if x.ndim == 0 or x.shape[-1] < 2 or (x < 0).any():
-        return False
-    return bool((np.abs(x.sum(-1) - 1) <= eps * (4 + x.shape[-1])).all())
+    return _are_rows(x) and bool((x >= 0).all()) and _are_one(x.sum(-1), x, eps)
+
+
+def _are_of_length_one(x: Array, eps: float) -> bool:
+    return _are_rows(x) and _are_one((x**2).sum(-1), x, eps)
+
+
+def _are_rows(x: Array) -> bool:
+    return x.ndim > 0 and x.shape[-1] > 1
+
+
+def _are_one(total: Array, x: Array, eps: float) -> bool:
+    return bool((np.abs(total - 1) <= eps * (4 + x.shape[-1])).all())
 
 
 def _ascend(x: Array, eps: float) -> bool:
@@ -194,6 +205,7 @@ _HOLDS: dict[Kind, Callable[[Array, float], bool]] = {
 _SUGGESTS: dict[Kind, Callable[[Array, float], bool]] = {
     Kind.ONE_HOT: _are_one_hot,
     Kind.SIMPLEX: _sum_to_one,
+    Kind.FIXED: _are_of_length_one,
     Kind.UNIT: _fill_the_unit,
     Kind.POSITIVE: lambda x, eps: bool((x >= 0).all() and x.any()),
     Kind.NEGATIVE: lambda x, eps: bool((x <= 0).all() and x.any()),
