@@ -24,6 +24,14 @@ def test_a_flat_function_whose_rule_is_not():
     assert FLAT not in said(by_hand(lambda x: x**2, lambda x, dy: (dy,)), X)
 
 
+def test_a_function_that_is_flat_where_nobody_asked():
+    """Right up to 3, beyond which it is flat: no surrogate is meant by that."""
+    clip = by_hand(lambda x: jnp.minimum(x, 3), lambda x, dy: (dy,))
+    at_made = said(clip, X)
+    assert "did not give" in at_made
+    assert FLAT not in at_made
+
+
 @pytest.mark.many
 def test_the_symmetric_part():
     weights = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)

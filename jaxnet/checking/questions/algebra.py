@@ -56,7 +56,7 @@ class Algebra:
 def ask(bench: Bench, look: Look) -> Algebra:
     """Of each leaf of the function as it is."""
     judged = judge_cell(bench, bench.plain, look)
-    findings = [with_hint(bench, look, k, j.finding) for k, j in enumerate(judged)]
+    findings = [with_hint(bench, look, k, j.finding, is_given=True) for k, j in enumerate(judged)]
     not_examined = tuple(
         f"{j.left:,} of the numbers that differ in {j.finding.leaf}" for j in judged if j.left
     )
@@ -65,14 +65,17 @@ def ask(bench: Bench, look: Look) -> Algebra:
     )
 
 
-def with_hint(bench: Bench, look: Look, k: int, finding: Finding) -> Finding:
+def with_hint(
+    bench: Bench, look: Look, k: int, finding: Finding, is_given: bool = False
+) -> Finding:
+    """is_given: the point; what is meant to be another gradient is so there, and not beside it."""
     if finding.verdict is not Verdict.WRONG:
         return finding
     if finding.auto_error > 0.1 * finding.error:
         return finding  # a hint compares with autodiff, which is not the truth here
     hint = hint_of(bench, look, k, finding)
-    said = [finding.note, hint, convention_of(bench, look, k)]
-    note = "; ".join(filter(None, said))
+    convention = convention_of(bench, look, k) if is_given else ""
+    note = "; ".join(filter(None, [finding.note, hint, convention]))
     return replace(finding, note=note)
 
 
