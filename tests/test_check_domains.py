@@ -56,7 +56,7 @@ SQUARE = by_hand(lambda x: x**2, lambda x, dy: (2 * dy * jnp.sqrt(x**2),))
 
 def test_what_fails_at_made_points_alone_says_so_first():
     report = check(SQUARE, X[:1], transforms=(), budget=None)
-    assert f"{LAST}, with the arguments times -1" in report.sentence()
+    assert f"{LAST}, with the arguments times -1 (domain= of check says" in report.sentence()
 
 
 def test_numbers_of_one_sign_keep_it():

@@ -46,6 +46,7 @@ def test_the_first_line_says_at_which_points(name, how):
     said = of_corpus(name).sentence()
     assert LAST in said
     assert how in said
+    assert ("domain= of check" in said) is (how != "the first row alone")
 
 
 def half_as_steep_where(is_there):

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 NOT_GIVEN = "only at points that you did not give"
+WAY_OUT = " (domain= of check says where numbers may lie)"
+ONE_ROW = "the first row alone"  # of which a domain says nothing
 
 
 class Verdict(enum.StrEnum):
@@ -238,6 +240,6 @@ class Never(NamedTuple):
 
 
 def made(finding: Finding, how: str) -> Finding:
-    """The finding, which says how its point was made."""
-    made = f"{NOT_GIVEN}, with {how}"
+    """The finding, which says how its point was made, and how to have others made."""
+    made = f"{NOT_GIVEN}, with {how}{'' if how == ONE_ROW else WAY_OUT}"
     return replace(finding, note="; ".join(filter(None, [made, finding.note])))

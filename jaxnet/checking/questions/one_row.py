@@ -15,13 +15,12 @@ import numpy as np
 from jaxnet.checking.arrays import FEW_DIGITS
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
-from jaxnet.checking.findings import Finding, Verdict, made
+from jaxnet.checking.findings import ONE_ROW, Finding, Verdict, made
 from jaxnet.checking.problem import Problem
 from jaxnet.checking.questions import sweep
 from jaxnet.checking.traces import Failed
 
 NAME = "one row"  # in the report
-HOW = "the first row alone"
 
 
 class OneRow(NamedTuple):
@@ -36,14 +35,14 @@ def begin(bench: Bench, budget: Budget) -> OneRow:
     one = _of_rows(1, bench.problem) if bench.eps < FEW_DIGITS else None
     if one is None or budget.is_spent(NAME):
         return OneRow(None, [])
-    with bench.skipping(HOW):
+    with bench.skipping(ONE_ROW):
         try:
             programs = bench.programs.of(one)
             programs.start(programs.cells[0])
             return OneRow(replace(bench, problem=one, programs=programs), [])
         except Failed as failed:
             is_error = failed.finding.verdict is Verdict.ERROR and _takes_two(bench)
-            return OneRow(None, [made(failed.finding, HOW)] if is_error else [])
+            return OneRow(None, [made(failed.finding, ONE_ROW)] if is_error else [])
     return OneRow(None, [])
 
 
@@ -52,10 +51,10 @@ def ask(look: Look, alone: OneRow, algebra: Sequence[Finding]) -> list[Finding]:
     findings, bench = list(algebra), alone.bench
     if bench is None:
         return findings
-    at, rng = bench.programs.at, bench.stream(HOW)
+    at, rng = bench.programs.at, bench.stream(ONE_ROW)
     cs = [tuple(_normal(rng, c) for c in at.zero_cotangents()) for _ in range(2)]
-    there = sweep.first_finite(bench, look, [at.leaves], cs, HOW)
-    return findings if there is None else sweep.algebra_at(bench, there, findings, HOW)
+    there = sweep.first_finite(bench, look, [at.leaves], cs, ONE_ROW)
+    return findings if there is None else sweep.algebra_at(bench, there, findings, ONE_ROW)
 
 
 def _of_rows(count: int, problem: Problem) -> Problem | None:

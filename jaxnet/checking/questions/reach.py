@@ -48,7 +48,7 @@ def ask(bench: Bench, look: Look, value: list[Finding], algebra: Algebra, budget
         for judged in judge_cell(bench, bench.plain, there, only_wrong=True, left_out=wrong):
             k = bench.problem.names.index(judged.finding.leaf)
             if _is_worse(bench, judged.finding, findings[k]):
-                findings[k] = with_hint(bench, there, k, made(judged.finding, how))
+                findings[k] = made(with_hint(bench, there, k, judged.finding), how)
     return Reach(value, findings, looks, never)
 
 
