@@ -14,7 +14,7 @@ from jaxnet.checking import lines
 from jaxnet.checking.domains import ANY, Domain, Move, domain_of
 from jaxnet.checking.findings import Never
 from jaxnet.checking.problem import Leaves, Problem
-from jaxnet.checking.traces import ctrl_c_comes_through
+from jaxnet.checking.traces import ctrl_c_comes_through, unlogged
 
 # Functions that a person calls to branch; what JAX's own functions branch on inside (an index below
 # 0) is not theirs.
@@ -96,7 +96,7 @@ class Branches:
             self._program = self._tapped()
         self._entered = dict.fromkeys(self._entered, False)
         try:
-            with ctrl_c_comes_through():
+            with unlogged(), ctrl_c_comes_through():
                 cast(Any, jax).block_until_ready(self._program(leaves, others, c))
                 cast(Any, jax).effects_barrier()
         except Exception:  # f may raise at a point that was made up: it enters nothing there

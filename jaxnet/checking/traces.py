@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -211,6 +212,18 @@ def ctrl_c_comes_through() -> Iterator[None]:
         if re.search(r"^KeyboardInterrupt\b", str(e), re.MULTILINE):
             raise KeyboardInterrupt from e
         raise
+
+
+@contextlib.contextmanager
+def unlogged() -> Iterator[None]:
+    """At points that were made up: JAX logs what a host callback raises, beside raising it."""
+    log = logging.getLogger("jax")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 class RuleShapes(NamedTuple):
