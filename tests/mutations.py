@@ -525,7 +525,7 @@ replaced(
     noticed_by="the slope of tanh by exponentials that are both large",
     owner=overflow,
     attribute="ask",
-    by=lambda bench, draw, precise: list(precise),
+    by=lambda bench, draw, precise, spoiled: list(precise),
 )
 replaced(
     "a rule may not overflow though the value does",
@@ -533,6 +533,27 @@ replaced(
     owner=overflow,
     attribute="_differing",
     by=lambda run, k: ~np.isfinite(run.rule[k]),
+)
+replaced(
+    "the ends of a dtype are not asked",
+    noticed_by="a norm of numbers that are scaled, and the squares of its slope are not",
+    owner=overflow,
+    attribute="_reaches",
+    by=lambda domain, to: not to,
+)
+replaced(
+    "numbers that happen to be positive may be almost 0",
+    noticed_by="(1 - cos x) / x², whose slope has no digits near 0",
+    owner=overflow,
+    attribute="_reaches",
+    by=lambda domain, to: True,
+)
+replaced(
+    "the forward may overflow",
+    noticed_by="the forward of logsumexp lacks its shift",
+    owner=overflow,
+    attribute="_value_differing",
+    by=lambda run, k: np.zeros(run.forward[k].shape, bool),
 )
 replaced(
     "cotangents have either sign",

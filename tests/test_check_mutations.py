@@ -78,6 +78,8 @@ WITNESSES = [
     "a backward for four rows, and no other number",
     "the slope of tanh by exponentials that are both large",
     "a power that overflows, whose slope divides by it",
+    "a norm of numbers that are scaled, and the squares of its slope are not",
+    "the forward of logsumexp lacks its shift",
     "a sum over many rows, kept in bfloat16",
     "a row of zeros in the cotangent is divided by its size",
     "the forward returns NaN at 0",

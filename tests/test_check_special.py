@@ -31,7 +31,12 @@ def of_corpus(name, seed=0):
         ("log(eᵃ + eᵇ): both are paid in full where they are equal", "a third of the numbers"),
         ("a norm, guarded for the array as a whole", "a row of zeros"),
         ("the arcsine of what is below 1, no slope at the ends", "at the ends of their interval"),
-        ("the slope of tanh by exponentials that are both large", "the arguments times -64"),
+        ("the slope of tanh by exponentials that are both large", "the arguments times 64"),
+        (
+            "a norm of numbers that are scaled, and the squares of its slope are not",
+            "arguments so small that squares underflow",
+        ),
+        ("the forward of logsumexp lacks its shift", "arguments so large"),
         ("the forward returns NaN at 0", "a third of the numbers 0"),
         ("the larger of two: nobody is paid where they are equal", "a kink together"),
         ("a product whose slope is 0 where a number is", "one number 0"),
@@ -215,6 +220,63 @@ def test_functions_of_a_domain_raise_no_alarm(value, slope, x):
 
 def test_what_is_approximate_is_not_asked_more():
     report = check(right.logarithm_without_its_epsilon, np.abs(X), transforms=())
+    assert report.ok, report
+
+
+# ---- at the ends of a dtype
+
+
+def one(square):
+    return square / square
+
+
+BY_SMALL_SQUARES = pointwise(
+    jnp.arctan, lambda x: one(jnp.where(x == 0, 1, jnp.minimum(x * x, 1))) / (1 + x * x)
+)
+BY_LARGE_SQUARES = pointwise(jnp.arctan, lambda x: one(1 + x * x) / (1 + x * x))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize(
+    ("f", "end"),
+    [(BY_SMALL_SQUARES, "small that squares underflow"), (BY_LARGE_SQUARES, "squares overflow")],
+)
+def test_the_ends_are_those_of_the_dtype(f, end, dtype):
+    report = check(f, X, transforms=(), dtypes=(dtype,))
+    bad = [(f.what, f.verdict) for f in report.findings if f.verdict.bad]
+    assert bad == [(f"precision {dtype}", "imprecise")]
+    assert LAST in report.sentence()
+    assert end in report.sentence()
+
+
+@pytest.mark.parametrize(
+    ("domain", "is_asked"),
+    [("any", True), ("positive", True), ("negative", True), ((0, 9), False), ("fixed", False)],
+)
+def test_the_near_end_is_of_the_domain(domain, is_asked):
+    x = -abs(X) if domain == "negative" else abs(X)
+    assert check(BY_SMALL_SQUARES, x, transforms=(), domain={"x": domain}).ok is not is_asked
+
+
+def test_that_numbers_are_positive_is_a_guess_and_none_is_almost_0():
+    assert check(BY_SMALL_SQUARES, abs(X), transforms=()).ok
+    assert not check(BY_LARGE_SQUARES, abs(X), transforms=()).ok
+
+
+@pytest.mark.parametrize(
+    ("value", "slope"),
+    [
+        (lambda x: jnp.sum(x**3, -1), lambda x: 3 * x**2),
+        (lambda x: 1 / jnp.sum(x**2, -1), lambda x: -2 * x / jnp.sum(x**2, -1)[:, None] ** 2),
+        (lambda x: jax.nn.logsumexp(x, -1), jax.nn.softmax),
+        (lambda x: jnp.sum(jax.nn.gelu(x)), jax.vmap(jax.vmap(jax.grad(jax.nn.gelu)))),
+        (lambda x: jnp.sum(jnp.log(x**2), -1), lambda x: 2 / x),
+        (lambda x: jnp.sum(jnp.sqrt(1 + x**2), -1), lambda x: x / jnp.sqrt(1 + x**2)),
+    ],
+)
+def test_where_the_function_is_no_number_nothing_is_asked(value, slope):
+    f = by_hand(lambda x: value(x), lambda x, dy: (slope(x) * dy.reshape(-1, 1),))
+    report = check(f, X, transforms=())
     assert report.ok, report
 
 

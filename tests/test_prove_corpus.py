@@ -27,6 +27,8 @@ NOT_ALGEBRA = {
         "squares overflow float16 in the backward, the value computes in float32",
         "the variance in one pass, beside a large mean",
         "exponentials without their shift overflow in float32",
+        "a norm of numbers that are scaled, and the squares of its slope are not",
+        "the forward of logsumexp lacks its shift",
     ),
     "elsewhere than at the arguments, or of another number of rows": (
         "a cumulative product, by a division",

@@ -232,7 +232,8 @@ def _ask_more(
         if not budget.is_spent(f"precision {draw.working.name}"):
             there = bench.look_at(draw, None) if n else look
             asked = precision.ask(bench, draw, there, slope, spoiled)
-            digits.append(replace(asked, findings=overflow.ask(bench, draw, asked.findings)))
+            findings = overflow.ask(bench, draw, asked.findings, spoiled.outputs)
+            digits.append(replace(asked, findings=findings))
     reached = sweep.ask(bench, look, reach.ask(bench, look, value, slope, budget), budget)
     seen = vacuous.ask(bench, look, reached.looks, reached.algebra, [d.runs for d in digits])
     precise = [finding for d in digits for finding in d.findings]

@@ -1630,6 +1630,29 @@ right(
 )
 
 
+def scaled_norm(x):
+    """That squares neither overflow nor underflow."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), -1, keepdims=True))
+    scale = jnp.where(largest == 0, 1, largest)
+    return (scale * guarded_norm(x / scale)[..., None])[..., 0]
+
+
+right(
+    "a norm of numbers that are scaled, and its slope",
+    by_hand(scaled_norm, lambda x, dy: (jax.vjp(scaled_norm, x)[1](dy)[0],)),
+    MATRIX,
+)
+right(
+    "logsumexp, whose forward shifts by the largest and whose body by the mean",
+    vjp(
+        lambda x: jax.nn.logsumexp(x - jnp.mean(x)) + jnp.mean(x),
+        lambda x: (jax.nn.logsumexp(x), x),
+        lambda x, dy: (jax.nn.softmax(x) * dy,),
+    ),
+    normal((5,)),
+)
+
+
 def variance(x):
     return jnp.sum((x - jnp.mean(x, 0)) ** 2, 0) / max(len(x) - 1, 1)
 
@@ -1714,6 +1737,9 @@ right(
         lambda x, dy: (3 * dy[:, None] * x * jnp.sqrt(jnp.sum(x**2, -1, keepdims=True)),),
     ),
     normal((4, 3)),
+)
+
+
 def leaky_backward(x, slope, dy):
     return dy * jnp.where(x > 0, 1, slope), jnp.sum(dy * jnp.minimum(x, 0))
 

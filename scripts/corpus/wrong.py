@@ -1629,6 +1629,32 @@ wrong(
     MATRIX,
     what="precision",
 )
+
+
+def norm_by_squares(x, dy):
+    is_zero = jnp.all(x == 0, -1, keepdims=True)
+    squares = jnp.sum(jnp.where(is_zero, 1, x) ** 2, -1, keepdims=True)
+    return (jnp.where(is_zero, 0, x / jnp.sqrt(squares)) * dy[:, None],)
+
+
+wrong(
+    "a norm of numbers that are scaled, and the squares of its slope are not",
+    "x",
+    by_hand(right.scaled_norm, norm_by_squares),
+    MATRIX,
+    what="precision",
+)
+wrong(
+    "the forward of logsumexp lacks its shift",
+    "output",
+    vjp(
+        logsumexp,
+        lambda z: (jnp.log(jnp.sum(jnp.exp(z), -1)), z),
+        lambda z, dy: (dy[..., None] * jax.nn.softmax(z, -1),),
+    ),
+    MATRIX,
+    what="value",
+)
 wrong(
     "a variance by n - 1, of one row too",
     "x",
