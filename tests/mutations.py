@@ -30,6 +30,7 @@ from jaxnet.checking.questions import (
     kinks,
     laws,
     one_row,
+    others,
     overflow,
     power,
     precision,
@@ -554,6 +555,55 @@ replaced(
     owner=overflow,
     attribute="_value_differing",
     by=lambda run, k: np.zeros(run.forward[k].shape, bool),
+)
+replaced(
+    "booleans and integers are those given",
+    noticed_by="a gate, wrong where its flag is off",
+    owner=others,
+    attribute="ask",
+    by=lambda bench, look, reached, budget: reached,
+)
+replaced(
+    "no row is all False",
+    noticed_by="a softmax under a mask, NaN where it leaves nothing of a row",
+    owner=others,
+    attribute="_CHANGES",
+    by={how: change for how, change in others._CHANGES.items() if change is not others._none},
+)
+replaced(
+    "every group stays",
+    noticed_by="a mean of groups, NaN where one is empty",
+    owner=others,
+    attribute="_without_the_rarest",
+    by=lambda rows, rng: rows,
+)
+replaced(
+    "every mask may be any other",
+    noticed_by="a mean of padded rows, by their lengths",
+    owner=others,
+    attribute="_may_be_by_intent",
+    by=lambda x, is_constant: False,
+)
+replaced(
+    "what is doubtful is judged as what is not",
+    noticed_by="a softmax under a mask that leaves something of each row",
+    owner=others,
+    attribute="_of_no_number",
+    by=lambda before, now: now,
+)
+replaced(
+    "no array of integers goes with another",
+    noticed_by="numbers in a sparse matrix, each in a place of its own",
+    owner=others,
+    attribute="_is_part",
+    by=lambda problem, x: False,
+)
+replaced(
+    "no integers name one before each",
+    noticed_by="a tree whose nodes come after those above them",
+    owner=others,
+    attribute="_may_be_counts_or_tree",
+    by=lambda problem, x: False,
 )
 replaced(
     "cotangents have either sign",

@@ -87,6 +87,13 @@ WITNESSES = [
     "eps outside the root in the backward",
     "the cube of a norm: slope 1 in a row of zeros, where autodiff is NaN",
     "the largest of a row: every tie is paid in full, and none was given",
+    "a gate, wrong where its flag is off",
+    "a softmax under a mask, NaN where it leaves nothing of a row",
+    "a mean of groups, NaN where one is empty",
+    "a mean of padded rows, by their lengths",
+    "a softmax under a mask that leaves something of each row",
+    "numbers in a sparse matrix, each in a place of its own",
+    "a tree whose nodes come after those above them",
 ]
 
 

@@ -32,6 +32,9 @@ NOT_ALGEBRA = {
     ),
     "elsewhere than at the arguments, or of another number of rows": (
         "a cumulative product, by a division",
+        "a gate, wrong where its flag is off",
+        "a softmax under a mask, NaN where it leaves nothing of a row",
+        "a mean of groups, NaN where one is empty",
         "sin(πx) / πx, whose slope is 0 at integers",
         "log(eᵃ + eᵇ): both are paid in full where they are equal",
         "relu, whose slope is 2 at a 0 that nobody gave",
@@ -85,6 +88,9 @@ NOT_PROVED = {
         "a jvp of the absolute value, at zero",
     ),
     "equal in the limit of an iteration": ("an implicit function",),
+    "equal but for an exponential that floats take for 0": (
+        "a softmax under a mask that leaves something of each row",
+    ),
     "complex numbers": (
         "complex numbers",
         "a real value of a complex argument",

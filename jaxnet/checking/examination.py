@@ -24,6 +24,7 @@ from jaxnet.checking.questions import (
     kinks,
     laws,
     one_row,
+    others,
     overflow,
     power,
     precision,
@@ -235,6 +236,7 @@ def _ask_more(
             findings = overflow.ask(bench, draw, asked.findings, spoiled.outputs)
             digits.append(replace(asked, findings=findings))
     reached = sweep.ask(bench, look, reach.ask(bench, look, value, slope, budget), budget)
+    reached = others.ask(bench, look, reached, budget)
     seen = vacuous.ask(bench, look, reached.looks, reached.algebra, [d.runs for d in digits])
     precise = [finding for d in digits for finding in d.findings]
     findings = [*reached.value, *form, *seen, *law, *precise]

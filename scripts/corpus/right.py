@@ -1766,3 +1766,135 @@ right(
     by_hand(lambda x: jnp.prod(x), lambda x, dy: (dy * jnp.prod(x) / x,)),
     uniform(0.3, 2, (5,)),
 )
+
+# ---- beside booleans and integers
+
+
+def masked_mean(x, mask):
+    return jnp.sum(jnp.where(mask, x, 0), -1) / jnp.maximum(jnp.sum(mask, -1), 1)
+
+
+def masks(rows, columns):
+    """Normal numbers, and a mask for them of which no row is all False."""
+
+    def args(rng):
+        mask = rng.random((rows, columns)) < 0.5
+        mask[:, 1] |= ~mask.any(1)
+        return (*normal((rows, columns))(rng), jnp.asarray(mask))
+
+    return args
+
+
+def padded(rng):
+    lengths = np.array([2, 5, 1, 4])
+    return (*normal((4, 5))(rng), jnp.asarray(np.arange(5) < lengths[:, None]))
+
+
+def guarded_softmax(x, mask):
+    e = jnp.where(mask, jnp.exp(x - jax.lax.stop_gradient(jnp.max(x, -1, keepdims=True))), 0)
+    total = jnp.sum(e, -1, keepdims=True)
+    return e / jnp.where(total == 0, 1, total)
+
+
+def softmax_backward_of(y, dy):
+    return y * (dy - jnp.sum(y * dy, -1, keepdims=True)), None
+
+
+right(
+    "a softmax under a mask, 0 where it leaves nothing of a row",
+    by_hand(guarded_softmax, lambda x, mask, dy: softmax_backward_of(guarded_softmax(x, mask), dy)),
+    masks(4, 3),
+)
+right(
+    "a mean of padded rows, by their lengths",
+    by_hand(
+        masked_mean,
+        lambda x, m, dy: (
+            (dy / jnp.maximum(jnp.sum(m, -1), 1))[:, None]
+            * (jnp.arange(x.shape[-1]) < jnp.sum(m, -1, keepdims=True)),
+            None,
+        ),
+    ),
+    padded,
+)
+
+
+def masked_softmax(x, mask):
+    return jax.nn.softmax(x + jnp.where(mask, 0, -1e4))
+
+
+right(
+    "a softmax under a mask that leaves something of each row",
+    by_hand(
+        masked_softmax, lambda x, mask, dy: softmax_backward_of(masked_softmax(x, mask) * mask, dy)
+    ),
+    masks(4, 5),
+)
+
+
+def gate(x, is_open):
+    return jnp.where(is_open, jnp.sin(x), jnp.cos(x))
+
+
+def open_gate(rng):
+    return (*MATRIX(rng), jnp.array(True))
+
+
+right(
+    "a gate, right on either side of its flag",
+    by_hand(gate, lambda x, is_open, dy: (dy * jnp.where(is_open, jnp.cos(x), -jnp.sin(x)), None)),
+    open_gate,
+)
+
+
+def sums(x, ids):
+    return jax.ops.segment_sum(x, ids, 3)
+
+
+def mean_of_groups(x, ids):
+    return sums(x, ids) / jnp.maximum(sums(jnp.ones_like(x), ids), 1)
+
+
+def groups(rng):
+    return (*normal((7,))(rng), jnp.array([1, 2, 0, 1, 2, 1, 0]))
+
+
+right(
+    "a mean of groups, of which one may be empty",
+    by_hand(
+        mean_of_groups,
+        lambda x, ids, dy: ((dy / jnp.maximum(sums(jnp.ones_like(x), ids), 1))[ids], None),
+    ),
+    groups,
+)
+right(
+    "numbers in a sparse matrix, each in a place of its own",
+    by_hand(
+        lambda x, i, j: jnp.zeros((3, 3), x.dtype).at[i, j].set(x),
+        lambda x, i, j, dy: (dy[i, j], None, None),
+    ),
+    lambda rng: (*normal((5,))(rng), jnp.array([2, 0, 2, 1, 0]), jnp.array([1, 1, 0, 2, 0])),
+)
+
+
+def places_in_tree(x, above):
+    """Each node's number, and that of all above it."""
+
+    def step(places, i):
+        return places.at[i].set(places[above[i]] + x[i]), None
+
+    return jax.lax.scan(step, jnp.zeros_like(x), jnp.arange(len(x)))[0]
+
+
+def up_the_tree(x, above, dy):
+    def step(total, i):
+        return total.at[above[i]].add(jnp.where(i > 0, total[i], 0)), None
+
+    return jax.lax.scan(step, dy, jnp.arange(len(x))[::-1])[0], None
+
+
+right(
+    "a tree whose nodes come after those above them",
+    by_hand(places_in_tree, up_the_tree),
+    lambda rng: (*normal((7,))(rng), jnp.array([0, 0, 1, 0, 2, 1, 3])),
+)

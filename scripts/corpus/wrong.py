@@ -1779,3 +1779,35 @@ wrong(
     ),
     MATRIX,
 )
+
+# ---- beside booleans and integers that nobody gave
+
+wrong(
+    "a softmax under a mask, NaN where it leaves nothing of a row",
+    "x",
+    by_hand(
+        right.guarded_softmax,
+        lambda x, mask, dy: right.softmax_backward_of(
+            jax.nn.softmax(jnp.where(mask, x, -jnp.inf)), dy
+        ),
+    ),
+    right.masks(4, 3),
+)
+wrong(
+    "a gate, wrong where its flag is off",
+    "x",
+    by_hand(right.gate, lambda x, is_open, dy: (dy * jnp.cos(x), None)),
+    right.open_gate,
+)
+wrong(
+    "a mean of groups, NaN where one is empty",
+    "x",
+    by_hand(
+        right.mean_of_groups,
+        lambda x, ids, dy: (
+            (jax.nn.one_hot(ids, 3) @ (dy / right.sums(jnp.ones_like(x), ids))).astype(x.dtype),
+            None,
+        ),
+    ),
+    right.groups,
+)

@@ -42,25 +42,40 @@ ROUGH = 0.01  # of the largest |t|: an approximation may be off by so much, wher
 
 def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
     """The algebra with what is wrong at special points, and what these do not enter either."""
-    # Differences of 16 bits settle nothing; and of what is very large a run takes a second.
-    cannot_tell = bench.value_eps > FEW_DIGITS or bench.problem.is_long
-    if bench.problem.as_met or cannot_tell or budget.is_spent(NAME):
+    if is_left_out(bench) or budget.is_spent(NAME):
         return reached
-    value, findings, never = reached.value, reached.algebra, reached.never
     for how, variants in special.points(bench.problem, look.x, bench.stream, bench.programs.named):
         if budget.is_spent(NAME):
             break
-        there = first_finite(bench, look, variants, look.cs[:2], how)
-        if there is not None:
-            value = _value_at(bench, there, value, how)
-            findings = algebra_at(bench, there, findings, how)
-        never = _without_entered(bench, look, variants, never)
-    return replace(reached, value=value, algebra=findings, never=never)
+        reached = judged(bench, look, variants, reached, how)
+    return reached
+
+
+def judged(bench: Bench, look: Look, variants: Sequence[Leaves], reached: Reach, how: str) -> Reach:
+    """With what is wrong at the first of these points at which the function has a value.
+
+    look: at the arguments given. how: the points were made.
+    """
+    never = _without_entered(bench, look, variants, reached.never)
+    there = first_finite(bench, look, variants, look.cs[:2], how)
+    if there is None:
+        return replace(reached, never=never)
+    value = _value_at(bench, there, reached.value, how)
+    return replace(
+        reached, value=value, algebra=algebra_at(bench, there, reached.algebra, how), never=never
+    )
+
+
+def is_left_out(bench: Bench) -> bool:
+    """Differences of 16 bits settle nothing; and of what is very large a run takes a second."""
+    cannot_tell = bench.value_eps > FEW_DIGITS or bench.problem.is_long
+    return bench.problem.as_met or cannot_tell
 
 
 def _without_entered(
     bench: Bench, look: Look, variants: Sequence[Leaves], never: tuple[Never, ...]
 ) -> tuple[Never, ...]:
+    """Those sides of branches that the first of these points does not enter either."""
     if not never or not variants:
         return never
     with precision_of(bench.programs.dtype):
