@@ -38,6 +38,8 @@ CASES = {
     "alone": ((X,), ()),
     "largest_of_row": ((ROWS,), ()),
     "with_labels": ((PAIR, np.array([1, 0, 1, 2])), ()),
+    "gated": ((X, np.array(True)), ()),
+    "of_no_size": ((X,), ()),
     "once": ((X,), ("grad of grad",)),
     "shifted": ((X,), ()),
     "another": ((X,), ()),

@@ -36,6 +36,19 @@ with_labels = attached(
     lambda pair, labels: jnp.tanh(pair.weight) * labels + pair.bias,
     lambda pair, labels, dy: (Pair(dy * labels, dy), None),
 )
+gated = attached(
+    lambda x, is_open: jnp.where(is_open, jnp.sin(x), jnp.cos(x)),
+    lambda x, is_open, dy: (dy * jnp.cos(x), None),
+)
+
+
+def one_by(square):
+    return square / square
+
+
+of_no_size = attached(  # 0 / 0 where a square underflows
+    lambda x: jnp.arctan(x), lambda x, dy: (dy * one_by(jnp.where(x == 0, 1, x**2)) / (1 + x**2),)
+)
 once = jax.custom_jvp(lambda x: jnp.sin(x))  # the first derivative is right, the second 0
 once.defjvp(lambda x, t: (jnp.sin(*x), jax.lax.stop_gradient(jnp.cos(*x)) * t[0]))
 shifted = jax.custom_jvp(lambda x: x**2)

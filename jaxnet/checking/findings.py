@@ -109,6 +109,7 @@ class Finding:
     note: str = ""
     detail: str = ""
     _x: Any = field(default=None, repr=False, compare=False)  # the leaves where it was found
+    _others: Any = field(default=None, repr=False, compare=False)  # and the other arrays, if others
 
     @property
     def what(self) -> str:

@@ -250,7 +250,8 @@ def _of_second_order(base: Sketch, finding: Finding) -> Iterator[Sketch]:
 def _bases(case: Case, finding: Finding) -> Iterator[Sketch]:
     """With the arguments written out or made by a seed, in float64 or in their own dtypes."""
     x, has_complex = _leaves_of(case.taken, finding), _has_complex_outputs(case)
-    given = written.given(case.taken, x)
+    others = case.taken.others() if finding._others is None else finding._others
+    given = written.given(case.taken, x, others)
     named = [k for k, name in enumerate(case.taken.names) if name == finding.leaf]
     leaves = [k for k in named or range(len(x)) if x[k].size]
     for wide, seed, leaf in itertools.product((True, False), given.ways(), leaves):

@@ -66,10 +66,10 @@ class Given(NamedTuple):
         return f"{every} = (jnp.asarray(a, float) for a in ({every}))"
 
 
-def given(taken: Arguments, x: Leaves) -> Given:
-    """x: in the place of the floating leaves."""
+def given(taken: Arguments, x: Leaves, others: Leaves) -> Given:
+    """x: in the place of the floating leaves; others: of the other arrays."""
     names = _variables(taken)
-    return Given(x, (*x, *taken.others()), names, *_call_of(taken, names))
+    return Given(x, (*x, *others), names, *_call_of(taken, names))
 
 
 def _variables(taken: Arguments) -> tuple[str, ...]:

@@ -63,10 +63,14 @@ def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
         # With the same programs: others are data of them.
         there = replace(bench, problem=replace(problem, others=others))
         now = sweep.judged(there, look, [look.x], reached, how)
-        if is_doubtful:
-            found = _of_no_number(reached.algebra, now.algebra)
-            now = replace(now, value=reached.value, algebra=found)
-        reached = now
+        value = reached.value if is_doubtful else now.value
+        algebra = _of_no_number(reached.algebra, now.algebra) if is_doubtful else now.algebra
+        reached = Reach(
+            _found_at(others, reached.value, value),
+            _found_at(others, reached.algebra, algebra),
+            now.looks,
+            now.never,
+        )
     return reached
 
 
@@ -74,6 +78,11 @@ def _of_no_number(before: list[Finding], now: list[Finding]) -> list[Finding]:
     """Those found now, where the rule is no number."""
     pairs = zip(before, now, strict=True)
     return [old if new is old or np.isfinite(new.rule) else new for old, new in pairs]
+
+
+def _found_at(others: Leaves, before: list[Finding], now: list[Finding]) -> list[Finding]:
+    pairs = zip(before, now, strict=True)
+    return [old if new is old else replace(new, _others=others) for old, new in pairs]
 
 
 # -- points

@@ -128,7 +128,7 @@ def _overflowing(bench: Bench, draw: Draw) -> Iterator[Finding]:
             found += _finding(Question.PRECISION, names[k], compared, OF_RULE)
         for finding in found:
             if finding.leaf not in bench.problem.wholes:
-                yield replace(finding, detail=draw.working.name)
+                yield replace(finding, detail=draw.working.name, _x=draw.leaves)
 
 
 def _value_differing(run: NarrowRun, k: int) -> Array:
