@@ -250,8 +250,7 @@ def _of_second_order(base: Sketch, finding: Finding) -> Iterator[Sketch]:
 def _bases(case: Case, finding: Finding) -> Iterator[Sketch]:
     """With the arguments written out or made by a seed, in float64 or in their own dtypes."""
     x, has_complex = _leaves_of(case.taken, finding), _has_complex_outputs(case)
-    others = case.taken.others() if finding._others is None else finding._others
-    given = written.given(case.taken, x, others)
+    given = written.given(case.taken, x, _others_of(case.taken, finding))
     named = [k for k, name in enumerate(case.taken.names) if name == finding.leaf]
     leaves = [k for k in named or range(len(x)) if x[k].size]
     for wide, seed, leaf in itertools.product((True, False), given.ways(), leaves):
@@ -290,6 +289,10 @@ def _leaves_of(taken: Arguments, finding: Finding) -> Leaves:
     return tuple(
         np.asarray(b).astype(a.dtype) for a, b in zip(x, there if is_of_them else x, strict=True)
     )
+
+
+def _others_of(taken: Arguments, finding: Finding) -> Leaves:
+    return taken.others() if finding._others is None else finding._others
 
 
 def _size_at(x: Array, at: tuple[int, ...]) -> float:

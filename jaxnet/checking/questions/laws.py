@@ -167,19 +167,26 @@ def _parts(
     shapes: Sequence[tuple[int, ...]], rng: np.random.Generator
 ) -> Iterator[tuple[str, list[Array]]]:
     """In words, and which numbers of each output are of the part."""
-    for j in range(min(len(shapes), MOST_OUTPUTS) if len(shapes) > 1 else 0):
-        alone = [np.full(shape, i == j) for i, shape in enumerate(shapes)]
-        yield "the cotangent of one output alone", alone
-    if any(np.prod(shape[:-1]) > 1 for shape in shapes):
-        of_rows = [(*shape[:-1], 1) if shape else () for shape in shapes]
-        yield "rows of zeros in the cotangent", [_some(shape, rng) for shape in of_rows]
-    if any(np.prod(shape) > 1 for shape in shapes):
-        yield "zeros in the cotangent", [_some(shape, rng) for shape in shapes]
-        yield "all but one 0 in the cotangent", [_some(shape, rng, 1) for shape in shapes]
+    if len(shapes) > 1:
+        yield from (("the cotangent of one output alone", masks) for masks in _alone(shapes))
+    rows = [(*shape[:-1], 1) if shape else () for shape in shapes]
+    ways = {
+        "rows of zeros in the cotangent": (rows, None),
+        "zeros in the cotangent": (shapes, None),
+        "all but one 0 in the cotangent": (shapes, 1),
+    }
+    for what, (masked, count) in ways.items():
+        if any(np.prod(shape) > 1 for shape in masked):
+            yield what, [_some(shape, rng, count) for shape in masked]
 
 
-def _some(shape: tuple[int, ...], rng: np.random.Generator, count: int | None = None) -> Array:
-    """So many of the numbers; half of them."""
+def _alone(shapes: Sequence[tuple[int, ...]]) -> Iterator[list[Array]]:
+    for j in range(min(len(shapes), MOST_OUTPUTS)):
+        yield [np.full(shape, i == j) for i, shape in enumerate(shapes)]
+
+
+def _some(shape: tuple[int, ...], rng: np.random.Generator, count: int | None) -> Array:
+    """So many of the numbers, or half of them."""
     size = int(np.prod(shape))
     order = rng.permutation(size)
     some: Array = order < (-(-size // 2) if count is None else count)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet.checking.arrays import Array, distance, index_of, largest, on_host, typical
-from jaxnet.checking.bench import Bench, Draw
+from jaxnet.checking.bench import Bench, Draw, Look
 from jaxnet.checking.domains import Domain, Kind, Move, domain_of
 from jaxnet.checking.findings import Finding, Question, Verdict, made
 from jaxnet.checking.problem import Leaves, eps_of
@@ -109,26 +109,34 @@ class Compared(NamedTuple):
 
 
 def _overflowing(bench: Bench, draw: Draw) -> Iterator[Finding]:
-    names, outputs = bench.problem.names, bench.problem.outputs
     for run in bench.narrow_runs(draw):
-        values = [k for k in range(len(outputs)) if _value_differing(run, k).any()]
-        suspects = [k for k in range(len(names)) if _differing(run, k).any()]
-        if not (values or suspects) or run.auto is None:
+        if not _is_any_differing(run):
             return
         true = bench.look_at(draw, None)
-        found = []
-        for k in values:
-            r, a, t = run.forward[k], run.value[k], true.runs[0].value[k]
-            eps = eps_of(draw.cotangents[0][k].dtype)
-            compared = Compared(r, a, t, _value_differing(run, k), eps)
-            found += _finding(Question.VALUE, outputs[k], compared, OF_VALUE)
-        for k in suspects:
-            r, a, t = run.rule[k], run.auto[k], true.ref(bench.plain, k)[0]
-            compared = Compared(r, a, t, _differing(run, k), eps_of(draw.working.dtypes[k]))
-            found += _finding(Question.PRECISION, names[k], compared, OF_RULE)
-        for finding in found:
+        for finding in (*_of_values(bench, draw, run, true), *_of_rule(bench, draw, run, true)):
             if finding.leaf not in bench.problem.wholes:
                 yield replace(finding, detail=draw.working.name, _x=draw.leaves)
+
+
+def _is_any_differing(run: NarrowRun) -> bool:
+    of_values = (_value_differing(run, k) for k in range(len(run.value)))
+    of_rule = (_differing(run, k) for k in range(len(run.rule)))
+    return any(differing.any() for differing in (*of_values, *of_rule))
+
+
+def _of_values(bench: Bench, draw: Draw, run: NarrowRun, true: Look) -> Iterator[Finding]:
+    for k, name in enumerate(bench.problem.outputs):
+        r, a, t = run.forward[k], run.value[k], true.runs[0].value[k]
+        eps = eps_of(draw.cotangents[0][k].dtype)
+        compared = Compared(r, a, t, _value_differing(run, k), eps)
+        yield from _finding(Question.VALUE, name, compared, OF_VALUE)
+
+
+def _of_rule(bench: Bench, draw: Draw, run: NarrowRun, true: Look) -> Iterator[Finding]:
+    for k, name in enumerate(bench.problem.names):
+        r, a, t = run.rule[k], cast(Leaves, run.auto)[k], true.ref(bench.plain, k)[0]
+        compared = Compared(r, a, t, _differing(run, k), eps_of(draw.working.dtypes[k]))
+        yield from _finding(Question.PRECISION, name, compared, OF_RULE)
 
 
 def _value_differing(run: NarrowRun, k: int) -> Array:
