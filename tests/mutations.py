@@ -557,6 +557,13 @@ replaced(
     by=lambda run, k: np.zeros(run.forward[k].shape, bool),
 )
 replaced(
+    "no cotangent has a batch alone",
+    noticed_by="sums over the batch, but only where the cotangent alone has one",
+    owner=programs,
+    attribute="_is_batched_by_hand",
+    by=lambda at: False,
+)
+replaced(
     "booleans and integers are those given",
     noticed_by="a gate, wrong where its flag is off",
     owner=others,

@@ -87,6 +87,7 @@ WITNESSES = [
     "eps outside the root in the backward",
     "the cube of a norm: slope 1 in a row of zeros, where autodiff is NaN",
     "the largest of a row: every tie is paid in full, and none was given",
+    "sums over the batch, but only where the cotangent alone has one",
     "a gate, wrong where its flag is off",
     "a softmax under a mask, NaN where it leaves nothing of a row",
     "a mean of groups, NaN where one is empty",

@@ -48,6 +48,7 @@ NOT_ALGEBRA = {
     "under scan or vmap alone": (
         "a residual in a Python global: raises under scan",
         "sums over the batch, but only under vmap",
+        "sums over the batch, but only where the cotangent alone has one",
     ),
     "it raises where one argument alone is differentiated": ("an absent tangent is multiplied",),
     "the function has this gradient, whatever the rule inside": (

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxnet.checking.domains import Domain, Kind, domain_of
 from jaxnet.checking.findings import Question
 from jaxnet.checking.problem import Function, Leaves, Problem
-from jaxnet.checking.traces import pull
+from jaxnet.checking.traces import Pull, pull
 
 SECOND_ORDER = "grad of grad"
+JACREV = "vmap of the cotangent alone"
 TRANSFORMS = ("vmap", "scan", "remat", SECOND_ORDER)
 
 
@@ -44,6 +45,7 @@ class Cell:
     transform: Callable[[Function], Function]
     prepare: Callable[[Inputs], Point]  # of the transformed function's pullback
     names: tuple[str, ...]  # of the leaves of the transformed function
+    pulled: Callable[[Pull], Pull] = lambda pullback: pullback  # and of the rule's pullback
 
     @property
     def key(self) -> str:
@@ -54,10 +56,16 @@ class Cell:
         return self.detail == SECOND_ORDER
 
 
-def cells(problem: Problem, transforms: Sequence[str], perturbed_is_seen: bool) -> list[Cell]:
+def cells(
+    problem: Problem,
+    transforms: Sequence[str],
+    perturbed_is_seen: bool = False,
+    is_batched_by_hand: bool = False,
+) -> list[Cell]:
     """The first is the function as it is.
 
     perturbed_is_seen: whether a rule looks at which of its arguments are differentiated.
+    is_batched_by_hand: whether something in a pullback says itself what jax.vmap makes of it.
     """
     names = problem.names
 
@@ -67,6 +75,8 @@ def cells(problem: Problem, transforms: Sequence[str], perturbed_is_seen: bool) 
     made = [Cell(Question.ALGEBRA, "", lambda f: f, as_given, names)]
     if "vmap" in transforms:
         made += _vmaps(problem)
+    if "vmap" in transforms and is_batched_by_hand:
+        made.append(Cell(Question.TRANSFORMS, JACREV, made[0].transform, as_given, names, _jacrev))
     if perturbed_is_seen and len(set(problem.argument)) > 1:
         separate = set(problem.argument) - problem.never_alone
         made += [alone(problem, argument) for argument in sorted(separate)]
@@ -123,6 +133,24 @@ def _stacked(problem: Problem, which: set[int], inputs: Inputs) -> Point:
         tuple(jnp.stack([o, o]) if a in which else o for o, a in others),
         tuple(jnp.stack([c, d]) for c, d in zip(inputs.c, inputs.d, strict=True)),
     )
+
+
+def _jacrev(pullback: Pull) -> Pull:
+    """Of two cotangents at one point, as jax.jacrev takes them, that add up to the one given."""
+
+    def pulled(leaves: Leaves, others: Leaves, c: Leaves) -> tuple[Leaves, Leaves, Leaves]:
+        two = tuple(map(_two_of, c))
+        outputs, rest, both = jax.vmap(pullback, in_axes=(None, None, 0))(leaves, others, two)
+        outputs, rest = jax.tree.map(lambda x: x[0], (outputs, rest))
+        return outputs, rest, tuple(first + 2 * second for first, second in both)
+
+    return pulled
+
+
+def _two_of(c: Any) -> Any:
+    """c is the first and twice the second: so which result is whose is seen too."""
+    part = 0.5 + 0.25 * jnp.cos(jnp.arange(c.size, dtype=c.dtype)).reshape(c.shape)
+    return jnp.stack([c * part, c * (1 - part) / 2])
 
 
 # -- one argument alone

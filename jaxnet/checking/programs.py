@@ -158,7 +158,7 @@ class Programs:
             problem=problem,
             at=at,
             own=at,
-            cells=cells(problem, (), False),
+            cells=cells(problem, ()),
             narrow=[],
             shapes=[],
             working={},
@@ -298,7 +298,7 @@ def programs_for(
         eps=max(eps_of(narrowest_of_cotangents(*graphs)), *map(eps_of, traces.dtypes)),
         value_eps=max(eps_of(narrowest_float(*graphs)), *map(eps_of, traces.dtypes)),
         route=Route(at.route),
-        cells=cells(problem, transforms, is_told),
+        cells=cells(problem, transforms, is_told, _is_batched_by_hand(at)),
         narrow=traces.working,
         shapes=[narrow_at.rule_shapes() for narrow_at in traces.working],
         stops_gradient=lines.stops_gradient(at.ref_value.jaxpr),
@@ -320,6 +320,13 @@ def _not_precise(working: Sequence[Working], dtype: Any) -> tuple[str, ...]:
     names = [w.name for w in working if all(np.dtype(d) == dtype for d in w.dtypes)]
     said = "the digits that the rule keeps in {} were not judged: nothing here has more"
     return tuple(said.format(name) for name in names)
+
+
+def _is_batched_by_hand(at: AtDtypes) -> bool:
+    """Whether a rule for batching, or a callback with its method, is met in the pullback."""
+    equations = [e for e, _ in _graph.equations(at.rule.jaxpr)]
+    is_callback = any(e.primitive.name == "pure_callback" for e in equations)
+    return is_callback or any(map(_graph.has_rule_for_batching, equations))
 
 
 def _always_zero(ref: Any, count: int) -> tuple[bool, ...]:
@@ -348,7 +355,7 @@ def _pulls_of(
     try:
         with precision_of(dtype):
             return _Pulls(
-                _pull_of(pull(cell.transform(rule)), cell, problem, at),
+                _pull_of(cell.pulled(pull(cell.transform(rule))), cell, problem, at),
                 _pull_of(pull_of_truth(route, cell, rule, ref), cell, problem, at),
             )
     except Exception as e:
@@ -366,7 +373,7 @@ def _trouble_with(cell: Cell, problem: Problem, own: AtDtypes, route: Route) -> 
 
     rule, ref = own.value.to_differentiate, own.ref_value.to_differentiate
     try:
-        _pull_of(pull(cell.transform(rule)), cell, problem, own)
+        _pull_of(cell.pulled(pull(cell.transform(rule))), cell, problem, own)
         return None
     except Exception as e:
         said = first_line(e)

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -104,8 +104,11 @@ def zero_cotangents(f: Function, leaves: Leaves, others: Leaves) -> Leaves:
     return zeros_like(shapes_of(f, leaves, others)[0])
 
 
-def pull(f: Function) -> Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves, Leaves]]:
-    """(leaves, others, cotangents) -> (floating outputs, others, a cotangent of each leaf)"""
+# (leaves, others, cotangents) -> (floating outputs, others, a cotangent of each leaf)
+Pull: TypeAlias = Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves, Leaves]]
+
+
+def pull(f: Function) -> Pull:
 
     def pulled(leaves: Leaves, others: Leaves, c: Leaves) -> tuple[Leaves, Leaves, Leaves]:
         outputs, vjp, rest = jax.vjp(lambda *leaves: f(leaves, others), *leaves, has_aux=True)

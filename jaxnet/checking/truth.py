@@ -12,7 +12,7 @@ route's, or differences of the rule's own gradient, which was judged before.
 
 import enum
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,7 @@ import jax.numpy as jnp
 from jaxnet.checking import arbiter
 from jaxnet.checking.cells import Cell, Point
 from jaxnet.checking.problem import Function, Leaves
-from jaxnet.checking.traces import Way, pull
-
-# (leaves, others, cotangents) -> (floating outputs, others, a cotangent of each leaf)
-Pull: TypeAlias = Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves, Leaves]]
+from jaxnet.checking.traces import Pull, Way, pull
 
 
 class Route(enum.StrEnum):

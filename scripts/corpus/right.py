@@ -1898,3 +1898,24 @@ right(
     by_hand(places_in_tree, up_the_tree),
     lambda rng: (*normal((7,))(rng), jnp.array([0, 0, 1, 0, 2, 1, 3])),
 )
+
+
+# ---- batched by hand
+
+
+def batched(rule):
+    """A slope times a cotangent, with a rule for jax.vmap."""
+    f = jax.custom_batching.custom_vmap(lambda slope, dy: slope * dy)
+    f.def_vmap(rule)
+    return f
+
+
+def scaled_in_batches(size, is_batched, slope, dy):
+    return slope * dy, True  # the axis that is one for all is broadcast
+
+
+right(
+    "a backward with a rule for batches",
+    by_hand(lambda x: jnp.sin(x), lambda x, dy: (batched(scaled_in_batches)(jnp.cos(x), dy),)),
+    normal((5,)),
+)

@@ -827,6 +827,24 @@ wrong(  # as in a kernel with a batching rule of its own
 )
 
 
+def scaled_in_batches(size, batched, slope, dy):
+    """That of which the slope is one for all is taken for a sum."""
+    if batched == [False, True]:
+        return slope * jnp.sum(dy, 0) * jnp.ones((size, 1)), True
+    return slope * dy, True
+
+
+wrong(
+    "sums over the batch, but only where the cotangent alone has one",
+    "x",
+    by_hand(
+        lambda x: jnp.sin(x), lambda x, dy: (right.batched(scaled_in_batches)(jnp.cos(x), dy),)
+    ),
+    normal((5,)),
+    what="vmap of the cotangent alone",
+)
+
+
 def cell(h, x, w):
     return jnp.tanh(w * h + x)
 
