@@ -18,6 +18,7 @@ from jaxnet.checking import (
     bench,
     branches,
     examination,
+    graphs,
     nearby,
     programs,
     traces,
@@ -307,9 +308,9 @@ replaced(
 replaced(
     "digits of a gradient are those of the value",
     noticed_by="1.3 times the gradient, straight through a cast to float8",
-    owner=programs,
+    owner=graphs,
     attribute="narrowest_of_cotangents",
-    by=traces.narrowest_float,
+    by=graphs.narrowest_float,
 )
 replaced(
     "small elements alone may be off",

@@ -12,6 +12,7 @@ from jaxnet import audit, check
 from jaxnet.checking import programs, special
 from jaxnet.checking._check import problem_of
 from jaxnet.checking.domains import Domain, Kind, drawn, suggested
+from jaxnet.checking.questions import sweep
 from jaxnet.checking.special import points
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -57,6 +58,20 @@ def test_the_first_line_says_at_which_points(name, how):
 def half_as_steep_where(is_there):
     """x² + x, whose slope is half of what it should be where a number is so."""
     return pointwise(lambda x: x**2 + x, lambda x: (2 * x + 1) * jnp.where(is_there(x), 0.5, 1))
+
+
+def test_an_iteration_is_not_sent_where_it_may_never_end(monkeypatch):
+    met = []
+
+    def noted(bench, look, variants, reached, how):
+        met.append(how)
+        return reached
+
+    monkeypatch.setattr(sweep, "judged", noted)
+    converges = right.RIGHT["a loop that ends when it has converged"]
+    check(converges.f, *converges.args(np.random.default_rng(0)), transforms=())
+    assert special.NAMED in met
+    assert special.BEYOND_NAMED not in met
 
 
 def has_equals(x):

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnet import _graph
-from jaxnet.checking import arbiter, lines, ties
+from jaxnet.checking import arbiter, graphs, lines, ties
 from jaxnet.checking.branches import Branches, branches_of
 from jaxnet.checking.cells import Cell, Inputs, Point, cells
 from jaxnet.checking.findings import Finding, Question, Verdict
@@ -37,12 +37,8 @@ from jaxnet.checking.traces import (
     Traced,
     Working,
     blamed,
-    casts_to_float8,
     ctrl_c_comes_through,
-    draws_random_numbers,
     first_line,
-    narrowest_float,
-    narrowest_of_cotangents,
     one_after_the_other,
     precision_of,
     pull,
@@ -120,6 +116,7 @@ class Programs:
     is_one_rule: bool  # the function is nothing but one rule
     branches: Branches
     named: tuple[float, ...]  # numbers in the code that a value or a gradient is computed with
+    iterates: bool  # until something holds, which far out may be never
     notes: tuple[str, ...]
     working: dict[str, "Future[Any]"] = field(default_factory=dict)  # by dtype, Point -> NarrowRun
     _pulls: "dict[str, _Pulls | Finding]" = field(default_factory=dict)  # by cell
@@ -289,27 +286,28 @@ def programs_for(
     dtype = max((np.dtype(d) for d in traces.dtypes), key=eps_of)
     value_equations = [e for e, _ in _graph.equations(at.value.jaxpr)]
     is_told = any(map(_graph.sees_what_is_differentiated, value_equations))
-    graphs = that_may_round(at, working, dtype)
+    that_round = that_may_round(at, working, dtype)
     programs = Programs(
         problem=problem,
         at=at,
         own=own,
         dtype=dtype,
-        eps=max(eps_of(narrowest_of_cotangents(*graphs)), *map(eps_of, traces.dtypes)),
-        value_eps=max(eps_of(narrowest_float(*graphs)), *map(eps_of, traces.dtypes)),
+        eps=max(eps_of(graphs.narrowest_of_cotangents(*that_round)), *map(eps_of, traces.dtypes)),
+        value_eps=max(eps_of(graphs.narrowest_float(*that_round)), *map(eps_of, traces.dtypes)),
         route=Route(at.route),
-        cells=cells(problem, transforms, is_told, _is_batched_by_hand(at)),
+        cells=cells(problem, transforms, is_told, graphs.is_batched_by_hand(at)),
         narrow=traces.working,
         shapes=[narrow_at.rule_shapes() for narrow_at in traces.working],
         stops_gradient=lines.stops_gradient(at.ref_value.jaxpr),
         keeps_rules=lines.keeps_rules(at.ref_value.jaxpr),
-        always_zero=_always_zero(at.ref.jaxpr, len(problem.leaves)),
-        is_used=_is_used(at.ref_value.jaxpr, len(problem.leaves)),
-        casts_to_float8=casts_to_float8(at.ref),
-        draws=draws_random_numbers(at.ref.jaxpr),
+        always_zero=graphs.always_zero(at.ref.jaxpr, len(problem.leaves)),
+        is_used=graphs.is_used(at.ref_value.jaxpr, len(problem.leaves)),
+        casts_to_float8=graphs.casts_to_float8(at.ref),
+        draws=graphs.draws_random_numbers(at.ref.jaxpr),
         is_one_rule=_graph.is_one_rule(at.value.jaxpr),
         branches=branches_of(at.rule.jaxpr, at.ref_value.jaxpr),
-        named=_named(at.ref_value.jaxpr, at.rule.jaxpr),
+        named=graphs.named(at.ref_value.jaxpr, at.rule.jaxpr),
+        iterates=any(graphs.iterates(graph.jaxpr) for graph in (at.ref_value, at.rule)),
         notes=traces.notes + _not_precise(working, dtype),
     )
     return programs
@@ -320,28 +318,6 @@ def _not_precise(working: Sequence[Working], dtype: Any) -> tuple[str, ...]:
     names = [w.name for w in working if all(np.dtype(d) == dtype for d in w.dtypes)]
     said = "the digits that the rule keeps in {} were not judged: nothing here has more"
     return tuple(said.format(name) for name in names)
-
-
-def _is_batched_by_hand(at: AtDtypes) -> bool:
-    """Whether a rule for batching, or a callback with its method, is met in the pullback."""
-    equations = [e for e, _ in _graph.equations(at.rule.jaxpr)]
-    is_callback = any(e.primitive.name == "pure_callback" for e in equations)
-    return is_callback or any(map(_graph.has_rule_for_batching, equations))
-
-
-def _always_zero(ref: Any, count: int) -> tuple[bool, ...]:
-    """Of the cotangents, the last outputs of the reference's pullback: computed from no input."""
-    every = range(len(_graph.plain(ref).invars))
-    return tuple(not reached for reached in _graph.outputs_reached(ref, every)[-count:])
-
-
-def _named(*jaxprs: Any) -> tuple[float, ...]:
-    return tuple(dict.fromkeys(x for jaxpr in jaxprs for x in _graph.named_numbers(jaxpr)))
-
-
-def _is_used(ref_value: Any, count: int) -> tuple[bool, ...]:
-    body = _graph.without_rules(ref_value, _graph.EVERY)
-    return tuple(any(_graph.outputs_reached(body, [k])) for k in range(count))
 
 
 # -- cells

@@ -4,12 +4,11 @@ import contextlib
 import gc
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnet import _graph
@@ -130,34 +129,6 @@ def one_after_the_other(results: Any, inputs: Any) -> tuple[Any, Any]:
 def pullback(f: Function, leaves: Leaves, others: Leaves) -> Traced:
     """pull(f), traced with cotangents in the dtypes of f's outputs at these leaves."""
     return trace(pull(f), leaves, others, zero_cotangents(f, leaves, others))
-
-
-def narrowest_float(*traced: Traced) -> Any:
-    """The floating dtype with the fewest digits that any equation computes (float64 for none)."""
-    return _narrowest(e for t in traced for e, _ in _graph.equations(t.jaxpr))
-
-
-def narrowest_of_cotangents(*pullbacks: Traced) -> Any:
-    """The same of what the cotangents are computed from: a value may be rounded on its way out."""
-    return _narrowest(e for p in pullbacks for e in p.equations_of_cotangents())
-
-
-def _narrowest(every: Iterable[Any]) -> Any:
-    computing = (e for e in every if not _graph.computes_nothing(e))
-    outputs = (v for e in computing for v in e.outvars)
-    dtypes = {v.aval.dtype for v in outputs if hasattr(v.aval, "dtype")}
-    floating = (d for d in dtypes if jnp.issubdtype(d, jnp.inexact))
-    return max(floating, key=eps_of, default=np.dtype(np.float64))
-
-
-def casts_to_float8(pullback: Traced) -> bool:
-    outputs = (v for e in pullback.equations_of_cotangents() for v in e.outvars)
-    return any(str(getattr(v.aval, "dtype", "")).startswith("float8") for v in outputs)
-
-
-def draws_random_numbers(jaxpr: Any) -> bool:
-    names = ("random_bits", "random_gamma", "threefry", "rng_")
-    return any(e.primitive.name.startswith(names) for e, _ in _graph.equations(jaxpr))
 
 
 # -- dtypes

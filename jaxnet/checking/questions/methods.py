@@ -39,13 +39,14 @@ from jaxnet.checking.bench import MOVES, STREAM, first_step, move
 from jaxnet.checking.cells import Point
 from jaxnet.checking.cut_out import problem_at
 from jaxnet.checking.findings import Finding, Question, Verdict
+from jaxnet.checking.graphs import narrowest_float
 from jaxnet.checking.methods import Claim, Given, Said, claims_of, in_time
 from jaxnet.checking.problem import Leaves, Problem, as_dtypes, eps_of
 from jaxnet.checking.programs import compiler_options
 from jaxnet.checking.questions import laws
 from jaxnet.checking.questions.algebra import Leaf, Standard, judge
 from jaxnet.checking.sites import Found
-from jaxnet.checking.traces import WIDE, Traced, first_line, narrowest_float, precision_of, trace
+from jaxnet.checking.traces import WIDE, Traced, first_line, precision_of, trace
 
 
 def ask(prim: Any, site: Found, values: Sequence[Any], seed: int) -> list[Finding]:

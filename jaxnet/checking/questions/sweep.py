@@ -47,6 +47,8 @@ def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
     for how, variants in special.points(bench.problem, look.x, bench.stream, bench.programs.named):
         if budget.is_spent(NAME):
             break
+        if bench.programs.iterates and how == special.BEYOND_NAMED:
+            continue
         reached = judged(bench, look, variants, reached, how)
     return reached
 
