@@ -14,6 +14,7 @@ The last is asked of two parts of c as well, each 0 where the other is not: of w
 out the cotangent is 0, and of random ones no row and no number is.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -141,7 +142,8 @@ def laws_of(given: Sequence[Leaves], r: Leaves, s: Leaves, eps: float, names: Na
 def laws_of_parts(bench: Bench, look: Look) -> Iterator[Law]:
     """What is given is a part of the first cotangent, what is expected the result of the whole."""
     rng = bench.stream("parts of a cotangent")
-    for what, masks in _parts([np.shape(a) for a in look.cs[0]], rng):
+    ways = _parts([np.shape(a) for a in look.cs[0]], rng)
+    for what, masks in itertools.islice(ways, 1) if bench.problem.is_long else ways:
         yield Law(
             "additive",
             f"the backward is not linear: with {what} it gives another part of the result",
