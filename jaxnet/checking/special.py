@@ -27,7 +27,7 @@ ROW_OF_ANOTHER = "a row that of another argument"
 # Such as a function may compare with. What is beyond them too, where none of those given is.
 NAMED, BEYOND_NAMED = "numbers that the code names", "numbers twice those that the code names"
 MOST_NAMED = 8  # of them
-FARTHEST = 1000  # times the largest number given
+NEAREST, FARTHEST = 1e-6, 1000  # times the largest number given
 SIGNS = {Kind.POSITIVE: 1.0, Kind.NEGATIVE: -1.0}
 
 # The numbers to be put in the place of those chosen of a leaf; None where its domain has none such.
@@ -228,7 +228,8 @@ def _of_the_code(
 
 
 def _within_reach(named: Sequence[float], size: float) -> list[float]:
-    return [v for v in named if abs(v) <= REACH * size]
+    """None that is as good as 0: a squared one may underflow."""
+    return [v for v in named if NEAREST * size <= abs(v) <= REACH * size]
 
 
 def _beyond(named: Sequence[float], size: float) -> list[float]:
