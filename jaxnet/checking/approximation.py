@@ -49,8 +49,10 @@ def is_another(problem: Problem, here: Any, there: Any) -> bool:
 
 
 def _relative(error: Array, t: Array) -> float:
-    size = largest(t)
-    return float(np.max(np.nan_to_num(error, nan=np.inf), initial=0)) / size if size else 0.0
+    worst, size = float(np.max(np.nan_to_num(error, nan=np.inf), initial=0)), largest(t)
+    if size:
+        return worst / size
+    return 0.0 if np.isfinite(worst) else np.inf
 
 
 def off(r: Array, t: Array) -> float:

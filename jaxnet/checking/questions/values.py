@@ -16,6 +16,7 @@ from jaxnet.checking.arrays import (
     Array,
     distance,
     index_of,
+    largest,
     same_twice,
     spread,
     tolerance,
@@ -56,14 +57,15 @@ def ask(bench: Bench, look: Look, again: Run) -> list[Finding]:
 def at_made(bench: Bench, there: Look, known: Sequence[Finding], how: str) -> list[Finding]:
     """What is known of the value, with what is wrong at a point that was made so.
 
-    By more than float32 can tell, as of a gradient there: another formula has other tails.
+    By more than float32 can tell, as of a gradient there: another formula has other tails. The
+    value must have digits there: the logarithm of a determinant that is 0 has none.
     """
     run, found = there.runs[0], {}
     for k, output in enumerate(bench.problem.outputs):
         noise = spread([m.value[k] for m in there.moved], run.value[k])
         standard = Standard(noise, bench.value_eps, max(FAR, bench.rtol(there)))
         finding = compared(output, run.forward[k], run.value[k], standard)
-        if finding.verdict is Verdict.WRONG:
+        if finding.verdict is Verdict.WRONG and largest(noise) <= FAR * largest(run.value[k]):
             found[output] = replace(made(finding, how), _x=there.x)
     return [found.get(f.leaf, f) if f.verdict is Verdict.OK else f for f in known]
 
