@@ -126,7 +126,7 @@ replaced(
     "an approximation is not looked at twice",
     noticed_by="eps outside the root in the backward",
     owner=sweep,
-    attribute="ROUGH",
+    attribute="COARSE",
     by=np.inf,
 )
 replaced(
@@ -497,7 +497,7 @@ replaced(
 replaced(
     "no tail may be approximate at made points",
     noticed_by="a tail that is taken for 0",
-    owner=reach,
+    owner=approximation,
     attribute="FAR",
     by=0.0,
 )

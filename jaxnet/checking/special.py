@@ -27,7 +27,7 @@ ROW_OF_ANOTHER = "a row that of another argument"
 # Such as a function may compare with. What is beyond them too, where none of those given is.
 NAMED, BEYOND_NAMED = "numbers that the code names", "numbers twice those that the code names"
 MOST_NAMED = 8  # of them
-NEAREST, FARTHEST = 1e-6, 1000  # times the largest number given
+NEAREST, FARTHEST = 1e-6, 64  # times the largest number given
 SIGNS = {Kind.POSITIVE: 1.0, Kind.NEGATIVE: -1.0}
 
 # The numbers to be put in the place of those chosen of a leaf; None where its domain has none such.

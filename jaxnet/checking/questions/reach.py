@@ -6,7 +6,7 @@ Points are made that enter such sides (branches.py); at them only what is surely
 
 from dataclasses import dataclass
 
-from jaxnet.checking.approximation import FAR, is_another
+from jaxnet.checking.approximation import far_from, is_another
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.findings import Finding, Never, Verdict, made
@@ -55,5 +55,5 @@ def ask(bench: Bench, look: Look, value: list[Finding], algebra: Algebra, budget
 def _is_worse(bench: Bench, there: Finding, here: Finding) -> bool:
     if there.verdict is Verdict.APPROXIMATE:
         return here.verdict is Verdict.OK
-    is_little = there.error * bench.eps <= FAR
+    is_little = there.error * bench.eps <= far_from(here)
     return there.verdict is Verdict.WRONG and not is_little

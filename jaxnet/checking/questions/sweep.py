@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxnet.checking import special
-from jaxnet.checking.approximation import FAR, is_another
+from jaxnet.checking.approximation import COARSE, far_from, is_another
 from jaxnet.checking.arbiter import Slopes
 from jaxnet.checking.arrays import FEW_DIGITS, Array, distance, index_of, largest, same, tolerance
 from jaxnet.checking.bench import Bench, Look
@@ -37,7 +37,6 @@ NAME = "special points"  # in the report
 BEYOND = 8  # times what a bar or rounding explains
 MOVES = 8
 FEW = 4  # numbers at which autodiff is none
-ROUGH = 0.01  # of the largest |t|: an approximation may be off by so much, where nobody looks
 
 
 def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
@@ -116,7 +115,7 @@ def algebra_at(bench: Bench, there: Look, findings: list[Finding], how: str) -> 
 def _worse(bench: Bench, there: Look, k: int, here: Finding, how: str) -> Finding:
     if here.verdict is Verdict.WRONG or here.leaf in bench.problem.wholes:
         return here
-    rtol = max(ROUGH if here.verdict is Verdict.APPROXIMATE else FAR, bench.rtol(there))
+    rtol = max(far_from(here, COARSE), bench.rtol(there))
     r, t = there.rule(bench.plain, k)[0], there.ref(bench.plain, k)[0]
     found = _without_autodiff(bench, there, k, how)
     if found is None and _is_far(bench, there, k, r, t, rtol).any():
@@ -136,11 +135,11 @@ def _without_autodiff(bench: Bench, there: Look, k: int, how: str) -> Finding | 
     """What differences exclude by far, where the rule is a number and autodiff is none."""
     rows = there.rule(bench.plain, k)[0], there.ref(bench.plain, k)[0], there.x[k]
     r, t, x = map(np.ravel, rows)
-    only_rule = np.flatnonzero(np.isfinite(r) & ~np.isfinite(t) & np.isfinite(x))
+    only_rule = np.flatnonzero(np.isfinite(r) & np.isnan(t) & np.isfinite(x))
     arbiter = bench.arbiter(bench.plain, there, k)
     for i in map(int, only_rule[:FEW]):
         slopes = arbiter(0, i)
-        if _is_excluded(float(r[i]), slopes):
+        if slopes.is_finite and _is_excluded(float(r[i]), slopes):
             finding = Finding(
                 Question.ALGEBRA,
                 bench.problem.names[k],
