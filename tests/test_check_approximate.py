@@ -86,3 +86,14 @@ def test_rtol_is_a_number():
             check(sine(), X, rtol=rtol)
         with pytest.raises(ValueError, match="audit: rtol must be a number"):
             audit(sine(), X, rtol=rtol)
+
+
+def test_rtol_is_of_the_digits_too():
+    """In float32 alone it is off by 1e-5: as much as it says that it may be."""
+    f = by_hand(
+        lambda x: jnp.sin(x),
+        lambda x, dy: (dy * jnp.cos(x) * (1 + 1e-5 * (x.dtype == jnp.float32)),),
+    )
+    x = np.linspace(-1, 2, 7, dtype=np.float32)
+    assert check(f, x, transforms=(), rtol=1e-4).ok
+    assert "imprecise" in verdicts(check(f, x, transforms=()), "precision")

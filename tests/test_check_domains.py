@@ -154,12 +154,19 @@ EIGHT = np.linspace(0.2, 2, 8)[::-1]
         ((EIGHT - 0.2) / 1.8, Kind.UNIT),
         (np.linspace(-1, 1, 5), Kind.SORTED),
         (np.linspace(-1, 1, 4), Kind.ANY),
+        (np.stack([np.linspace(-1, 1, 4)] * 2), Kind.SORTED),
+        (np.linspace(-1, 1, 8)[:, None], Kind.ANY),
         (np.ones(9), Kind.POSITIVE),
         (LABELS, Kind.ONE_HOT),
         (0.9 * LABELS + 0.02, Kind.SIMPLEX),
         (0.9 * LABELS, Kind.POSITIVE),
         (UNIT_ROWS, Kind.FIXED),
         (np.abs(UNIT_ROWS), Kind.FIXED),
+        ((0.9 * LABELS + 0.02).T, Kind.FIXED),
+        ((0.9 * LABELS + 0.02) / 3, Kind.FIXED),
+        (np.log(0.9 * LABELS + 0.02), Kind.FIXED),
+        (np.array([0, 1, 1, 0, 0, 0, 1, 0]), Kind.UNIT),
+        (np.array([-1, 1, 1, -1, -1, -1, 1, 1]), Kind.UNIT),
         (UNIT_ROWS * np.float32(1.00001), Kind.ANY),
         (np.array([[1], [-1]]), Kind.ANY),
         (np.array(0.5), Kind.ANY),
@@ -171,8 +178,26 @@ def test_what_numbers_suggest(numbers, kind):
     assert suggested(numbers).kind is kind
 
 
+SIGNS = np.tile([-1.0, 1.0, 1.0], 3)
+
+
+def test_labels_and_masks_stay_such_beside_a_branch():
+    """y² = 1 is used, and there is a branch for other numbers."""
+    hinge = by_hand(
+        lambda w, y: jnp.sum(jnp.maximum(0, 1 - y * w)),
+        lambda w, y, dy: (
+            jnp.where(y * w < 1, -dy * y**3, 0),
+            jnp.where(y * w < 1, -dy * w * y**2, 0),
+        ),
+    )
+    w = np.random.default_rng(1).normal(size=9).astype(np.float32)
+    report = check(hinge, w, SIGNS.astype(np.float32), transforms=())
+    assert report.ok, report
+    assert not check(hinge, w, 0.7 * SIGNS.astype(np.float32), transforms=()).ok
+
+
 @pytest.mark.parametrize(
-    "numbers", [EIGHT, EIGHT[::-1], -EIGHT, LABELS, 0.9 * LABELS + 0.02, np.arange(6.0)]
+    "numbers", [SIGNS, EIGHT, EIGHT[::-1], -EIGHT, LABELS, 0.9 * LABELS + 0.02, np.arange(6.0)]
 )
 def test_moved_numbers_stay_in_the_domain(numbers):
 

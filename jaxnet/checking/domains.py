@@ -1,14 +1,15 @@
 """Where a leaf's numbers may lie, so that points are made there alone.
 
 The numbers given suggest it: rows that sum to one, or of one 1 and zeros, and numbers in order, are
-so by intent, and rows of length one, which are left as they are. Of numbers that are all of one
-sign, or FEW or more that fill [0, 1] to its ends, that is likely, unless the function has a branch
-for others (branches.py). A number alone beside arrays, a scale or a bound, is likely of that size
-too. `domain=` says it exactly.
+so by intent; what is normalised otherwise, as rows of length one, is left as it is. Of numbers of
+one sign, or FEW or more that fill [0, 1] to its ends, that is likely, unless the function has a
+branch for others (branches.py). A number alone beside arrays, a scale or a bound, is likely of that
+size too. `domain=` says it exactly.
 """
 
 import enum
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,7 +20,7 @@ from jaxnet.checking.arrays import Array, typical
 from jaxnet.checking.problem import LARGE, Problem, eps_of
 
 FEW = 8  # fewer numbers fill no interval
-IN_ORDER = 5  # numbers of a row: of so few, 1 in 120 rows is in order by chance
+BY_CHANCE = 119  # no more than one in so many arrays is in order, as a row of 5 or two of 4
 ENDS = 0.05  # of the interval from 0 to 1: there is a number as near to each end, or nearer
 NEAR = 2  # times itself, at most, is a number alone made larger or smaller
 
@@ -69,6 +70,7 @@ class Domain:
     is_given: bool = False  # by the caller
     is_sorted: bool = False  # beside a sign or a range
     is_near: bool = False  # beside a sign: not far from the number given
+    are_flags: bool = False  # the ends of the interval, and nothing between
 
     def as_a_branch_has_it(self) -> "Domain":
         """What a branch for other numbers leaves of it: a sign is a guess, unless it is given.
@@ -76,7 +78,7 @@ class Domain:
         That of a number alone is left: most branches beside it are for those of the arrays.
         """
         may_be_a_guess = self.kind in (Kind.POSITIVE, Kind.NEGATIVE, Kind.UNIT)
-        is_a_guess = may_be_a_guess and not (self.is_given or self.is_near)
+        is_a_guess = may_be_a_guess and not (self.is_given or self.is_near or self.are_flags)
         without = Domain(Kind.SORTED) if self.is_sorted else ANY
         return without if is_a_guess else self
 
@@ -104,6 +106,8 @@ class Domain:
 
     def near(self, x: Any) -> Any:
         """Of numbers hardly outside, the nearest in the domain; of one-hot rows, other such."""
+        if self.are_flags:
+            return jnp.where(2 * x > self.low + self.high, self.high, self.low).astype(x.dtype)
         near = self.project(x) if self.project else _NEAR[self.kind](self, x)
         return jnp.sort(near, axis=-1) if self.is_sorted else near
 
@@ -146,6 +150,8 @@ def suggested(leaf: Any, beside_larger: bool = False) -> Domain:
     is_alone = x.size == 1
     if not x.size or not np.isfinite(x).all() or (is_alone and not beside_larger):
         return ANY
+    if flags := _flags(x):
+        return flags
     is_sorted = _are_in_order(x)
     for kind, suggests in _SUGGESTS.items():
         if suggests(x, eps_of(leaf.dtype)):
@@ -169,8 +175,18 @@ def _sum_to_one(x: Array, eps: float) -> bool:
     return _are_rows(x) and bool((x >= 0).all()) and _are_one(x.sum(-1), x, eps)
 
 
-def _are_of_length_one(x: Array, eps: float) -> bool:
-    return _are_rows(x) and _are_one((x**2).sum(-1), x, eps)
+def _are_normalised(x: Array, eps: float) -> bool:
+    """Rows of length one, columns or a table that sum to one, rows of such logarithms."""
+    return _are_rows(x) and any(_are_one(total, x, eps) for total in _sums(x))
+
+
+def _sums(x: Array) -> Iterator[Array]:
+    yield (x**2).sum(-1)
+    if x.ndim > 1 and (x >= 0).all():
+        yield x.sum(-2)
+        yield np.asarray(x.sum())
+    if (x <= 0).all():
+        yield np.exp(x).sum(-1)
 
 
 def _are_rows(x: Array) -> bool:
@@ -186,12 +202,23 @@ def _ascend(x: Array, eps: float) -> bool:
 
 
 def _are_in_order(x: Array) -> bool:
-    return _ascend(x, 0) and x.shape[-1] >= IN_ORDER and bool(x.min() < x.max())
+    if not _ascend(x, 0) or x.min() == x.max():
+        return False
+    rows = x.size // x.shape[-1]
+    return bool(rows * math.lgamma(1 + x.shape[-1]) >= math.log(BY_CHANCE))
 
 
 def _fill_the_unit(x: Array, eps: float) -> bool:
     is_inside = x.size >= FEW and x.min() >= 0 and x.max() <= 1
     return bool(is_inside and x.min() <= ENDS and x.max() >= 1 - ENDS)
+
+
+def _flags(x: Array) -> Domain | None:
+    """Of a mask, whose numbers are 0 and 1, or of labels, which are -1 and 1."""
+    values = set(np.unique(x))
+    if x.size < FEW or values not in ({0.0, 1.0}, {-1.0, 1.0}) or _are_one_hot(x, 0.0):
+        return None
+    return Domain(Kind.UNIT, min(values), are_flags=True)
 
 
 _HOLDS: dict[Kind, Callable[[Array, float], bool]] = {
@@ -205,7 +232,7 @@ _HOLDS: dict[Kind, Callable[[Array, float], bool]] = {
 _SUGGESTS: dict[Kind, Callable[[Array, float], bool]] = {
     Kind.ONE_HOT: _are_one_hot,
     Kind.SIMPLEX: _sum_to_one,
-    Kind.FIXED: _are_of_length_one,
+    Kind.FIXED: _are_normalised,
     Kind.UNIT: _fill_the_unit,
     Kind.POSITIVE: lambda x, eps: bool((x >= 0).all() and x.any()),
     Kind.NEGATIVE: lambda x, eps: bool((x <= 0).all() and x.any()),

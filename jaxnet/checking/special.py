@@ -68,7 +68,7 @@ def moved_a_little(problem: Problem, x: Leaves, n: int) -> Leaves:
 
     def moved(k: int, leaf: Any) -> Any:
         domain, value = elementwise(problem, k), _host(leaf)
-        if domain.kind is Kind.FIXED:
+        if domain.kind is Kind.FIXED or domain.are_flags:
             return leaf
         nearer = value * (1 - LITTLE * np.abs(np.sin(1e6 * (n + 1) * value)))
         if domain.kind is Kind.UNIT:
@@ -84,14 +84,17 @@ def elementwise(problem: Problem, k: int) -> Domain:
     is_bound = domain.is_sorted or domain.is_near or domain.project
     is_elementwise = domain.kind in ELEMENTWISE and not is_bound
     x = problem.leaves[k]
-    is_whole = problem.names[k] in problem.wholes or not x.size or _is_symmetric(x)
+    is_whole = problem.names[k] in problem.wholes or not x.size or _has_a_form(x)
     return domain if is_elementwise and not is_whole else FIXED
 
 
-def _is_symmetric(x: Array) -> bool:
-    """A matrix, or several, that may have to be so: a number alone must not be replaced."""
-    is_square = x.ndim > 1 and x.shape[-1] == x.shape[-2] > 1
-    return is_square and bool((x == np.swapaxes(x, -1, -2)).all())
+def _has_a_form(x: Array) -> bool:
+    """A matrix, or several, symmetric, skew or triangular: a number alone must not be replaced."""
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2] or x.shape[-1] == 1:
+        return False
+    turned = np.swapaxes(x, -1, -2)
+    is_triangular = not np.triu(x, 1).any() or not np.tril(x, -1).any()
+    return is_triangular or bool((x == turned).all() or (x == -turned).all())
 
 
 def _together(problem: Problem, x: Leaves, leaves: list[Array | None]) -> list[Leaves]:
@@ -240,6 +243,8 @@ def _beyond(named: Sequence[float], size: float) -> list[float]:
 
 def _is_in(domain: Domain, value: float) -> bool:
     if domain.kind is Kind.UNIT:
+        if domain.are_flags:
+            return False
         return domain.low < value < domain.high  # the ends are a kind of their own
     return domain.kind is Kind.ANY or value * SIGNS.get(domain.kind, 0.0) > 0
 
@@ -284,7 +289,7 @@ def _rows_alike(a: Any, b: Any) -> bool:
 def _may_stand_for(j: int, k: int, domains: list[Domain], leaves: Leaves) -> bool:
     one, other = leaves[j].shape, leaves[k].shape
     is_of_it = j < k if one == other else one == other[len(other) - len(one) :]
-    return is_of_it and domains[k].kind in (Kind.ANY, domains[j].kind)
+    return is_of_it and (domains[k].kind is Kind.ANY or domains[j] == domains[k])
 
 
 _KINDS: dict[str, Callable[..., Array | None]] = {

@@ -1919,3 +1919,13 @@ right(
     by_hand(lambda x: jnp.sin(x), lambda x, dy: (batched(scaled_in_batches)(jnp.cos(x), dy),)),
     normal((5,)),
 )
+
+
+right(
+    "entropy, whose slope ends at 1e-30",
+    by_hand(
+        lambda p: -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0), -1),
+        lambda p, dy: (-dy[:, None] * (jnp.log(jnp.maximum(p, 1e-30)) + 1),),
+    ),
+    lambda rng: (jax.nn.softmax(MATRIX(rng)[0]),),
+)

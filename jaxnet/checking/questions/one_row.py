@@ -15,6 +15,7 @@ import numpy as np
 from jaxnet.checking.arrays import FEW_DIGITS
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
+from jaxnet.checking.domains import FIXED, domain_of
 from jaxnet.checking.findings import ONE_ROW, Finding, Verdict, made
 from jaxnet.checking.problem import Problem
 from jaxnet.checking.questions import sweep
@@ -60,6 +61,8 @@ def ask(look: Look, alone: OneRow, algebra: Sequence[Finding]) -> list[Finding]:
 def _of_rows(count: int, problem: Problem) -> Problem | None:
     """The first of them, where there are more."""
     rows = next((x.shape[0] for x in problem.leaves if x.ndim > 1), 0)
+    if _are_fixed(problem, rows):
+        return None  # columns that sum to one, say
     if rows <= count or problem.wholes or problem.as_met or _names_rows(problem, rows):
         return None
 
@@ -74,6 +77,12 @@ def _names_rows(problem: Problem, rows: int) -> bool:
     """Whether integers, of another number than the rows, may say which rows are meant."""
     of_integers = [x.shape for x in problem.others if np.ndim(x)]
     return any(shape[0] != rows for shape in of_integers)
+
+
+def _are_fixed(problem: Problem, rows: int) -> bool:
+    """Whether an array with so many rows is to stay as it is."""
+    cut = [k for k, x in enumerate(problem.leaves) if x.ndim > 1 and x.shape[0] == rows]
+    return any(domain_of(problem, k) == FIXED for k in cut)
 
 
 def _takes_two(bench: Bench) -> bool:

@@ -195,7 +195,7 @@ def _judged(bench: Bench, leaf: str, compared: Compared) -> Finding:
     error = np.where(no_such_number, 0, error)
     of_auto = largest(auto_error)
     factor = FACTOR if of_auto <= LOST * eps * scale else FACTOR_OF_LUCK
-    floor = max(floor * eps, OF_APART * apart)
+    floor = max(floor * eps, OF_APART * apart, bench.problem.rtol or 0.0)
     allowed = max(factor * of_auto, FACTOR * largest(noise), floor * scale)
     unit = max(eps * scale, np.finfo(float).tiny)
     in_eps = float(np.max(error, initial=0)) / unit, of_auto / unit

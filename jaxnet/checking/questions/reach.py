@@ -55,5 +55,7 @@ def ask(bench: Bench, look: Look, value: list[Finding], algebra: Algebra, budget
 def _is_worse(bench: Bench, there: Finding, here: Finding) -> bool:
     if there.verdict is Verdict.APPROXIMATE:
         return here.verdict is Verdict.OK
+    if there.auto is not None and there.true != there.auto:
+        return False  # autodiff is not right there: the point may be at fault
     is_little = there.error * bench.eps <= far_from(here)
     return there.verdict is Verdict.WRONG and not is_little
