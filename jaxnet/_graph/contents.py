@@ -38,7 +38,8 @@ def named_numbers(jaxpr: Any) -> list[float]:
     """Those that stand in the code, or that it took from outside, each once; integers last."""
     literals = [v for e, _ in equations(jaxpr) for v in e.invars if is_literal(v)]
     scalars = [x for x in (*(v.val for v in literals), *constants(jaxpr)) if np.ndim(x) == 0]
-    floating = [x for x in scalars if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
+    known = [x for x in scalars if not isinstance(x, jax.core.Tracer)]
+    floating = [x for x in known if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
     # A bound of a clip may be written as an integer; an index of JAX's own is no such number.
     of_python = (v for v in literals if getattr(v.aval, "weak_type", False))
     integers = [v.val for v in of_python if jnp.issubdtype(v.aval.dtype, jnp.integer)]
