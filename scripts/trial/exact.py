@@ -106,6 +106,18 @@ def perturbed(order: int) -> Callable[..., list[str]]:
     return said
 
 
+def at_zero(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
+    """The value there, as it is and as it is differentiated."""
+    (x,) = args
+
+    def value(x: Any) -> Any:
+        return jnp.sum(f(x))
+
+    zero = jnp.zeros_like(x)
+    differentiated, _ = jax.value_and_grad(value)(zero)
+    return [f"at 0 the value is {value(zero):.4g}, as it is differentiated {differentiated:.4g}"]
+
+
 EXACT: dict[str, Sequence[Callable[..., list[str]]]] = {
     f"{TFP}.math.log_gamma_difference": (
         elementwise(1, lambda value, x, y: mpmath.digamma(y) - mpmath.digamma(x + y)),
@@ -116,5 +128,7 @@ EXACT: dict[str, Sequence[Callable[..., list[str]]]] = {
     f"{TFP}.distributions.InverseGaussian a sample": tuple(
         implicit(k, inverse_gaussian, inverse_gaussian_density) for k in (0, 1)
     ),
+    "ott.math.utils.norm": (at_zero,),
+    "ott.math.utils.norm along an axis": (at_zero,),
     "jaxopt.perturbations.make_perturbed_max": (perturbed(1), perturbed(2)),
 }

@@ -40,6 +40,12 @@ KNOWN: dict[str, Known] = {
         "it is NaN at 0, where that of jnp.abs, for which it stands, is 0",
         at=([0.0], [0.0]),
     ),
+    **{
+        f"ott.math.utils.norm{more}": Known(
+            Kind.FAULT, "at 0 the value that is differentiated is the norm of ones"
+        )
+        for more in ("", " along an axis")
+    },
     "flax.nnx.custom_vjp of a module, called in the forward": Known(
         Kind.FAULT, "grad of grad is 0, where differences of the gradient are not"
     ),
