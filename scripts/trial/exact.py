@@ -106,16 +106,19 @@ def perturbed(order: int) -> Callable[..., list[str]]:
     return said
 
 
-def at_zero(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
-    """The value there, as it is and as it is differentiated."""
-    (x,) = args
+def value_at(factor: float) -> Callable[..., list[str]]:
+    """Times the arguments: the value as it is, and as it is differentiated."""
 
-    def value(x: Any) -> Any:
-        return jnp.sum(f(x))
+    def said(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
+        def value(*x: Any) -> Any:
+            return sum(map(jnp.sum, jax.tree.leaves(f(*x))))
 
-    zero = jnp.zeros_like(x)
-    differentiated, _ = jax.value_and_grad(value)(zero)
-    return [f"at 0 the value is {value(zero):.4g}, as it is differentiated {differentiated:.4g}"]
+        there = [factor * x for x in args]
+        own, differentiated = value(*there), jax.value_and_grad(value)(*there)[0]
+        where = f"at {factor:g} times the arguments"
+        return [f"{where} the value is {own:.4g}, as it is differentiated {differentiated:.4g}"]
+
+    return said
 
 
 EXACT: dict[str, Sequence[Callable[..., list[str]]]] = {
@@ -128,7 +131,8 @@ EXACT: dict[str, Sequence[Callable[..., list[str]]]] = {
     f"{TFP}.distributions.InverseGaussian a sample": tuple(
         implicit(k, inverse_gaussian, inverse_gaussian_density) for k in (0, 1)
     ),
-    "ott.math.utils.norm": (at_zero,),
-    "ott.math.utils.norm along an axis": (at_zero,),
+    "ott.math.utils.norm": (value_at(0.0),),
+    "ott.math.utils.norm along an axis": (value_at(0.0),),
+    "jax.numpy.linalg.slogdet by QR": (value_at(1e20),),
     "jaxopt.perturbations.make_perturbed_max": (perturbed(1), perturbed(2)),
 }

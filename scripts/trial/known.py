@@ -46,6 +46,11 @@ KNOWN: dict[str, Known] = {
         )
         for more in ("", " along an axis")
     },
+    "jax.numpy.linalg.slogdet by QR": Known(
+        Kind.FAULT,
+        "of numbers whose squares overflow the value that is differentiated is infinite",
+        ("imprecise",),
+    ),
     "flax.nnx.custom_vjp of a module, called in the forward": Known(
         Kind.FAULT, "grad of grad is 0, where differences of the gradient are not"
     ),
