@@ -2,7 +2,7 @@
 
 Some faults show only at 0, at an integer, where two numbers are equal, where all of a row are. Of
 each leaf a part is replaced and the rest stays, so that what is small somewhere is held against
-what is not. What holds of whole rows (an order, a sum of one) or of a matrix (that it is symmetric)
+what is not. What holds of whole rows (an order, a sum of one) or of a matrix (symmetry, a triangle)
 is left alone, and so is 0 where all numbers are positive: a positive number is not 0.
 """
 
