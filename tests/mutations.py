@@ -497,7 +497,7 @@ replaced(
 replaced(
     "no tail may be approximate at made points",
     noticed_by="a tail that is taken for 0",
-    owner=approximation,
+    owner=reach,
     attribute="FAR",
     by=0.0,
 )

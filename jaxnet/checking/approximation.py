@@ -21,8 +21,8 @@ from jaxnet.checking.problem import Problem, eps_of
 ROOM = 64  # as for a rule that sums in another order (arrays.tolerance)
 # Of the largest number, at points that were made: tails may be approximate.
 FAR = ROOM * eps_of(np.float32)
-# The same of what is approximate at the arguments given; and where numbers are of another size.
-ROUGH, COARSE = 0.01, 0.5
+# The same where numbers are of another size, of what is approximate at the arguments given.
+COARSE = 0.5
 OF_APART = 8  # a slope is a little farther off than its value
 # From here on a ref is another function than f, and not another way to compute it.
 ANOTHER = float(np.sqrt(eps_of(np.float32)))
@@ -73,14 +73,6 @@ def is_near(r: Array, t: Array, rtol: float) -> Array:
     of_all = np.max(error, initial=0, where=near)
     of_large = np.max(error, initial=0, where=near & (np.abs(t) >= size / LARGE))
     return near if of_large >= of_all / FAR_NEARER else near & (error <= rtol * np.abs(t))
-
-
-def far_from(here: Finding, rough: float = ROUGH) -> float:
-    """Of the largest number at a point that was made, so far off is wrong there.
-
-    rough: where it is approximate at the arguments given.
-    """
-    return rough if here.verdict is Verdict.APPROXIMATE else FAR
 
 
 def verdict_of(bad: Array, r: Array, t: Array, rtol: float) -> Verdict:

@@ -171,12 +171,11 @@ def _with(x: Array, chosen: Array, numbers: Array | None) -> Array | None:
 
 
 def _numbers(*values: float) -> Numbers:
-    """Those of these, all of one sign, that are in reach, in turn."""
+    """Those of these that are in reach, in turn."""
 
     def numbers(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
-        has_them = _is_in(domain, values[0])
-        within = [value for value in values if abs(value) <= REACH * largest(x)]
-        return np.resize(np.array(within), chosen.size) if has_them and within else None
+        inside = [v for v in values if abs(v) <= REACH * largest(x) and _is_in(domain, v, x)]
+        return np.resize(np.array(inside), chosen.size) if inside else None
 
     return numbers
 
@@ -224,7 +223,7 @@ def _of_the_code(
     made: list[Array | None] = []
     for domain, leaf in zip(domains, leaves, strict=True):
         x = _host(leaf)
-        inside = [v for v in numbers(named, largest(x)) if _is_in(domain, v)]
+        inside = [v for v in numbers(named, largest(x)) if _is_in(domain, v, x)]
         chosen = rng.permutation(x.size)[: min(len(inside), MOST_NAMED)]
         made.append(_with(x, chosen, np.array(inside)[: chosen.size]))
     return made
@@ -241,11 +240,14 @@ def _beyond(named: Sequence[float], size: float) -> list[float]:
     return [sign * v for v in beyond for sign in (1, -1)]
 
 
-def _is_in(domain: Domain, value: float) -> bool:
+def _is_in(domain: Domain, value: float, x: Array) -> bool:
+    """x: the numbers given; where all are positive and below 1, they may be probabilities."""
     if domain.kind is Kind.UNIT:
         if domain.are_flags:
             return False
         return domain.low < value < domain.high  # the ends are a kind of their own
+    if domain.kind is Kind.POSITIVE and not domain.is_given and x.max() < 1:
+        return 0 < value < 1
     return domain.kind is Kind.ANY or value * SIGNS.get(domain.kind, 0.0) > 0
 
 

@@ -6,7 +6,7 @@ Points are made that enter such sides (branches.py); at them only what is surely
 
 from dataclasses import dataclass
 
-from jaxnet.checking.approximation import far_from, is_another
+from jaxnet.checking.approximation import FAR, is_another
 from jaxnet.checking.bench import Bench, Look
 from jaxnet.checking.budget import Budget
 from jaxnet.checking.findings import Finding, Never, Verdict, made
@@ -57,5 +57,5 @@ def _is_worse(bench: Bench, there: Finding, here: Finding) -> bool:
         return here.verdict is Verdict.OK
     if there.auto is not None and there.true != there.auto:
         return False  # autodiff is not right there: the point may be at fault
-    is_little = there.error * bench.eps <= far_from(here)
+    is_little = there.error * bench.eps <= FAR
     return there.verdict is Verdict.WRONG and not is_little

@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxnet.checking import special
-from jaxnet.checking.approximation import COARSE, far_from, is_another
+from jaxnet.checking.approximation import COARSE, FAR, is_another
 from jaxnet.checking.arbiter import Slopes
 from jaxnet.checking.arrays import FEW_DIGITS, Array, distance, index_of, largest, same, tolerance
 from jaxnet.checking.bench import Bench, Look
@@ -115,7 +115,7 @@ def algebra_at(bench: Bench, there: Look, findings: list[Finding], how: str) -> 
 def _worse(bench: Bench, there: Look, k: int, here: Finding, how: str) -> Finding:
     if here.verdict is Verdict.WRONG or here.leaf in bench.problem.wholes:
         return here
-    rtol = max(far_from(here, COARSE), bench.rtol(there))
+    rtol = max(COARSE if here.verdict is Verdict.APPROXIMATE else FAR, bench.rtol(there))
     r, t = there.rule(bench.plain, k)[0], there.ref(bench.plain, k)[0]
     found = _without_autodiff(bench, there, k, how)
     if found is None and _is_far(bench, there, k, r, t, rtol).any():
@@ -132,9 +132,14 @@ def _is_far(bench: Bench, there: Look, k: int, r: Array, t: Array, rtol: float) 
 
 
 def _without_autodiff(bench: Bench, there: Look, k: int, how: str) -> Finding | None:
-    """What differences exclude by far, where the rule is a number and autodiff is none."""
+    """What differences exclude by far, where the rule is a number and autodiff is none.
+
+    Where all numbers are equal everything is a tie, and a number alone tells nothing.
+    """
     rows = there.rule(bench.plain, k)[0], there.ref(bench.plain, k)[0], there.x[k]
     r, t, x = map(np.ravel, rows)
+    if x.size > 1 and np.ptp(x) == 0:
+        return None
     only_rule = np.flatnonzero(np.isfinite(r) & np.isnan(t) & np.isfinite(x))
     arbiter = bench.arbiter(bench.plain, there, k)
     for i in map(int, only_rule[:FEW]):
