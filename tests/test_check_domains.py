@@ -104,6 +104,19 @@ def test_a_number_beside_an_array_is_moved():
     assert LAST in said
 
 
+def test_a_number_below_one_beside_an_array_stays_so():
+    """A discount: the sum of its powers ends, and the rule knows where."""
+    returns = by_hand(
+        lambda x, discount: jnp.sum(x) * jnp.sum(discount ** jnp.arange(300.0)),
+        lambda x, discount, dy: (
+            jnp.full_like(x, dy / (1 - discount)),
+            dy * jnp.sum(x) / (1 - discount) ** 2,
+        ),
+    )
+    assert check(returns, LOGITS, 0.7, transforms=()).ok
+    assert not check(returns, LOGITS, 0.7, transforms=(), domain={"discount": "any"}).ok
+
+
 def test_a_domain_keeps_the_points_inside():
     x = X[:1]
     assert check(SQUARE, x, transforms=(), domain={"x": "positive"}).ok

@@ -92,6 +92,7 @@ class Domain:
             return np.asarray(self.project(move.of(value)), np.float64)
         move = move.nearer() if self.is_near else move
         moved = _MOVES[self.kind](self, value, move)
+        moved = _below_one(moved, value) if self.is_near else moved
         return np.sort(moved, axis=-1) if self.is_sorted else moved
 
     def holds(self, leaf: Any) -> bool:
@@ -248,6 +249,12 @@ def _within(domain: Domain, value: Array, move: Move) -> Array:
     part = 1 - part if move.factor < 0 else part
     part = part if move.shift else part ** abs(move.factor)
     return domain.low + (domain.high - domain.low) * part
+
+
+def _below_one(moved: Array, value: Array) -> Array:
+    """A rate, a discount, a probability stays less than 1."""
+    below: Array = np.clip(moved, (value - 1) / 2, (value + 1) / 2)
+    return below if np.abs(value).max() < 1 else moved
 
 
 def _sharper(domain: Domain, value: Array, move: Move) -> Array:
