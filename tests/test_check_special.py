@@ -41,6 +41,10 @@ def of_corpus(name, seed=0):
         ("the forward returns NaN at 0", "a third of the numbers 0"),
         ("the larger of two: nobody is paid where they are equal", "a kink together"),
         ("a product whose slope is 0 where a number is", "one number 0"),
+        (
+            "a mean under a mask of floats, NaN where it leaves nothing of a row",
+            "a row at the low end of its interval",
+        ),
         ("Huber's slope is 0 where the linear part begins", "numbers that the code names"),
         ("the slope of the exponential ends at 30", "numbers twice those that the code names"),
         ("the energy of pairs: NaN where two rows are equal", "two rows equal"),

@@ -20,7 +20,7 @@ from jaxnet.checking.arrays import Array, typical
 from jaxnet.checking.problem import LARGE, Problem, eps_of
 
 FEW = 8  # fewer numbers fill no interval
-BY_CHANCE = 119  # no more than one in so many arrays is in order, as a row of 5 or two of 4
+BY_CHANCE = 23  # no more than one in so many arrays is in order, as a row of 4 or two of 3
 ENDS = 0.05  # of the interval from 0 to 1: there is a number as near to each end, or nearer
 NEAR = 2  # times itself, at most, is a number alone made larger or smaller
 

@@ -212,6 +212,11 @@ def _ends(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
     return np.resize(ends, chosen.size) if domain.kind is Kind.UNIT else None
 
 
+def _low_end(domain: Domain, x: Array, chosen: Array, rng: Any) -> Array | None:
+    """Of a mask, nothing."""
+    return np.full(chosen.size, domain.low) if domain.kind is Kind.UNIT else None
+
+
 def _of_the_code(
     domains: list[Domain],
     leaves: Leaves,
@@ -306,6 +311,7 @@ _KINDS: dict[str, Callable[..., Array | None]] = {
     "a third of the numbers at the ends of their interval": _third(_ends),
     "a row 50,000 times smaller": _row(_small(SMALL["50,000"])),
     "a row of zeros": _row(_numbers(0.0)),
+    "a row at the low end of its interval": _row(_low_end),
     "a row of equal numbers": _row(_equal, of_vectors=True),
     "two rows equal": _row(_another_row),
 }

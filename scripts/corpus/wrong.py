@@ -1836,3 +1836,29 @@ wrong(
     ),
     right.groups,
 )
+
+
+def mean_of_sines(x, mask):
+    count = jnp.sum(mask, -1)
+    total = jnp.sum(jnp.sin(x) * mask, -1)
+    return jnp.where(count > 0, total / jnp.where(count > 0, count, 1), 0)
+
+
+def without_a_guard(x, mask, dy):
+    share = (dy / jnp.sum(mask, -1))[:, None]
+    mean = mean_of_sines(x, mask)[:, None]
+    return share * mask * jnp.cos(x), share * (jnp.sin(x) - mean)
+
+
+def mask_of_floats(rng):
+    mask = (rng.random((4, 7)) < 0.5).astype(np.float32)
+    mask[:, 2], mask[0, 3] = 1, 0
+    return (*normal((4, 7))(rng), jnp.asarray(mask))
+
+
+wrong(
+    "a mean under a mask of floats, NaN where it leaves nothing of a row",
+    "x",
+    by_hand(mean_of_sines, without_a_guard),
+    mask_of_floats,
+)
