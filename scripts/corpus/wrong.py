@@ -1745,7 +1745,7 @@ wrong(
         lambda x: jnp.prod(x),
         lambda x, dy: (jnp.where(x == 0, 0, dy * jnp.prod(x) / jnp.where(x == 0, 1, x)),),
     ),
-    normal((7,)),
+    of_either_sign,
 )
 
 
