@@ -243,10 +243,10 @@ replaced(
 )
 replaced(
     "branches are not entered",
-    noticed_by="a saturated value still passes its gradient",
+    noticed_by="ELU's exponential branch lacks its factor alpha, at positive points",
     owner=reach,
     attribute="ask",
-    by=lambda bench, look, algebra, budget: reach.Reach(algebra.findings, [], ()),
+    by=lambda bench, look, value, algebra, budget: reach.Reach(value, algebra.findings, [], ()),
 )
 replaced(
     "what returns the wrong dtype passes",

@@ -11,6 +11,7 @@ from test_check_corpus import examine, is_caught
 WITNESSES = [
     "the sign",
     "a saturated value still passes its gradient",
+    "ELU's exponential branch lacks its factor alpha, at positive points",
     "gradient clipping at a large value",
     "the value of the forward differs from the function's",
     "a float32 cotangent for a bfloat16 argument",
