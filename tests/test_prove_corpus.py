@@ -13,7 +13,10 @@ import jaxnet
 
 # Wrong rules whose derivatives are right as algebra, by what is wrong with them.
 NOT_ALGEBRA = {
-    "no number where all cotangents, or tangents, are 0": (
+    "no number, or another, where cotangents or tangents are 0": (
+        "a row of zeros in the cotangent is divided by its size",
+        "no gradient where the cotangent of the first output is 0",
+        "half, where all but one number of the cotangent are 0",
         "loss scaling by the largest cotangent, NaN where all are zero",
         "tangents are scaled by the largest, NaN where all are zero",
     ),
@@ -44,6 +47,13 @@ NOT_ALGEBRA = {
         "a variance by n - 1, of one row too",
         "a squeeze of one row, whose sum is over columns then",
         "a squeeze of one row, which raises",
+        "the forward returns NaN at 0",
+        "the largest of a row: every tie is paid in full, and none was given",
+        "the larger of two: nobody is paid where they are equal",
+        "a product whose slope is 0 where a number is",
+        "Huber's slope is 0 where the linear part begins",
+        "the energy of pairs: NaN where two rows are equal",
+        "the cube of a norm: slope 1 in a row of zeros, where autodiff is NaN",
     ),
     "under scan or vmap alone": (
         "a residual in a Python global: raises under scan",
@@ -125,6 +135,7 @@ REFUTED = (
     "a slope to a tolerance, whose own slope is 0",
     "a square by pieces, one of them rough",
     "straight through a clip, all of it on the ends",
+    "entropy, whose slope ends at 1e-30",
 )
 
 # The same of rules inside of other libraries.
