@@ -326,7 +326,12 @@ def _gradients(
 
     dbias = None if bias is None else jnp.zeros_like(bias, wide)
     zeros = jnp.zeros_like(x), jnp.zeros_like(weight, wide), dbias
-    (dx, dweight, dbias), losses = lax.scan(step, zeros, (chunks.starts, chunks.done))
+    # Not in the loop, so that the first chunk's products are written as they are: added to 0, W̄ is
+    # written and read once more.
+    sums, loss = step(zeros, (chunks.starts[0], chunks.done[0]))
+    rest = chunks.starts[1:], chunks.done[1:]
+    (dx, dweight, dbias), losses = lax.scan(step, sums, rest)
+    losses = jnp.concatenate([loss[None], losses])
     return _joined(losses, len(y)), dx, dweight, dbias
 
 
