@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 import jax
 import jax.numpy as jnp
 
-from jaxnet._require import described
+from jaxnet._require import described, require_function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,9 +41,9 @@ class rule(Generic[P, R]):
     them by name.
 
     body: a function of arrays and options; what `auto` of the rule runs.
-    Raises TypeError where the body takes *args or **kwargs, where a rule is called before both
-        halves are attached, and where an option is an array. Under forward mode (jax.jvp) JAX's own
-        TypeError gets a note that names `both_modes` and `auto`.
+    Raises TypeError where the body is no function or takes *args or **kwargs, where a rule is
+        called before both halves are attached, and where an option is an array. Under forward mode
+        (jax.jvp) JAX's own TypeError gets a note that names `both_modes` and `auto`.
 
     >>> @jaxnet.rule
     ... def cube(x, *, scale=1.0):  # body: also what auto(cube) runs
@@ -62,6 +62,7 @@ class rule(Generic[P, R]):
     __qualname__: str
 
     def __init__(self, body: Callable[P, R]) -> None:
+        require_function("rule", "body", body, "lambda x: 2 * x")
         functools.update_wrapper(self, body)
         self.body = body
         self._signature = inspect.signature(body)

@@ -204,6 +204,13 @@ def test_a_missing_half_is_an_error_that_says_which():
     assert float(half(X)) == float(X)
 
 
+def test_a_body_that_is_no_function_is_refused():
+    with pytest.raises(
+        TypeError, match=r"rule: body must be a function such as lambda x: 2 \* x, got int 3"
+    ):
+        rule(3)
+
+
 @pytest.mark.parametrize(
     ("body", "parameter"), [(lambda *xs: xs[0], r"\*xs"), (lambda x, **options: x, r"\*\*options")]
 )
