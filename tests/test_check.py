@@ -339,6 +339,17 @@ def test_a_branch_that_cannot_be_entered_is_named_with_its_line(check):
 
 
 @pytest.mark.many
+def test_what_functions_of_jax_branch_on_inside_is_not_named(check):
+    """The largest of a row may be infinite for them, and an index below 0."""
+
+    def f(x, i):
+        return jax.nn.logsumexp(x, axis=-1) - jax.nn.softmax(x)[:, 0] + x.at[i].add(1.0)[i, 0]
+
+    rule = by_hand(f, lambda x, i, dy: (jax.vjp(f, x, i)[1](dy)[0], None))
+    assert not check(rule, X, np.array([0, 1, 1])).never_entered
+
+
+@pytest.mark.many
 @pytest.mark.parametrize("leaf", ["x", "weight", "bias"])
 def test_power_is_what_would_have_been_noticed(leaf):
     """An error twice the power is noticed, one of half the power is not: no more is promised."""

@@ -1,6 +1,7 @@
 """The branches in the user's own files: which sides of them a point enters, and points that may."""
 
 import contextlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias, cast
@@ -29,6 +30,8 @@ SIDES = {
     "min": ("first smaller", "second smaller"),
     "clamp": ("below", "inside", "above"),
 }
+# What JAX runs between such a function and the line that calls it.
+PLUMBING = {"reraise_with_filtered_traceback", "cache_miss"}
 # The first of the moves are always made: of some backwards JAX keeps no lines, so that their
 # branches are not seen.
 ALWAYS = 2
@@ -151,7 +154,7 @@ def branches_of(rule: Any, ref: Any) -> Branches:
 def never_of(e: Any, chain: _graph.Chain) -> list[Never]:
     """The sides of the branch that the equation is, if it is one of the user's own."""
     frame = frame_of_branch(e, chain)
-    if frame is None:
+    if frame is None or _is_inside_another(e, chain):
         return []
     return [Never(side, frame.text(), frame.place) for side in sides_of(e)]
 
@@ -221,6 +224,15 @@ def frame_of_branch(e: Any, chain: _graph.Chain) -> lines.Frame | None:
     else:
         called = {_graph.name_of_function(_graph.first_inner_jaxpr(call))}
     return frames[mine] if called & BRANCHING else None
+
+
+def _is_inside_another(e: Any, chain: _graph.Chain) -> bool:
+    """Whether the user's line calls a function of JAX that branches inside, such as logsumexp."""
+    if any(map(lines.is_call_of_a_library, chain)):
+        return False
+    library = itertools.takewhile(lambda f: not lines.is_users(f.file), lines.frames(e))
+    called = [f.name for f in library if f.name not in PLUMBING]
+    return called[-1] not in BRANCHING
 
 
 def _is_branch(e: Any) -> bool:
