@@ -92,6 +92,7 @@ WITNESSES = [
     "a gate, wrong where its flag is off",
     "a softmax under a mask, NaN where it leaves nothing of a row",
     "a mean of groups, NaN where one is empty",
+    "a cross-entropy that leaves out the rows of one label divides by all rows",
     "a mean of padded rows, by their lengths",
     "a softmax under a mask that leaves something of each row",
     "numbers in a sparse matrix, each in a place of its own",

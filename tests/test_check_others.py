@@ -8,7 +8,7 @@ from corpus import by_hand, right, wrong
 
 from jaxnet import check
 from jaxnet.checking._check import problem_of
-from jaxnet.checking.questions.others import NAME, points
+from jaxnet.checking.questions.others import NAME, OF_THE_CODE, points
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 MASK = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1], [0, 1, 1]], bool)
@@ -147,12 +147,40 @@ def test_counts_and_trees_are_doubtful(given):
 # ---- what is found
 
 
+def marked(*others, compared):
+    """The arrays with integers that the code asks for, or none."""
+    task = problem_of("check", lambda x, *others: jnp.sum(x), (X, *others), {}, None)
+    points_ = points(task.problem, lambda how: np.random.default_rng(0), compared)
+    return [np.asarray(x) for how, there, _ in points_ if how == OF_THE_CODE for x in there]
+
+
+def test_a_third_of_the_labels_is_the_one_that_the_code_asks_for():
+    labels = np.array([0, 3, 1, 2])
+    (changed,) = marked(labels, compared=[(-100, 4), (-1, 7)])
+    assert (changed == -100).sum() == 2
+    assert ((changed == labels) | (changed == -100)).all()
+
+
+@pytest.mark.parametrize(
+    ("others", "number"),
+    [
+        ((np.array([0, -1, 1]),), -1),  # it is there
+        ((np.array([0, 3, 1]), np.array([2, 2, 0])), -1),  # of which of the two is it asked?
+        ((np.array([0, 1, 1]),), -1),  # booleans
+        ((np.array([True, False, True]),), -1),
+    ],
+)
+def test_no_integer_is_put_where_it_is_there_or_nobody_knows_whether_it_may_be(others, number):
+    assert not marked(*others, compared=[(number, 3)])
+
+
 @pytest.mark.parametrize(
     ("name", "how"),
     [
         ("a gate, wrong where its flag is off", "the boolean is_open flipped"),
         ("a softmax under a mask, NaN where it leaves nothing of a row", EMPTY),
         ("a mean of groups, NaN where one is empty", REPLACED),
+        ("a cross-entropy that leaves out the rows of one label divides by all rows", OF_THE_CODE),
     ],
 )
 def test_the_first_line_says_at_which_points(name, how):

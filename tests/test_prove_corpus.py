@@ -38,6 +38,7 @@ NOT_ALGEBRA = {
         "a gate, wrong where its flag is off",
         "a softmax under a mask, NaN where it leaves nothing of a row",
         "a mean of groups, NaN where one is empty",
+        "a cross-entropy that leaves out the rows of one label divides by all rows",
         "sin(πx) / πx, whose slope is 0 at integers",
         "log(eᵃ + eᵇ): both are paid in full where they are equal",
         "relu, whose slope is 2 at a 0 that nobody gave",

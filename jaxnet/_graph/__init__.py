@@ -20,6 +20,7 @@ A room for each thing, which imports from those above it alone:
 """
 
 from jaxnet._graph.calls import call_of_function as call_of_function
+from jaxnet._graph.contents import compared_integers as compared_integers
 from jaxnet._graph.contents import identity as identity
 from jaxnet._graph.contents import named_numbers as named_numbers
 from jaxnet._graph.contents import numpy_constants as numpy_constants

@@ -1,6 +1,7 @@
 """What a jaxpr holds: its constants, and a key to everything that it computes with."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +45,19 @@ def named_numbers(jaxpr: Any) -> list[float]:
     of_python = (v for v in literals if getattr(v.aval, "weak_type", False))
     integers = [v.val for v in of_python if jnp.issubdtype(v.aval.dtype, jnp.integer)]
     return list(dict.fromkeys(map(float, [*floating, *integers])))
+
+
+def compared_integers(jaxpr: Any) -> list[tuple[int, int]]:
+    """Those in the code that arrays of integers are asked to equal, with the sizes of these."""
+    asking = (e for e, _ in equations(jaxpr) if e.primitive.name in ("eq", "ne"))
+    pairs = (pair for e in asking for pair in (e.invars, e.invars[::-1]))
+    return [
+        (int(literal.val), math.prod(array.aval.shape))
+        for array, literal in pairs
+        if is_literal(literal)
+        and np.ndim(literal.val) == 0
+        and jnp.issubdtype(array.aval.dtype, jnp.integer)
+    ]
 
 
 def with_own_constants(value: Any, known: Known) -> Any:

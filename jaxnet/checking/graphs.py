@@ -57,6 +57,11 @@ def named(*jaxprs: Any) -> tuple[float, ...]:
     return tuple(dict.fromkeys(x for jaxpr in jaxprs for x in _graph.named_numbers(jaxpr)))
 
 
+def compared(*jaxprs: Any) -> tuple[tuple[int, int], ...]:
+    """Integers in the code that arrays are asked to equal, each with the size of the array."""
+    return tuple(dict.fromkeys(x for jaxpr in jaxprs for x in _graph.compared_integers(jaxpr)))
+
+
 def iterates(jaxpr: Any) -> bool:
     """Until something holds, which far out may be never."""
     return any(e.primitive.name == "while" for e, _ in _graph.equations(jaxpr))

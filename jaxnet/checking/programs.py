@@ -116,6 +116,7 @@ class Programs:
     is_one_rule: bool  # the function is nothing but one rule
     branches: Branches
     named: tuple[float, ...]  # numbers in the code that a value or a gradient is computed with
+    compared: tuple[tuple[int, int], ...]  # integers in it, and sizes of arrays asked to equal them
     iterates: bool  # until something holds, which far out may be never
     notes: tuple[str, ...]
     working: dict[str, "Future[Any]"] = field(default_factory=dict)  # by dtype, Point -> NarrowRun
@@ -307,6 +308,7 @@ def programs_for(
         is_one_rule=_graph.is_one_rule(at.value.jaxpr),
         branches=branches_of(at.rule.jaxpr, at.ref_value.jaxpr),
         named=graphs.named(at.ref_value.jaxpr, at.rule.jaxpr),
+        compared=graphs.compared(at.ref_value.jaxpr, at.rule.jaxpr),
         iterates=any(graphs.iterates(graph.jaxpr) for graph in (at.ref_value, at.rule)),
         notes=traces.notes + _not_precise(working, dtype),
     )

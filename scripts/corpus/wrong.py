@@ -1865,3 +1865,16 @@ wrong(
     by_hand(mean_of_sines, without_a_guard),
     mask_of_floats,
 )
+
+
+def divided_by_all(logits, labels, dy):
+    dlogits, _ = right.mean_of_counted_backward(logits, labels, dy)
+    return dlogits * jnp.sum(labels != -1) / len(labels), None
+
+
+wrong(
+    "a cross-entropy that leaves out the rows of one label divides by all rows",
+    "logits",
+    by_hand(right.mean_of_counted, divided_by_all),
+    right.labelled,
+)

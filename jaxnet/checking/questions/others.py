@@ -5,7 +5,8 @@ their place, and what is wrong there must be so beyond doubt, as at special poin
 
     booleans    a flag flipped; of an array a third, but of each row one True and one False stay,
                 where it has them; a row all False
-    integers    a third replaced by others of those given, where some repeat
+    integers    a third replaced by others of those given, where some repeat; or by a number that
+                the code asks them to equal, such as the label of rows to be ignored
 
 What those given suggest is kept: numbers that are distinct, grouped, in rows of distinct ones, or
 distinct as pairs with those of another array are left alone, and so are coordinates. Of an array
@@ -14,7 +15,7 @@ that add up to the length of an array, or that name one before each), and of a r
 rule that is no number is wrong.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -30,6 +31,7 @@ from jaxnet.checking.questions import sweep
 from jaxnet.checking.questions.reach import Reach
 
 NAME = "other booleans and integers"  # in the report
+OF_THE_CODE = "a third of the integers such as the code asks for"
 COORDINATES = 3  # an axis so short may be that of a point
 
 
@@ -57,7 +59,7 @@ def ask(bench: Bench, look: Look, reached: Reach, budget: Budget) -> Reach:
     problem = bench.problem
     if sweep.is_left_out(bench) or NO_ARGUMENT in problem.other_argument:
         return reached
-    for how, others, is_doubtful in points(problem, bench.stream):
+    for how, others, is_doubtful in points(problem, bench.stream, bench.programs.compared):
         if budget.is_spent(NAME):
             break
         # With the same programs: others are data of them.
@@ -88,8 +90,15 @@ def _found_at(others: Leaves, before: list[Finding], now: list[Finding]) -> list
 # -- points
 
 
-def points(problem: Problem, stream: Callable[[str], np.random.Generator]) -> Iterator[Point]:
-    """Flags one by one; of the arrays those together that are as doubtful."""
+def points(
+    problem: Problem,
+    stream: Callable[[str], np.random.Generator],
+    compared: Sequence[tuple[int, int]] = (),
+) -> Iterator[Point]:
+    """Flags one by one; of the arrays those together that are as doubtful.
+
+    compared: integers that the code asks arrays to equal, each with the size of such an array.
+    """
     yield from _flags(problem)
     for how, change in _CHANGES.items():
         rng = stream(how)
@@ -98,6 +107,9 @@ def points(problem: Problem, stream: Callable[[str], np.random.Generator]) -> It
             alike = {k: c.array for k, c in changed.items() if c and c.is_doubtful is is_doubtful}
             if alike:
                 yield Point(how, _with(problem.others, alike), is_doubtful)
+    marked = _of_the_code(problem, compared, stream(OF_THE_CODE))
+    if marked:
+        yield Point(OF_THE_CODE, _with(problem.others, marked), is_doubtful=False)
 
 
 def _flags(problem: Problem) -> Iterator[Point]:
@@ -236,6 +248,22 @@ def _may_be_counts_or_tree(problem: Problem, x: Array) -> bool:
     lengths = {n for leaf in problem.leaves for n in leaf.shape}
     is_above = x.ndim == 1 and bool((x[1:] < np.arange(1, x.size)).all())
     return int(x.sum()) in lengths or is_above
+
+
+def _of_the_code(
+    problem: Problem, compared: Sequence[tuple[int, int]], rng: np.random.Generator
+) -> dict[int, Array]:
+    """By number of the array: a third replaced; none where two arrays may be the one compared."""
+    arrays = {k: x for k, x in _arrays(problem).items() if not _are_booleans(x)}
+    sizes = [x.size for x in arrays.values()]
+    changed = {}
+    for k, x in arrays.items():
+        marks = [n for n, size in compared if size == x.size and n not in x]
+        if marks and sizes.count(x.size) == 1:
+            changed[k] = x.copy()
+            chosen = rng.choice(x.size, _third(x), replace=False)
+            changed[k].flat[chosen] = np.resize(marks, chosen.size)
+    return changed
 
 
 _CHANGES: dict[str, Change] = {
