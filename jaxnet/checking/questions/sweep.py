@@ -3,7 +3,7 @@
 Most are over after one run: rule and reference agree. Where they do not, the point is looked at as
 any other, and what is wrong there must be so beyond doubt, for nobody gave the point:
 
-    autodiff is finite, and the slope that differences find
+    autodiff is finite, and the slope that differences find; or it is NaN, and these exclude r
     r is far off: by more of the largest |t| than float32 can tell, so that tails may be approximate
     and by more than r scatters a little beside the point: what a formula loses to cancellation is
         no fault of the algebra
