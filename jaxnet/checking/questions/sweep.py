@@ -167,7 +167,8 @@ def _confirmed(bench: Bench, there: Look, k: int, how: str, rtol: float) -> Find
         others = [name for name in names if name != names[k]]
         judged = judge_cell(bench, bench.plain, whole, only_wrong=True, left_out=others)[0]
         finding = judged.finding
-        if finding.verdict is Verdict.WRONG and _is_beyond_doubt(bench, whole, k, finding, rtol):
+        is_wrong = finding.verdict is Verdict.WRONG
+        if is_wrong and _is_beyond_doubt(bench, whole, k, finding, rtol, how):
             is_number = np.isfinite(finding.rule)
             return made(with_hint(bench, whole, k, finding) if is_number else finding, how)
         if finding.verdict in (Verdict.WRONG, Verdict.KINK):
@@ -185,7 +186,9 @@ def _along_several(bench: Bench, there: Look, k: int, judged: Judged, how: str) 
     return made(finding, how) if finding else None
 
 
-def _is_beyond_doubt(bench: Bench, there: Look, k: int, finding: Finding, rtol: float) -> bool:
+def _is_beyond_doubt(
+    bench: Bench, there: Look, k: int, finding: Finding, rtol: float, how: str
+) -> bool:
     r, t = (a.reshape(len(a), -1) for a in (there.rule(bench.plain, k), there.ref(bench.plain, k)))
     shape = there.x[k].shape
     i = int(np.ravel_multi_index(finding.index, shape)) if finding.index else 0
@@ -199,7 +202,7 @@ def _is_beyond_doubt(bench: Bench, there: Look, k: int, finding: Finding, rtol: 
     if not _is_settled(rule, true, slopes):
         return False
     is_number = bool(np.isfinite(rule))
-    return not is_number or abs(rule - true) > BEYOND * _noise_of_rule(bench, there, k, row)
+    return not is_number or abs(rule - true) > BEYOND * _noise_of_rule(bench, there, k, row, how)
 
 
 def _is_settled(r: float, t: float, s: Slopes) -> bool:
@@ -218,10 +221,14 @@ def _is_excluded(r: float, s: Slopes) -> bool:
     return s.resolved and abs(r - s.central) > BEYOND * s.bar
 
 
-def _noise_of_rule(bench: Bench, there: Look, k: int, row: int) -> float:
-    """How much any number of the rule's scatters beside the point, where equal ones stay equal."""
+def _noise_of_rule(bench: Bench, there: Look, k: int, row: int, how: str) -> float:
+    """How much any number of the rule's scatters beside the point, where equal ones stay equal.
+
+    Of small numbers the point itself is but one of many; elsewhere it may be the only one of its
+    kind, as an integer is.
+    """
     c, d = there.cs[row], there.cs[(row + 1) % len(there.cs)]
-    rules = []
+    rules = [there.rule(bench.plain, k)[row]] if special.are_small(how) else []
     for n in range(MOVES):
         x = special.moved_a_little(bench.problem, there.x, n)
         with bench.skipping("every number a little moved"):
