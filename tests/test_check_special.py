@@ -101,6 +101,13 @@ def test_each_kind_of_number(is_there, how):
     assert how in said
 
 
+@pytest.mark.parametrize("seed", [4, 13])
+def test_a_small_number_is_one_of_many(seed):
+    """Beside these the formula happens to be right, so that it seems to scatter nowhere."""
+    example = right.RIGHT["(1 - cos x) / x², whose slope has no digits near 0"]
+    assert check(example.f, *example.args(np.random.default_rng(seed)), transforms=(), seed=seed).ok
+
+
 def test_equal_arguments():
     f = by_hand(
         lambda a, b: a * b,
